@@ -1,0 +1,73 @@
+"""Tiny real parts, built once."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
+
+from video4spatial.models import Video4SpatialTransformer3DModel
+from video4spatial.pipelines import Video4SpatialPipeline
+from video4spatial.training.autoencoder import build_autoencoder
+
+TINY = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 12,
+    "in_channels": 4,
+    "out_channels": 4,
+    "freq_dim": 16,
+    "ffn_dim": 32,
+    "num_layers": 2,
+    "camera_channels": 6,
+    "camera_frequencies": 2,
+    "geometry_heads": True,
+}
+
+
+def seeded_transformer(**changes) -> Video4SpatialTransformer3DModel:
+    """A tiny transformer whose zero-initialised parts are random too, so that every path shows in the output."""
+    torch.manual_seed(0)
+    model = Video4SpatialTransformer3DModel(**{**TINY, **changes}).eval()
+    for name, parameter in model.named_parameters():
+        if "camera" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_vae() -> AutoencoderKL:
+    """A picture autoencoder, 8-fold, with statistics in its config."""
+    torch.manual_seed(0)
+    vae = build_autoencoder((8, 8, 8), latent_channels=4).eval()
+    vae.register_to_config(latents_mean=[0.1, -0.2, 0.3, 0.0], latents_std=[0.5, 1.0, 2.0, 1.5])
+    return vae
+
+
+@pytest.fixture(scope="session")
+def tiny_wan_vae() -> AutoencoderKLWan:
+    """A video autoencoder, 8-fold in space and 4-fold in time."""
+    torch.manual_seed(0)
+    return AutoencoderKLWan(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=[1, 2, 2, 2],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        latents_mean=[0.0] * 4,
+        latents_std=[1.0] * 4,
+    ).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tiny_vae) -> Video4SpatialPipeline:
+    """A pipeline of tiny parts at 32 x 32 pixels."""
+    pipeline = Video4SpatialPipeline(
+        tiny_vae, seeded_transformer(), FlowMatchEulerDiscreteScheduler(shift=3.0), height=32, width=32, domain="noise"
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.fixture
+def random_frames():
+    """Function: a seed and a count to uint8 frames [N, 32, 32, 3]."""
+    return lambda seed, count: np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)

@@ -1,0 +1,82 @@
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from video4spatial.media import MediaError, image_paths, open_video, write_images
+
+
+def test_natural_order_and_frame_rate(tmp_path, barcode, numbers_of):
+    for number in (10, 2, 1, 33):
+        Image.fromarray(barcode(number)).save(tmp_path / f"view{number}.png")
+    (tmp_path / "notes.txt").write_text("ignored")
+    (tmp_path / ".hidden.png").write_text("ignored")
+    assert [path.name for path in image_paths(tmp_path)] == ["view1.png", "view2.png", "view10.png", "view33.png"]
+    with open_video(tmp_path, frame_rate=5.0) as video:
+        assert (len(video), video.height, video.width, video.frame_rate) == (4, 66, 98, 5.0)
+        np.testing.assert_allclose(video.times, [0, 0.2, 0.4, 0.6])
+        assert numbers_of(video.read([3, 0, 2, 0])) == [33, 1, 10, 1]
+
+
+def test_an_assumed_frame_rate_is_said(tmp_path, barcode, caplog):
+    write_images(tmp_path / "images", np.stack([barcode(0), barcode(1)]))
+    with caplog.at_level(logging.WARNING):
+        assert open_video(tmp_path / "images").frame_rate == 4.0
+    assert "images have no times; assuming 4 images per second" in caplog.text
+
+
+def test_one_image_is_a_video_of_one_frame(tmp_path, barcode):
+    Image.fromarray(barcode(5)).save(tmp_path / "one.png")
+    assert np.array_equal(open_video(tmp_path / "one.png").read([0])[0], barcode(5))
+
+
+def test_alpha_is_dropped_and_grey_repeated(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 256, (6, 8, 4), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "0.png")
+    Image.fromarray(colours[..., 0]).save(tmp_path / "1.png")
+    frames = open_video(tmp_path, frame_rate=1).read([0, 1])
+    assert np.array_equal(frames[0], colours[..., :3])
+    assert np.array_equal(frames[1], np.repeat(colours[..., :1], 3, axis=2))
+
+
+@pytest.mark.parametrize("orientation, turned", [(3, lambda a: a[::-1, ::-1]), (6, lambda a: np.rot90(a, -1))])
+def test_exif_orientation(tmp_path, orientation, turned):
+    stored = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / "0.png", exif=exif)
+    video = open_video(tmp_path, frame_rate=1)
+    expected = turned(stored)
+    assert (video.height, video.width) == expected.shape[:2]
+    assert np.array_equal(video.read([0])[0], expected)
+
+
+def test_unlike_sizes_are_all_named(tmp_path):
+    for index, width in enumerate([8, 8, 9, 8, 7]):
+        Image.new("RGB", (width, 6)).save(tmp_path / f"{index}.png")
+    with pytest.raises(MediaError, match="one size: 2 of 5 are not 8x6: 2.png, 4.png"):
+        open_video(tmp_path)
+
+
+def test_unreadable_images_are_all_named(tmp_path):
+    Image.new("RGB", (8, 6)).save(tmp_path / "0.png")
+    (tmp_path / "1.png").write_text("no picture")
+    Image.new("I;16", (8, 6)).save(tmp_path / "2.png")
+    with pytest.raises(MediaError, match="1.png is not a readable image; 2.png has pixels of kind I;16"):
+        open_video(tmp_path)
+
+
+def test_a_truncated_image_is_named_with_its_frame(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (2, 40, 40, 3), dtype=np.uint8)
+    paths = write_images(tmp_path / "images", noise)
+    paths[1].write_bytes(paths[1].read_bytes()[:2000])
+    video = open_video(tmp_path / "images", frame_rate=1)
+    assert np.array_equal(video.read([0]), noise[:1])
+    with pytest.raises(MediaError, match=r"frame 1 of 2 \(frame_000001.png\) cannot be decoded"):
+        video.read([0, 1])
+
+
+def test_empty_folder(tmp_path):
+    with pytest.raises(MediaError, match="the folder has no images"):
+        open_video(tmp_path)

@@ -1,0 +1,139 @@
+"""Camera files. A format is one module of this folder and one line in `FORMATS`.
+
+A format module offers
+
+- `DESCRIPTION`: one line for people, shown where a file is not recognised;
+- `SUFFIXES`: endings that choose the format when writing (may be empty);
+- `sniff(path) -> bool`: whether a file looks like this format, from its first lines;
+- `read(path, fov_degrees, aspect) -> Cameras`: both None unless the user gives them, for files without intrinsics;
+- `write(path, cameras, image_size)`: `image_size` is (height, width) in pixels or None.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from os import PathLike
+from pathlib import Path
+from types import ModuleType
+
+from video4spatial.cameras.cameras import Cameras
+from video4spatial.cameras.checks import CameraError
+from video4spatial.cameras.formats import realestate10k, transforms_json, tum
+from video4spatial.cameras.formats.reading import CameraFileError
+
+FORMATS: dict[str, ModuleType] = {
+    "transforms": transforms_json,
+    "realestate10k": realestate10k,
+    "tum": tum,
+}
+
+
+def read_cameras(
+    path: str | PathLike,
+    format: str | None = None,
+    *,
+    fov_degrees: float | None = None,
+    aspect: float | None = None,
+) -> Cameras:
+    """Read a camera file and convert it to OpenCV camera-to-world once, at the door.
+
+    Args:
+        path: the file.
+        format: a name in `FORMATS`; by default it is recognised from the content.
+        fov_degrees: horizontal field of view, used for files without intrinsics (60 if not given, with a warning).
+        aspect: width / height of the pictures for files that do not say it (1 if not given).
+
+    Returns:
+        Cameras [T] whose `convention` says what was read.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        CameraFileError: a ValueError that names the file and, for tables, the line.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such camera file")
+    if path.is_file() and path.stat().st_size == 0:
+        raise CameraFileError(f"{path}: the file is empty")
+    name = _checked_name(format) if format is not None else detect_format(path)
+    try:
+        return FORMATS[name].read(path, fov_degrees, aspect)
+    except CameraFileError:
+        raise
+    except CameraError as error:
+        raise CameraFileError(f"{path}: {error}") from error
+
+
+def write_cameras(
+    path: str | PathLike,
+    cameras: Cameras,
+    format: str | None = None,
+    *,
+    image_size: tuple[int, int] | None = None,
+) -> None:
+    """Write a camera file aside and rename it into place, so that no half-written file is ever seen.
+
+    Args:
+        path: the file; its folder must exist.
+        cameras: cameras [T] without batch axes.
+        format: a name in `FORMATS`; by default it follows from the ending (.json: transforms, .tum: TUM).
+        image_size: (height, width) for formats that store pixels; by default 1024 wide with square pixels.
+
+    Raises:
+        FileNotFoundError: where the folder does not exist.
+        CameraFileError: for cameras that the format cannot hold, or an unknown format.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent}: no such folder, so {path.name} cannot be written there")
+    if cameras.batch_shape != ():
+        raise CameraFileError(f"{path}: a file holds one path, given a batch of shape {tuple(cameras.batch_shape)}")
+    name = _checked_name(format) if format is not None else _format_of_suffix(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        FORMATS[name].write(aside, cameras, image_size)
+        os.replace(aside, path)
+    except CameraError as error:
+        raise CameraFileError(f"{path}: {error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def detect_format(path: str | PathLike) -> str:
+    """Recognise the format of a camera file from its first lines.
+
+    Returns:
+        A name in `FORMATS`.
+
+    Raises:
+        CameraFileError: where no format fits, with the list of those known.
+    """
+    path = Path(path)
+    matches = [name for name, module in FORMATS.items() if module.sniff(path)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise CameraFileError(f"{path}: could be {' or '.join(matches)}; name the format")
+    known = "\n".join(f"  {name}: {module.DESCRIPTION}" for name, module in FORMATS.items())
+    raise CameraFileError(f"{path}: not a camera file that is recognised. Known formats:\n{known}")
+
+
+def _checked_name(name: str) -> str:
+    if name in FORMATS:
+        return name
+    close = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.4)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise CameraFileError(f"unknown camera format {name!r}.{hint} Known: {', '.join(FORMATS)}")
+
+
+def _format_of_suffix(path: Path) -> str:
+    for name, module in FORMATS.items():
+        if path.suffix.lower() in module.SUFFIXES:
+            return name
+    raise CameraFileError(
+        f"{path}: the ending {path.suffix!r} does not say which format to write; name it: {', '.join(FORMATS)}"
+    )
+
+
+__all__ = ["FORMATS", "CameraFileError", "detect_format", "read_cameras", "write_cameras"]

@@ -1,0 +1,68 @@
+"""RealEstate10K text: a URL line, then timestamp, normalised intrinsics and a 3x4 world-to-camera matrix per frame.
+
+Columns: timestamp in microseconds, fx fy cx cy divided by width and height, k1 k2, then 12 numbers of [R | t]
+world-to-camera, row by row, OpenCV axes. Lengths come from structure from motion and are not metres.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from video4spatial.cameras.cameras import Cameras
+from video4spatial.cameras.checks import CameraError
+from video4spatial.cameras.formats.reading import (
+    first_lines,
+    numbers_of,
+    read_table,
+    rigid_poses,
+    warn_distortion,
+)
+from video4spatial.cameras.rotations import invert_rigid
+
+DESCRIPTION = "text with 19 numbers per line: timestamp, fx fy cx cy, k1 k2, 3x4 world-to-camera (RealEstate10K)"
+SUFFIXES: tuple[str, ...] = ()
+COLUMNS = 19
+
+
+def sniff(path: Path) -> bool:
+    """The first or second line holds 19 numbers, and only the first may be something else (the URL)."""
+    lines = [numbers_of(line) for line in first_lines(path, 2)]
+    return any(line is not None and len(line) == COLUMNS for line in lines)
+
+
+def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
+    """Read a RealEstate10K file; it holds its own intrinsics, so the field of view is not used."""
+    lines = first_lines(path, 1)
+    has_url = bool(lines) and numbers_of(lines[0]) is None and not lines[0].startswith("#")
+    meaning = "timestamp, fx fy cx cy, k1 k2, 3x4 world-to-camera"
+    rows = read_table(path, COLUMNS, meaning, header_lines=1 if has_url else 0).rows
+    warn_distortion(path, bool((rows[:, 5:7] != 0).any()))
+    matrices = rows[:, 7:].reshape(-1, 3, 4)
+    intrinsics = torch.eye(3, dtype=torch.float64).repeat(len(rows), 1, 1)
+    intrinsics[:, 0, 0], intrinsics[:, 1, 1] = rows[:, 1], rows[:, 2]
+    intrinsics[:, :2, 2] = rows[:, 3:5]
+    return Cameras(
+        invert_rigid(rigid_poses(matrices[:, :, :3], matrices[:, :, 3])),
+        intrinsics,
+        metric=False,
+        times=rows[:, 0] * 1e-6,
+        convention="RealEstate10K: OpenCV world-to-camera, normalised intrinsics",
+    )
+
+
+def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
+    """Write RealEstate10K text, times rounded to microseconds; skewed intrinsics and missing times are refused."""
+    if cameras.times is None:
+        raise CameraError("RealEstate10K needs a time per frame: set them with cameras.with_frame_rate(...)")
+    if (cameras.intrinsics[:, 0, 1] != 0).any():
+        raise CameraError("RealEstate10K cannot hold skewed intrinsics")
+    # The first line of the format is a URL; there is none, and readers only skip it.
+    lines = ["about:blank"]
+    for time, intrinsics, matrix in zip(
+        cameras.times.tolist(), cameras.intrinsics.tolist(), cameras.world_to_camera[:, :3].flatten(1).tolist()
+    ):
+        focal_and_center = [intrinsics[0][0], intrinsics[1][1], intrinsics[0][2], intrinsics[1][2]]
+        lines.append(" ".join([str(round(time * 1e6)), *map(repr, [*focal_and_center, 0.0, 0.0, *matrix])]))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,85 @@
+"""Normalised pinhole intrinsics: from a field of view, and under crops of the picture."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from video4spatial.cameras.checks import CameraError
+
+
+class CropBox(NamedTuple):
+    """A rectangle of whole pixels: rows top to top + height, columns left to left + width."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def intrinsics_from_fov(fov_degrees: float, aspect: float = 1.0) -> Tensor:
+    """Normalised intrinsics of square pixels and a central principal point.
+
+    Args:
+        fov_degrees: horizontal field of view in degrees, between 0 and 180.
+        aspect: width / height.
+
+    Returns:
+        [3, 3] float64.
+
+    Raises:
+        CameraError: where the field of view or the aspect is impossible.
+    """
+    problems = []
+    if not 0 < fov_degrees < 180:
+        problems.append(f"field of view {fov_degrees}: give degrees between 0 and 180")
+    if not (math.isfinite(aspect) and aspect > 0):
+        problems.append(f"aspect {aspect}: give width / height, a positive number")
+    if problems:
+        raise CameraError("; ".join(problems))
+    focal = 0.5 / math.tan(math.radians(fov_degrees) / 2)
+    return torch.tensor([[focal, 0, 0.5], [0, focal * aspect, 0.5], [0, 0, 1]], dtype=torch.float64)
+
+
+def center_crop_box(height: int, width: int, aspect: float) -> CropBox:
+    """The largest centred rectangle of an aspect in a picture of any size.
+
+    Args:
+        height: height of the picture in pixels.
+        width: width of the picture in pixels.
+        aspect: wanted width / height.
+
+    Raises:
+        CameraError: for an empty picture or an impossible aspect.
+    """
+    if height < 1 or width < 1 or not (math.isfinite(aspect) and aspect > 0):
+        raise CameraError(f"cannot crop a picture of height {height}, width {width} to the aspect {aspect}")
+    kept_width = min(width, max(1, round(height * aspect)))
+    kept_height = min(height, max(1, round(width / aspect)))
+    return CropBox((height - kept_height) // 2, (width - kept_width) // 2, kept_height, kept_width)
+
+
+def crop_matrix(box: CropBox, height: int, width: int) -> Tensor:
+    """The matrix that turns normalised intrinsics of a whole picture into those of a rectangle of it.
+
+    Args:
+        box: the kept rectangle in pixels.
+        height: height of the whole picture in pixels.
+        width: width of the whole picture in pixels.
+
+    Returns:
+        [3, 3] float64.
+
+    Raises:
+        CameraError: where the box does not lie in the picture.
+    """
+    inside = 0 <= box.top and 0 <= box.left and box.top + box.height <= height and box.left + box.width <= width
+    if not inside or box.height < 1 or box.width < 1:
+        raise CameraError(f"{box} does not lie in a picture of height {height} and width {width}")
+    return torch.tensor(
+        [[width / box.width, 0, -box.left / box.width], [0, height / box.height, -box.top / box.height], [0, 0, 1]],
+        dtype=torch.float64,
+    )

@@ -1,0 +1,267 @@
+"""What the verbs of the trajectory language mean: each turns its arguments into one `Motion`.
+
+To add a verb, write one function and one line in `VERBS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+DEGREES_PER_METRE = 45.0
+"""A turn of this many degrees takes as long as a metre."""
+MAXIMUM_METRES = 100.0
+MAXIMUM_DEGREES = 1080.0
+MAXIMUM_SECONDS = 3600.0
+DEFAULT_ORBIT_RADIUS = 2.0
+UNITS = {
+    **dict.fromkeys(["m", "metre", "metres", "meter", "meters"], ("metres", 1.0)),
+    **dict.fromkeys(["cm", "centimetre", "centimetres", "centimeter", "centimeters"], ("metres", 0.01)),
+    **dict.fromkeys(["deg", "degs", "degree", "degrees", "°"], ("degrees", 1.0)),
+    **dict.fromkeys(["rad", "radian", "radians"], ("degrees", math.degrees(1.0))),
+    **dict.fromkeys(["s", "sec", "secs", "second", "seconds"], ("seconds", 1.0)),
+}
+"""Unit as written: (kind, factor to the kind's own unit)."""
+LIMITS = {"metres": MAXIMUM_METRES, "degrees": MAXIMUM_DEGREES, "seconds": MAXIMUM_SECONDS}
+
+Vector = tuple[float, float, float]
+
+
+class TrajectoryError(ValueError):
+    """A trajectory that cannot be followed; the message says what to write instead."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number as written, with its kind of unit ("metres", "degrees", "seconds") or None for a bare number."""
+
+    value: float
+    kind: str | None
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A motion at constant speed, in the camera's own terms. Motions at the same time add up.
+
+    Args:
+        translation: metres along the camera's right, down and forward axes, which turn with it.
+        turn_left: degrees about the vertical.
+        tilt_up: degrees about the camera's right axis.
+        roll_right: degrees about the viewing axis, clockwise as seen from behind the camera.
+        orbit: (degrees to the left, radius in metres) around the point at that distance ahead.
+        look_at: the point, in anchor coordinates, that the camera looks at in the end.
+        still: whether it is a rest; seconds may give its length.
+        seconds: the length of a rest, or None for a share like one metre's.
+    """
+
+    translation: Vector = (0.0, 0.0, 0.0)
+    turn_left: float = 0.0
+    tilt_up: float = 0.0
+    roll_right: float = 0.0
+    orbit: tuple[float, float] | None = None
+    look_at: Vector | None = None
+    still: bool = False
+    seconds: float | None = None
+
+    def __add__(self, other: Motion) -> Motion:
+        if self.still or other.still:
+            raise TrajectoryError("a rest (static, wait) cannot happen together with another motion: separate with ','")
+        if self.orbit and other.orbit or self.look_at and other.look_at:
+            raise TrajectoryError("two of the same kind (orbit, look_at) cannot happen at the same time")
+        total = Motion(
+            translation=tuple(a + b for a, b in zip(self.translation, other.translation)),
+            turn_left=self.turn_left + other.turn_left,
+            tilt_up=self.tilt_up + other.tilt_up,
+            roll_right=self.roll_right + other.roll_right,
+            orbit=self.orbit or other.orbit,
+            look_at=self.look_at or other.look_at,
+        )
+        if total.look_at and (total.turn_left or total.tilt_up or total.roll_right or total.orbit):
+            raise TrajectoryError("look_at already says where to turn: combine it with movements only")
+        return total
+
+
+class Arguments:
+    """The words and numbers that follow a verb, taken one after the other by its function."""
+
+    def __init__(self, verb: str, items: list[str | Quantity]) -> None:
+        self.verb = verb
+        self.items = list(items)
+
+    def direction(self, options: dict[str, float], default: float | None = None) -> float:
+        """Take a direction word and return its sign."""
+        if self.items and isinstance(self.items[0], str):
+            word = self.items.pop(0)
+            if word in options:
+                return options[word]
+            raise TrajectoryError(f"{self.verb} {word}: expected {' or '.join(options)}{did_you_mean(word, options)}")
+        if default is None:
+            example = f"{self.verb} {next(iter(options))} ..."
+            raise TrajectoryError(f"{self.verb} needs a direction ({' or '.join(options)}), as in '{example}'")
+        return default
+
+    def quantity(self, *kinds: str, bare: str | None) -> Quantity:
+        """Take a number of one of the given kinds; a bare number is of the kind `bare`, or an error."""
+        if not self.items or isinstance(self.items[0], str):
+            raise TrajectoryError(f"{self.verb} needs a number, as in '{self._example(kinds[0])}'")
+        quantity = self.items.pop(0)
+        if not math.isfinite(quantity.value):
+            raise TrajectoryError(f"{self.verb}: {quantity.value} is not a number that can be followed")
+        kind = quantity.kind or bare
+        if kind is None:
+            both = " or ".join(f"'{self._example(option, quantity.value)}'" for option in kinds)
+            raise TrajectoryError(f"{self.verb} {quantity.value:g} needs a unit: write {both}")
+        if kind not in kinds:
+            wanted = " or ".join(kinds)
+            raise TrajectoryError(f"{self.verb} takes {wanted}, not {kind}, as in '{self._example(kinds[0])}'")
+        if abs(quantity.value) > LIMITS[kind]:
+            raise TrajectoryError(
+                f"{self.verb}: {quantity.value:g} {kind} is more than the limit of {LIMITS[kind]:g}; "
+                f"is the unit right ({kind})?"
+            )
+        return Quantity(quantity.value, kind)
+
+    def metres(self) -> float:
+        """Take a length; a bare number is in metres."""
+        return self.quantity("metres", bare="metres").value
+
+    def degrees(self) -> float:
+        """Take an angle; a bare number is in degrees."""
+        return self.quantity("degrees", bare="degrees").value
+
+    def word(self, *words: str) -> bool:
+        """Take one of the given words if it comes next."""
+        if self.items and self.items[0] in words:
+            self.items.pop(0)
+            return True
+        return False
+
+    def finish(self) -> None:
+        """Refuse what no one took."""
+        if not self.items:
+            return
+        rest = self.items[0]
+        shown = rest if isinstance(rest, str) else f"{rest.value:g}"
+        if shown in VERBS:
+            raise TrajectoryError(f"'{shown}' begins a new motion: put ',' (then) or '+' (at the same time) before it")
+        raise TrajectoryError(f"{self.verb}: '{shown}' is left over")
+
+    def _example(self, kind: str, value: float | None = None) -> str:
+        number = {"metres": 0.5, "degrees": 30, "seconds": 2}[kind] if value is None else value
+        return f"{self.verb} {number:g}{ {'metres': 'm', 'degrees': 'deg', 'seconds': 's'}[kind]}"
+
+
+def did_you_mean(word: str, options) -> str:
+    """' (did you mean ...?)' for the closest option, or nothing."""
+    close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.55)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+LEFT_RIGHT = {"left": -1.0, "right": 1.0}
+UP_DOWN = {"up": 1.0, "down": -1.0}
+IN_OUT = {"in": 1.0, "forward": 1.0, "out": -1.0, "back": -1.0, "backward": -1.0}
+
+
+def _along_forward(sign: float) -> Callable[[Arguments], Motion]:
+    return lambda arguments: Motion(translation=(0.0, 0.0, sign * arguments.metres()))
+
+
+def _sideways_or_turn(sign: float) -> Callable[[Arguments], Motion]:
+    def motion(arguments: Arguments) -> Motion:
+        quantity = arguments.quantity("degrees", "metres", bare=None)
+        if quantity.kind == "degrees":
+            return Motion(turn_left=-sign * quantity.value)
+        return Motion(translation=(sign * quantity.value, 0.0, 0.0))
+
+    return motion
+
+
+def _vertical_or_tilt(sign: float) -> Callable[[Arguments], Motion]:
+    def motion(arguments: Arguments) -> Motion:
+        quantity = arguments.quantity("metres", "degrees", bare="metres")
+        if quantity.kind == "degrees":
+            return Motion(tilt_up=sign * quantity.value)
+        return Motion(translation=(0.0, -sign * quantity.value, 0.0))
+
+    return motion
+
+
+def _turn(arguments: Arguments) -> Motion:
+    return Motion(turn_left=-arguments.direction(LEFT_RIGHT) * arguments.degrees())
+
+
+def _tilt(arguments: Arguments) -> Motion:
+    return Motion(tilt_up=arguments.direction(UP_DOWN) * arguments.degrees())
+
+
+def _look(arguments: Arguments) -> Motion:
+    if arguments.items and arguments.items[0] in UP_DOWN:
+        return _tilt(arguments)
+    if arguments.items and arguments.items[0] in LEFT_RIGHT:
+        return _turn(arguments)
+    arguments.direction({**LEFT_RIGHT, **UP_DOWN})
+    return Motion()
+
+
+def _roll(arguments: Arguments) -> Motion:
+    return Motion(roll_right=arguments.direction(LEFT_RIGHT) * arguments.degrees())
+
+
+def _truck(arguments: Arguments) -> Motion:
+    return Motion(translation=(arguments.direction(LEFT_RIGHT) * arguments.metres(), 0.0, 0.0))
+
+
+def _pedestal(arguments: Arguments) -> Motion:
+    return Motion(translation=(0.0, -arguments.direction(UP_DOWN) * arguments.metres(), 0.0))
+
+
+def _dolly(arguments: Arguments) -> Motion:
+    return Motion(translation=(0.0, 0.0, arguments.direction(IN_OUT) * arguments.metres()))
+
+
+def _orbit(arguments: Arguments) -> Motion:
+    degrees = -arguments.direction(LEFT_RIGHT, default=-1.0) * arguments.degrees()
+    radius = arguments.metres() if arguments.word("radius", "at", "around") else DEFAULT_ORBIT_RADIUS
+    if radius <= 0:
+        raise TrajectoryError(f"orbit: a radius of {radius:g} m has no point ahead to orbit; give a positive one")
+    return Motion(orbit=(degrees, radius))
+
+
+def _look_at(arguments: Arguments) -> Motion:
+    if len(arguments.items) < 3:
+        raise TrajectoryError(
+            "look_at needs three metres in anchor coordinates (right, down, forward), as in 'look_at 0.5 0 3'"
+        )
+    return Motion(look_at=(arguments.metres(), arguments.metres(), arguments.metres()))
+
+
+def _rest(arguments: Arguments) -> Motion:
+    if not arguments.items:
+        return Motion(still=True)
+    seconds = arguments.quantity("seconds", bare="seconds").value
+    if seconds <= 0:
+        raise TrajectoryError(f"{arguments.verb} {seconds:g}: give a positive number of seconds")
+    return Motion(still=True, seconds=seconds)
+
+
+VERBS: dict[str, Callable[[Arguments], Motion]] = {
+    **dict.fromkeys(["forward", "forwards", "ahead"], _along_forward(1.0)),
+    **dict.fromkeys(["back", "backward", "backwards"], _along_forward(-1.0)),
+    "left": _sideways_or_turn(-1.0),
+    "right": _sideways_or_turn(1.0),
+    "up": _vertical_or_tilt(1.0),
+    "down": _vertical_or_tilt(-1.0),
+    **dict.fromkeys(["turn", "pan", "yaw", "rotate"], _turn),
+    **dict.fromkeys(["tilt", "pitch"], _tilt),
+    "look": _look,
+    "roll": _roll,
+    **dict.fromkeys(["truck", "strafe"], _truck),
+    **dict.fromkeys(["pedestal", "crane"], _pedestal),
+    **dict.fromkeys(["dolly", "move"], _dolly),
+    "orbit": _orbit,
+    "look_at": _look_at,
+    **dict.fromkeys(["static", "hold", "stay", "wait"], _rest),
+}
+"""Every verb of the language and the function that reads its arguments."""

@@ -1,0 +1,155 @@
+"""Navigation clips made by the simulator, each from a handful of seeds that make it again exactly."""
+
+import numpy as np
+
+from video4spatial.cameras import Cameras
+from video4spatial.clips.clip import Clip, Navigate
+from video4spatial.simulation.renderer import render
+from video4spatial.simulation.scenes import Scene, generate_scene
+from video4spatial.simulation.walks import capture_walk, navigation_target
+
+FOV_DEGREES = 70.0
+"""Horizontal field of view of simulated clips, unless told otherwise."""
+
+
+def evenly_spread(total: int, count: int, anchor: int) -> list[int]:
+    """Positions of `count` of `total` frames, evenly spread from the first to the last, with the anchor among them.
+
+    Args:
+        total: number of frames to choose from.
+        count: how many to choose, from 1 (the anchor alone) to `total`.
+        anchor: position that must be among them; the choice nearest to it gives way.
+
+    Returns:
+        Ascending positions.
+
+    Raises:
+        ValueError: for a count or an anchor out of range.
+    """
+    if not 1 <= count <= total or not 0 <= anchor < total:
+        raise ValueError(f"cannot choose {count} of {total} frames with frame {anchor} among them.")
+    if count == 1:
+        return [anchor]
+    chosen = np.round(np.linspace(0, total - 1, count)).astype(int)
+    if anchor not in chosen:
+        chosen[np.abs(chosen - anchor).argmin()] = anchor
+    return sorted(chosen.tolist())
+
+
+def simulated_navigation_cameras(
+    scene: Scene,
+    walk_seed: int,
+    target_seed: int,
+    *,
+    num_frames: int = 9,
+    walk_frames: int = 48,
+    context_size: int = 32,
+    anchor: int = -1,
+    frame_rate: float = 4.0,
+    fov_degrees: float = FOV_DEGREES,
+    aspect: float = 1.0,
+    rotation_range: tuple[float, float] = (20.0, 60.0),
+    path_range: tuple[float, float] = (0.3, 1.5),
+) -> tuple[Cameras, Cameras, int]:
+    """The cameras of a simulated navigation clip, without rendering it; see `simulated_navigation_clip`.
+
+    Returns:
+        Context cameras [context_size] with times, target cameras [num_frames], and the anchor's position in the context.
+
+    Raises:
+        ValueError: for sizes that do not fit.
+        NoPathError: where the scene leaves no room for such a motion.
+    """
+    if not 1 <= context_size <= walk_frames or not -walk_frames <= anchor < walk_frames:
+        raise ValueError(
+            f"a walk of {walk_frames} frames has no context of {context_size} frames with frame {anchor}: "
+            f"choose a context of 1 to {walk_frames} frames and an anchor among them."
+        )
+    walk = capture_walk(scene, walk_frames, frame_rate=frame_rate, seed=walk_seed, fov_degrees=fov_degrees, aspect=aspect)
+    chosen = evenly_spread(walk_frames, context_size, anchor % walk_frames)
+    target = navigation_target(
+        scene, walk[anchor], num_frames, frame_rate=frame_rate, seed=target_seed,
+        rotation_range=rotation_range, path_range=path_range,
+    )  # fmt: skip
+    return walk[chosen], target, chosen.index(anchor % walk_frames)
+
+
+def simulated_navigation_clip(
+    scene_seed: int,
+    walk_seed: int = 0,
+    target_seed: int = 0,
+    *,
+    height: int = 64,
+    width: int = 64,
+    supersample: int = 2,
+    num_frames: int = 9,
+    walk_frames: int = 48,
+    context_size: int = 32,
+    anchor: int = -1,
+    frame_rate: float = 4.0,
+    fov_degrees: float = FOV_DEGREES,
+    rotation_range: tuple[float, float] = (20.0, 60.0),
+    path_range: tuple[float, float] = (0.3, 1.5),
+    name: str | None = None,
+) -> Clip:
+    """A walk through a simulated scene as context, and a new camera path from one of its frames with the true video.
+
+    The same arguments always give the same clip.
+
+    Args:
+        scene_seed: which scene; its range says whether it is for training, validation or test.
+        walk_seed: which walk.
+        target_seed: which target path.
+        height, width: of all frames in pixels.
+        supersample: rays per pixel side.
+        num_frames: target frames, the anchor's own view first.
+        walk_frames: frames of the whole walk.
+        context_size: how many of them, evenly spread, are the context.
+        anchor: frame of the walk the target starts from.
+        frame_rate: frames per second of walk and target.
+        fov_degrees: horizontal field of view of both.
+        rotation_range: least and greatest net rotation of the target in degrees.
+        path_range: least and greatest length of the target in metres.
+        name: of the clip; default made from the seeds.
+
+    Raises:
+        ValueError: for sizes that do not fit.
+        NoPathError: where the scene leaves no room for such a motion.
+    """
+    scene = generate_scene(scene_seed)
+    context, target, anchor_position = simulated_navigation_cameras(
+        scene, walk_seed, target_seed, num_frames=num_frames, walk_frames=walk_frames, context_size=context_size,
+        anchor=anchor, frame_rate=frame_rate, fov_degrees=fov_degrees, aspect=width / height,
+        rotation_range=rotation_range, path_range=path_range,
+    )  # fmt: skip
+    pictures = render(scene, Cameras.concatenate([context, target]), height, width, supersample=supersample)
+    count = len(context)
+    return Clip(
+        name=name or f"rooms-{scene_seed}-{walk_seed}-{target_seed}",
+        scene=f"rooms-{scene_seed}",
+        context_frames=pictures.rgb[:count],
+        context_times=context.times.numpy(),
+        instruction=Navigate(target),
+        anchor=anchor_position,
+        context_cameras=context,
+        context_depth=pictures.depth[:count],
+        target_frames=pictures.rgb[count:],
+        target_depth=pictures.depth[count:],
+        provenance={
+            "source": "simulation",
+            "scene_seed": scene_seed,
+            "walk_seed": walk_seed,
+            "target_seed": target_seed,
+            "height": height,
+            "width": width,
+            "supersample": supersample,
+            "num_frames": num_frames,
+            "walk_frames": walk_frames,
+            "context_size": context_size,
+            "anchor": anchor,
+            "frame_rate": frame_rate,
+            "fov_degrees": fov_degrees,
+            "rotation_range": list(rotation_range),
+            "path_range": list(path_range),
+        },
+    )

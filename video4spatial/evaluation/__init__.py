@@ -1,0 +1,1 @@
+"""Scores: metrics (one module per family), reference rows, scorecard, report."""

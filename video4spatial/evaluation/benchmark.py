@@ -1,0 +1,238 @@
+"""Benchmark of a model on navigation clips, always beside the reference rows."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from video4spatial.clips import Clip
+from video4spatial.evaluation import references
+from video4spatial.evaluation.measurement import Measurement
+from video4spatial.evaluation.registry import METRICS, NAVIGATION_METRICS
+from video4spatial.evaluation.results import metric as result_cell
+from video4spatial.evaluation.scorecard import aggregate, paired_difference, score_clip
+from video4spatial.evaluation.test_set import TestClip, nested_contexts
+from video4spatial.models.autoencoder import decode, encode, frames_to_tensor, tensor_to_frames
+from video4spatial.pipelines import Video4SpatialPipeline
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A row that runs the model.
+
+    Args:
+        context: (clip, the next clip) -> the clip whose context the model is shown.
+        context_cameras: whether the model is told the cameras of the context.
+        context_frames: whether it is shown the context at all; otherwise it gets the anchor frame alone, outside any scene.
+    """
+
+    context: Callable[[Clip, Clip], Clip]
+    context_cameras: bool = False
+    context_frames: bool = True
+
+
+MODEL_ROWS: dict[str, ModelRow] = {
+    "model": ModelRow(lambda clip, other: clip),
+    "model_with_context_cameras": ModelRow(lambda clip, other: clip, context_cameras=True),
+    "context_2": ModelRow(lambda clip, other: nested_contexts(clip)[2]),
+    "context_8": ModelRow(lambda clip, other: nested_contexts(clip)[8]),
+    "context_32": ModelRow(lambda clip, other: nested_contexts(clip)[32]),
+    "other_scene_context": ModelRow(references.other_scene_context),
+    "anchor_only": ModelRow(lambda clip, other: references.anchor_only(clip)),
+    "no_context": ModelRow(lambda clip, other: references.anchor_only(clip), context_frames=False),
+}
+"""Rows that run the model under test on the test clips."""
+
+NAVIGATION_ROWS = (
+    "model", "model_with_context_cameras", "seen_scenes", "context_2", "context_8", "context_32",
+    "ground_truth", "vae_ceiling", "copy_nearest", "copy_nearest_blurred", "mean_colour", "static", "reversed", "shuffled",
+    "other_scene_context", "anchor_only", "no_context",
+)  # fmt: skip
+"""All rows, in the order of results files."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the model is sampled; the noise of a clip depends on the seed and the clip's place alone, so rows are paired."""
+
+    num_inference_steps: int = 16
+    guidance_scale: float = 1.0
+    seed: int = 0
+
+
+def generate(pipeline: Video4SpatialPipeline, clip: Clip, sampling: Sampling, noise: int = 0, row: ModelRow = MODEL_ROWS["model"]) -> np.ndarray:
+    """Sample one clip.
+
+    Args:
+        pipeline: the model.
+        clip: whose context, anchor and cameras are given to it.
+        sampling: steps, guidance and seed.
+        noise: added to the seed.
+        row: what else the model is told.
+
+    Returns:
+        [T, H, W, 3] uint8.
+    """
+    context = anchor_frame = None
+    if row.context_frames:
+        cameras = clip.context_cameras if row.context_cameras else None
+        context = pipeline.encode_context(clip.context_frames, clip.context_times, cameras=cameras)
+    else:
+        anchor_frame = clip.context_frames[clip.anchor]
+    output = pipeline(
+        context,
+        clip.instruction.cameras,
+        anchor=clip.anchor,
+        num_inference_steps=sampling.num_inference_steps,
+        guidance_scale=sampling.guidance_scale,
+        generator=torch.Generator().manual_seed(sampling.seed + noise),
+        anchor_frame=anchor_frame,
+    )
+    return output.frames
+
+
+def benchmark_navigation(
+    pipeline: Video4SpatialPipeline,
+    clips: Sequence[Clip | TestClip],
+    rows: Sequence[str] = NAVIGATION_ROWS,
+    *,
+    metrics: Sequence[str] = NAVIGATION_METRICS,
+    sampling: Sampling = Sampling(),
+    seen_pipeline: Video4SpatialPipeline | None = None,
+    seen_clips: Sequence[Clip | TestClip] = (),
+    validation_clips: Sequence[Clip] = (),
+    progress: bool = True,
+) -> tuple[list[dict], dict]:
+    """Score a model and the reference rows on the same clips.
+
+    Args:
+        pipeline: the model under test; its size must be that of the clips (test clips are rendered at its size).
+        clips: at least two of different scenes, because each lends its context to another in `other_scene_context`.
+        rows: names from `NAVIGATION_ROWS`.
+        metrics: names from the registry.
+        sampling: how the models are sampled.
+        seen_pipeline, seen_clips: a model trained on few scenes, and unseen paths in those scenes, for the row `seen_scenes`.
+        validation_clips: for fitting the blur of `copy_nearest_blurred`; never clips that are scored.
+        progress: whether to show a progress bar.
+
+    Returns:
+        Rows and settings for `write_results`. A row whose inputs are not given has cells `not_applicable`. Under the settings'
+        `paired_differences` stands, for each metric, `model` minus every other row on the same clips with its interval.
+
+    Raises:
+        ValueError: for unknown rows or metrics, or too few clips.
+    """
+    problems = []
+    unknown = [name for name in rows if name not in NAVIGATION_ROWS]
+    if unknown:
+        problems.append(f"unknown row {', '.join(unknown)}: choose from {', '.join(NAVIGATION_ROWS)}")
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        problems.append(f"unknown metric {', '.join(unknown)}: choose from {', '.join(METRICS)}")
+    if not clips or ("other_scene_context" in rows and len({clip.scene for clip in clips}) < 2):
+        problems.append("other_scene_context needs clips of at least two scenes" if clips else "there are no clips to score")
+    if problems:
+        raise ValueError("; ".join(problems) + ".")
+
+    blur = references.fit_blur(validation_clips) if validation_clips and "copy_nearest_blurred" in rows else None
+    given = {
+        "seen_scenes": seen_pipeline is not None and len(seen_clips) > 0,
+        "copy_nearest_blurred": blur is not None,
+    }
+    scored = [name for name in rows if given.get(name, True)]
+    measurements: dict[str, list[tuple[str, dict[str, Measurement]]]] = {name: [] for name in rows}
+    on_clips = [name for name in scored if name != "seen_scenes"]
+    total = len(on_clips) * len(clips) + ("seen_scenes" in scored) * len(seen_clips)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not progress, transient=True) as bar:
+        task = bar.add_task("navigation", total=total)
+        for index, entry in enumerate(clips):
+            clip, other = _loaded(entry, pipeline), _loaded(_of_another_scene(clips, index), pipeline)
+            for name in on_clips:
+                bar.update(task, description=f"{name:26}")
+                if name in MODEL_ROWS:
+                    row = MODEL_ROWS[name]
+                    frames = generate(pipeline, row.context(clip, other), sampling, index, row)
+                else:
+                    frames = _reference_frames(name, clip, blur, pipeline)
+                # Always scored against the whole clip, so that co-visible pixels are the same in every row.
+                measurements[name].append((clip.scene, score_clip(clip, frames, metrics)))
+                bar.advance(task)
+        for index, entry in enumerate(seen_clips if "seen_scenes" in scored else ()):
+            bar.update(task, description=f"{'seen_scenes':26}")
+            clip = _loaded(entry, seen_pipeline)
+            frames = generate(seen_pipeline, clip, sampling, index)
+            measurements["seen_scenes"].append((clip.scene, score_clip(clip, frames, metrics)))
+            bar.advance(task)
+
+    settings = {
+        "clips": len(clips),
+        "scenes": len({clip.scene for clip in clips}),
+        "seen_clips": len(seen_clips) if "seen_scenes" in scored else 0,
+        "height": pipeline.config.height,
+        "width": pipeline.config.width,
+        "num_inference_steps": sampling.num_inference_steps,
+        "guidance_scale": sampling.guidance_scale,
+        "seed": sampling.seed,
+        "blur_sigma_at_64": blur,
+        "interval": "bootstrap over scenes, 95 %",
+        "paired_differences": _paired(measurements, metrics),
+    }
+    return [_result_row(name, measurements[name], metrics) for name in rows], settings
+
+
+def _loaded(entry: Clip | TestClip, pipeline: Video4SpatialPipeline) -> Clip:
+    return entry.load(size=pipeline.config.height) if isinstance(entry, TestClip) else entry
+
+
+def _of_another_scene(clips: Sequence[Clip | TestClip], index: int) -> Clip | TestClip:
+    """The next clip of another scene, round the corner; the clip itself where there is none."""
+    following = (clips[(index + step) % len(clips)] for step in range(1, len(clips)))
+    return next((clip for clip in following if clip.scene != clips[index].scene), clips[index])
+
+
+def _reference_frames(name: str, clip: Clip, blur: float | None, pipeline: Video4SpatialPipeline) -> np.ndarray:
+    if name == "vae_ceiling":
+        return references.vae_ceiling(clip, lambda frames: _through_autoencoder(pipeline, frames))
+    if name == "copy_nearest_blurred":
+        return references.copy_nearest_blurred(clip, blur)
+    return references.FRAME_REFERENCES[name](clip)
+
+
+@torch.no_grad()
+def _through_autoencoder(pipeline: Video4SpatialPipeline, frames: np.ndarray) -> np.ndarray:
+    latents = encode(pipeline.vae, frames_to_tensor(frames, pipeline.vae.device))
+    return tensor_to_frames(decode(pipeline.vae, latents))[: len(frames)]
+
+
+def _result_row(name: str, scored: list[tuple[str, dict[str, Measurement]]], metrics: Sequence[str]) -> dict:
+    if not scored:
+        return {"name": name, "metrics": {metric: result_cell(None, status="not_applicable") for metric in metrics}}
+    cells = {
+        metric: aggregate(METRICS[metric], [(scene, values[metric]) for scene, values in scored]).cell() for metric in metrics
+    }
+    return {"name": name, "metrics": cells}
+
+
+def _paired(measurements: dict, metrics: Sequence[str]) -> dict:
+    """{row: {metric: model - row}} for all rows over the same clips as `model`."""
+    model = measurements.get("model")
+    if not model:
+        return {}
+    return {
+        name: {
+            metric: paired_difference(
+                METRICS[metric],
+                [(scene, values[metric]) for scene, values in model],
+                [(scene, values[metric]) for scene, values in scored],
+            )
+            for metric in metrics
+        }
+        for name, scored in measurements.items()
+        if name not in ("model", "seen_scenes") and scored
+    }

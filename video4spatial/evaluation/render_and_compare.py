@@ -1,0 +1,195 @@
+"""The camera of generated frames in a simulated scene, found by rendering the scene from candidate cameras and comparing.
+
+The search starts at the anchor's camera, which is given, and goes on from frame to frame. It never sees the commanded cameras, so it
+measures where the generated frames are and not where they ought to be.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter, zoom
+from scipy.stats import norm, qmc
+
+from video4spatial.cameras import Cameras
+from video4spatial.cameras.cameras import invert_rigid
+from video4spatial.cameras.rotations import matrices_from_vectors
+from video4spatial.simulation.renderer import render
+from video4spatial.simulation.scenes import Scene
+
+COARSE_SIDE, MEDIUM_SIDE, FINE_SIDE = 16, 32, 64
+"""Picture heights of the three stages in pixels; frames are never enlarged."""
+
+COARSE_SAMPLES = 96
+"""Candidates around each of the starting cameras."""
+
+SPREAD = np.array([0.05, 0.16, 0.02, 0.13, 0.05, 0.13])
+"""Standard deviation of the candidates: rotation about the camera's x, y, z in radians, then translation along them in metres."""
+
+KEPT = 2
+"""Candidates that go on to the medium stage, beside the last camera."""
+
+SMOOTHING = 2.0
+"""Gaussian in pixels of each stage: with less, aliasing makes the valley of the cost bumpy; with more, small frames lose detail."""
+
+DIFFERENCE = np.array([1.0, 1.0, 1.0, 0.05, 0.05, 0.05])
+"""Steps of the finite differences: rotations in pixels' worth of angle, translations in metres at the medium stage."""
+
+
+@dataclass(frozen=True)
+class CameraEstimate:
+    """Cameras measured from frames.
+
+    Args:
+        cameras: T cameras; frame 0 is the anchor as given.
+        residuals: [T] 1 - correlation between the frame and the scene rendered from its camera, both blurred a little: 0 is a
+            perfect match, 1 no resemblance. Frame 0 has its own.
+    """
+
+    cameras: Cameras
+    residuals: np.ndarray
+
+
+def estimate_cameras(scene: Scene, anchor: Cameras, frames: np.ndarray) -> CameraEstimate:
+    """Find the cameras of frames that show a simulated scene.
+
+    Three stages for every frame: low-discrepancy samples around the last camera, the last camera moved on, and the anchor at 16
+    pixels height; the best of them refined by Levenberg-Marquardt with finite differences at 32, and the winner at 64. Pictures are
+    compared by correlation after subtracting each channel's mean, so that overall brightness and contrast do not count.
+
+    Args:
+        scene: the simulated scene the frames show.
+        anchor: camera of frame 0 (T = 1), with the intrinsics of all frames.
+        frames: [T, H, W, 3] uint8.
+
+    Returns:
+        `CameraEstimate`. Frames equal to their predecessor share its camera. Deterministic.
+
+    Raises:
+        ValueError: for frames of another type or shape, or an anchor that is not one camera.
+    """
+    problems = []
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or min(frames.shape) < 1:
+        problems.append(f"frames must be uint8 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}")
+    if anchor.batch_shape != () or len(anchor) != 1:
+        problems.append(f"the anchor must be one camera, got {anchor}")
+    if problems:
+        raise ValueError("cannot estimate cameras: " + "; ".join(problems) + ".")
+
+    stages = [_Stage(scene, anchor, frames, side) for side in (COARSE_SIDE, MEDIUM_SIDE, FINE_SIDE)]
+    poses = [anchor.camera_to_world[0]]
+    residuals = [float(stages[-1].cost(poses[0][None], 0)[0])]
+    for index in range(1, len(frames)):
+        if np.array_equal(frames[index], frames[index - 1]):
+            poses.append(poses[-1])
+            residuals.append(residuals[-1])
+            continue
+        pose, residual = _estimate_one(stages, poses, index)
+        poses.append(pose)
+        residuals.append(residual)
+    cameras = Cameras(
+        torch.stack(poses), anchor.intrinsics[:1].expand(len(frames), 3, 3), metric=anchor.metric,
+        convention="estimated by rendering and comparing",
+    )  # fmt: skip
+    return CameraEstimate(cameras, np.array(residuals))
+
+
+class _Stage:
+    """All frames at one size, and how well renderings from given poses fit one of them."""
+
+    def __init__(self, scene: Scene, anchor: Cameras, frames: np.ndarray, side: int):
+        self.scene, self.intrinsics = scene, anchor.intrinsics[0]
+        shrink = min(1.0, side / frames.shape[1])
+        self.height, self.width = (max(8, round(size * shrink)) for size in frames.shape[1:3])
+        self.targets = _normalised(_resized(frames, self.height, self.width))
+        self.pixel_angle = 1.0 / float(self.intrinsics[0, 0] * self.width)  # radians
+
+    def pictures(self, poses: torch.Tensor) -> np.ndarray:
+        """Normalised renderings [K, D] from poses [K, 4, 4]."""
+        cameras = Cameras(poses, self.intrinsics)
+        return _normalised(render(self.scene, cameras, self.height, self.width, backend="numba").rgb.astype(np.float32))
+
+    def cost(self, poses: torch.Tensor, index: int) -> np.ndarray:
+        """[K] 1 - correlation with frame `index`."""
+        return 1.0 - self.pictures(poses) @ self.targets[index]
+
+
+def _estimate_one(stages: list[_Stage], poses: list[torch.Tensor], index: int) -> tuple[torch.Tensor, float]:
+    coarse, medium, fine = stages
+    starts = [poses[-1], poses[0]]
+    if len(poses) > 1:
+        starts.append(poses[-1] @ invert_rigid(poses[-2]) @ poses[-1])
+    candidates = torch.cat([_moved(start, _samples()) for start in starts])
+    best = torch.from_numpy(np.argsort(coarse.cost(candidates, index), kind="stable")[:KEPT].copy())
+    # The starts themselves stay in the race: where the frame says little, the camera should stay where it was.
+    refined, costs = _refine(medium, torch.cat([candidates[best], poses[-1][None]]), index, iterations=5)
+    refined, costs = _refine(fine, refined[int(np.argmin(costs))][None], index, iterations=4)
+    return refined[0], float(costs[0])
+
+
+def _refine(stage: _Stage, poses: torch.Tensor, index: int, iterations: int) -> tuple[torch.Tensor, np.ndarray]:
+    """Levenberg-Marquardt on K poses side by side; a step that makes things worse is undone and damped more."""
+    count, target = len(poses), stage.targets[index]
+    steps = DIFFERENCE * np.array([stage.pixel_angle] * 3 + [1.0] * 3)
+    offsets = torch.from_numpy(np.concatenate([np.zeros((1, 6)), np.diag(steps), -np.diag(steps)]))  # [13, 6]
+    damping = np.full(count, 1e-2)
+    best = poses
+    best_cost = np.full(count, np.inf)
+    residual = np.zeros((count, target.size), dtype=np.float32)
+    jacobian = np.zeros((count, 6, target.size), dtype=np.float32)
+    trial = poses
+    for _ in range(iterations):
+        around = torch.cat([_moved(pose, offsets) for pose in trial])
+        pictures = stage.pictures(around).reshape(count, 13, -1)
+        cost = 1.0 - pictures[:, 0] @ target
+        better = cost < best_cost
+        best = torch.where(torch.from_numpy(better)[:, None, None], trial, best)
+        best_cost = np.where(better, cost, best_cost)
+        residual[better] = pictures[better, 0] - target
+        jacobian[better] = (pictures[better, 1:7] - pictures[better, 7:13]) / 2  # per finite-difference step
+        damping = np.where(better, damping * 0.3, damping * 10.0)
+        normal = jacobian @ jacobian.swapaxes(1, 2)  # [K, 6, 6]
+        diagonal = np.einsum("kii->ki", normal)
+        # Damping relative to the strongest direction as well, so that directions the picture does not show stay put.
+        regular = damping[:, None] * (diagonal + 0.1 * diagonal.max(1, keepdims=True)) + 1e-9
+        gradient = np.einsum("kid,kd->ki", jacobian, residual)
+        update = -np.linalg.solve(normal + regular[:, :, None] * np.eye(6), gradient[..., None])[..., 0]
+        update = np.clip(update, -8.0, 8.0) * steps
+        trial = torch.stack([_moved(pose, torch.from_numpy(move[None]))[0] for pose, move in zip(best, update, strict=True)])
+    cost = stage.cost(trial, index)
+    better = cost < best_cost
+    return torch.where(torch.from_numpy(better)[:, None, None], trial, best), np.where(better, cost, best_cost)
+
+
+def _moved(pose: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
+    """A pose [4, 4] after moves [K, 6] in its own axes: rotation vector, then translation."""
+    motion = torch.eye(4, dtype=torch.float64).repeat(len(moves), 1, 1)
+    motion[:, :3, :3] = matrices_from_vectors(moves[:, :3].double())
+    motion[:, :3, 3] = moves[:, 3:]
+    return pose @ motion
+
+
+def _samples() -> torch.Tensor:
+    """[COARSE_SAMPLES, 6] moves: the first stands still, the others are normal with `SPREAD`, always the same ones."""
+    uniform = qmc.Halton(6, seed=0).random(COARSE_SAMPLES - 1)
+    return torch.from_numpy(np.concatenate([np.zeros((1, 6)), norm.ppf(uniform) * SPREAD]))
+
+
+def _resized(frames: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Area-averaged where the factor is whole, otherwise smoothed and interpolated: [T, height, width, 3] float32."""
+    count, old_height, old_width, _ = frames.shape
+    values = frames.astype(np.float32)
+    if old_height % height == 0 and old_width % width == 0:
+        return values.reshape(count, height, old_height // height, width, old_width // width, 3).mean((2, 4))
+    factors = (height / old_height, width / old_width)
+    sigma = tuple(max(0.0, 0.5 * (1 / factor - 1)) for factor in factors)
+    return zoom(gaussian_filter(values, (0, *sigma, 0)), (1, *factors, 1), order=1, grid_mode=True, mode="nearest")
+
+
+def _normalised(pictures: np.ndarray) -> np.ndarray:
+    """Smoothed, each channel's mean removed, unit length: [K, D] float32. A flat picture becomes 0."""
+    smooth = gaussian_filter(pictures, (0, SMOOTHING, SMOOTHING, 0), truncate=3.0)
+    smooth = smooth - smooth.mean((1, 2), keepdims=True)
+    flat = smooth.reshape(len(smooth), -1)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    return flat / np.where(length > 1e-2 * np.sqrt(flat.shape[1]), length, np.inf)

@@ -1,0 +1,103 @@
+"""The one shape of every benchmark's result file."""
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+STATUSES = ("ok", "missing", "failed", "not_applicable")
+
+
+def metric(
+    value: float | None, low: float | None = None, high: float | None = None, n: int | None = None, status: str = "ok"
+) -> dict:
+    """One cell of a result row.
+
+    Args:
+        value: the figure, or None when `status` is not `ok`.
+        low, high: 95 % confidence interval.
+        n: number of scenes (or repetitions) behind it.
+        status: `ok`, `missing`, `failed` or `not_applicable`.
+
+    Raises:
+        ValueError: for an unknown status, or a value that is not a finite number although the status is `ok`.
+    """
+    if status not in STATUSES:
+        raise ValueError(f"status {status!r}: expected one of {', '.join(STATUSES)}.")
+    if status == "ok" and (value is None or not math.isfinite(value)):
+        raise ValueError(f"a metric with status 'ok' needs a finite value, got {value!r}; use status 'missing' or 'failed'.")
+    return {"value": value, "low": low, "high": high, "n": n, "status": status}
+
+
+def machine() -> dict:
+    """What the figures were measured on: processor, cores, memory, device and library versions."""
+    processor = platform.processor() or platform.machine()
+    cpu_info = Path("/proc/cpuinfo")
+    if cpu_info.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpu_info.read_text().splitlines() if line.startswith("model name")]
+        processor = names[0] if names else processor
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def commit() -> str:
+    """Commit of the working tree, with `-dirty` when it has changes; `unknown` outside a checkout."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
+        except FileNotFoundError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    revision = git("rev-parse", "--short=12", "HEAD")
+    if not revision:
+        return "unknown"
+    return revision + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def write_results(path: str | Path, benchmark: str, settings: dict, rows: list[dict], command: str | None = None) -> dict:
+    """Write a benchmark's rows with their settings, machine and commit; the file appears whole or not at all.
+
+    Args:
+        path: JSON file to write; its folder is made.
+        benchmark: name of the benchmark.
+        settings: everything needed to run it again.
+        rows: `[{"name": str, "metrics": {name: metric(...)}}]`.
+        command: how it was started; default this process's command line.
+
+    Returns:
+        What was written.
+    """
+    path = Path(path)
+    content = {
+        "benchmark": benchmark,
+        "command": command or " ".join(["python", *(_without_folders(a) for a in sys.argv)]),
+        "commit": commit(),
+        "machine": machine(),
+        "settings": settings,
+        "rows": rows,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    aside.replace(path)
+    return content
+
+
+def _without_folders(argument: str) -> str:
+    """An absolute path in a command line says nothing to another reader: keep its last part."""
+    return Path(argument).name if os.path.isabs(argument) else argument

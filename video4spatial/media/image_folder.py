@@ -1,0 +1,97 @@
+"""A folder of images read as a video."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from video4spatial.media.base import MediaError, VideoReader
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+# Each can be brought to 8-bit RGB without a choice: grey is repeated, a palette looked up, alpha dropped.
+EIGHT_BIT_MODES = ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr")
+
+
+class ImageFolderReader(VideoReader):
+    """Reads a folder of images (or one image) as a video; see `VideoReader`.
+
+    Images are taken in natural order of their names (`2.png` before `10.png`), turned upright by their EXIF
+    orientation, grey is repeated to RGB and alpha is dropped, not blended. Other files in the folder are ignored.
+
+    Arguments: `path` the folder, or one image; `frame_rate` images per second.
+    Raises: `MediaError` for an empty folder or images of unlike sizes or unreadable ones, all named at once.
+    """
+
+    def __init__(self, path: str | os.PathLike, frame_rate: float) -> None:
+        path = Path(path)
+        self.images = image_paths(path) if path.is_dir() else [path]
+        if not self.images:
+            raise MediaError(f"{path}: the folder has no images ({', '.join(IMAGE_SUFFIXES)})")
+        sizes, problems = [], []
+        for image_path in self.images:
+            try:
+                sizes.append(_upright_size(image_path))
+            except MediaError as error:
+                problems.append(str(error))
+        if sizes:
+            common = max(dict.fromkeys(sizes), key=sizes.count)
+            unlike = [] if problems else [p.name for p, size in zip(self.images, sizes) if size != common]
+            if unlike:
+                named = ", ".join(unlike[:5]) + (", ..." if len(unlike) > 5 else "")
+                problems.append(
+                    f"images must have one size: {len(unlike)} of {len(sizes)} are not {common[0]}x{common[1]}: {named}"
+                )
+        if problems:
+            shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+            raise MediaError(f"{path}: {shown}")
+        width, height = common
+        super().__init__(path, height, width, np.arange(len(self.images)) / frame_rate, frame_rate)
+
+    def _open_decoder(self) -> None:
+        return None
+
+    def _read_sorted(self, indices: np.ndarray) -> np.ndarray:
+        frames = np.empty((len(indices), self.height, self.width, 3), np.uint8)
+        for row, index in enumerate(indices.tolist()):
+            try:
+                with Image.open(self.images[index]) as image:
+                    picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
+                raise MediaError(
+                    f"{self.path}: frame {index} of {len(self)} ({self.images[index].name}) cannot be decoded: {error}"
+                ) from error
+            if picture.shape != frames.shape[1:]:
+                raise MediaError(
+                    f"{self.path}: frame {index} of {len(self)} ({self.images[index].name}) is "
+                    f"{picture.shape[1]}x{picture.shape[0]} once decoded, expected {self.width}x{self.height}"
+                )
+            frames[row] = picture
+        return frames
+
+
+def image_paths(folder: str | os.PathLike) -> list[Path]:
+    """The images of a folder in natural order of their names (numbers by value), hidden files left out."""
+    found = [p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+    return sorted(found, key=lambda image: (_natural_key(image.name), image.name))
+
+
+def _natural_key(name: str) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name.lower()) if part]
+
+
+def _upright_size(path: Path) -> tuple[int, int]:
+    """(width, height) as shown, from the file's header alone."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in EIGHT_BIT_MODES:
+                raise MediaError(f"{path.name} has pixels of kind {image.mode}; expected 8-bit colour or grey")
+            # Pillow decodes a whole PNG to look for EXIF behind its pixels; writers put it in front.
+            has_exif = image.format != "PNG" or "exif" in image.info
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
+            return image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise MediaError(f"{path.name} is not a readable image") from error

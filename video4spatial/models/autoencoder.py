@@ -1,0 +1,124 @@
+"""Frames to normalised latents and back, for picture autoencoders and video autoencoders alike."""
+
+import math
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderKLWan
+from torch.nn import functional as F
+
+Autoencoder = AutoencoderKL | AutoencoderKLWan
+
+
+def spatial_compression(autoencoder: Autoencoder) -> int:
+    """Pixels per latent pixel along each picture axis."""
+    if isinstance(autoencoder, AutoencoderKLWan):
+        return autoencoder.config.scale_factor_spatial
+    return pixel_patch(autoencoder) * 2 ** (len(autoencoder.config.block_out_channels) - 1)
+
+
+def pixel_patch(autoencoder: Autoencoder) -> int:
+    """Side of the pixel squares that a picture autoencoder takes as channels (12 channels: squares of 2 x 2 pixels)."""
+    return math.isqrt(autoencoder.config.in_channels // 3)
+
+
+def temporal_compression(autoencoder: Autoencoder) -> int:
+    """Frames per latent after the first; 1 for a picture autoencoder, which takes every frame by itself."""
+    return autoencoder.config.scale_factor_temporal if isinstance(autoencoder, AutoencoderKLWan) else 1
+
+
+def latent_frames(num_frames: int, compression: int) -> int:
+    """Latents that `num_frames` frames become.
+
+    Raises:
+        ValueError: if the count is not 1 + compression * k: an autoencoder would drop the surplus without a word.
+    """
+    if num_frames < 1 or (num_frames - 1) % compression:
+        raise ValueError(f"{num_frames} frames: expected 1 + {compression} * k frames; pad or trim the video.")
+    return 1 + (num_frames - 1) // compression
+
+
+def _statistics(autoencoder: Autoencoder, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    mean, std = autoencoder.config.latents_mean, autoencoder.config.latents_std
+    if mean is None or std is None:
+        raise ValueError(
+            "the autoencoder's config has no latents_mean / latents_std: measure them with measure_latent_statistics()."
+        )
+    shape = (1, -1, 1, 1, 1)
+    return like.new_tensor(mean).view(shape), like.new_tensor(std).view(shape)
+
+
+def encode_raw(autoencoder: Autoencoder, frames: torch.Tensor) -> torch.Tensor:
+    """Frames [B, 3, T, H, W] in [-1, 1] to the means of their latent distributions [B, C, F, h, w], not normalised."""
+    latent_frames(frames.shape[2], temporal_compression(autoencoder))
+    frames = frames.to(autoencoder.dtype)
+    if isinstance(autoencoder, AutoencoderKLWan):
+        return autoencoder.encode(frames).latent_dist.mode()
+    batch = len(frames)
+    latents = picture_posterior(autoencoder, frames.transpose(1, 2).flatten(0, 1)).mode()
+    return latents.unflatten(0, (batch, -1)).transpose(1, 2)
+
+
+def encode(autoencoder: Autoencoder, frames: torch.Tensor) -> torch.Tensor:
+    """Encode frames and normalise with the measured statistics.
+
+    Args:
+        autoencoder: a diffusers autoencoder whose config carries `latents_mean` and `latents_std`.
+        frames: [B, 3, T, H, W] in [-1, 1], T = 1 + compression * k.
+
+    Returns:
+        [B, C, F, h, w] latents with about zero mean and unit variance per channel.
+    """
+    latents = encode_raw(autoencoder, frames)
+    mean, std = _statistics(autoencoder, latents)
+    return (latents - mean) / std
+
+
+def decode(autoencoder: Autoencoder, latents: torch.Tensor) -> torch.Tensor:
+    """Decode normalised latents [B, C, F, h, w] to frames [B, 3, T, H, W] in [-1, 1]."""
+    mean, std = _statistics(autoencoder, latents)
+    latents = (latents * std + mean).to(autoencoder.dtype)
+    if isinstance(autoencoder, AutoencoderKLWan):
+        return autoencoder.decode(latents).sample.clamp(-1, 1)
+    batch = len(latents)
+    frames = decode_pictures(autoencoder, latents.transpose(1, 2).flatten(0, 1))
+    return frames.unflatten(0, (batch, -1)).transpose(1, 2).clamp(-1, 1)
+
+
+def picture_posterior(autoencoder: AutoencoderKL, pictures: torch.Tensor):
+    """Latent distribution of pictures [B, 3, H, W] in [-1, 1]."""
+    return autoencoder.encode(F.pixel_unshuffle(pictures, pixel_patch(autoencoder))).latent_dist
+
+
+def decode_pictures(autoencoder: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
+    """Raw latents [B, C, h, w] of a picture autoencoder to pictures [B, 3, H, W]."""
+    return F.pixel_shuffle(autoencoder.decode(latents).sample, pixel_patch(autoencoder))
+
+
+def frames_to_tensor(frames, device: torch.device | str = "cpu") -> torch.Tensor:
+    """uint8 frames [T, H, W, 3] (numpy or tensor) to [1, 3, T, H, W] float32 in [-1, 1]."""
+    return torch.as_tensor(frames, device=device).permute(3, 0, 1, 2).unsqueeze(0).float() / 127.5 - 1
+
+
+def tensor_to_frames(tensor: torch.Tensor):
+    """[1, 3, T, H, W] in [-1, 1] to uint8 numpy frames [T, H, W, 3]."""
+    frames = ((tensor[0].float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return frames.permute(1, 2, 3, 0).cpu().numpy()
+
+
+@torch.no_grad()
+def measure_latent_statistics(autoencoder: Autoencoder, batches) -> None:
+    """Measure the mean and standard deviation of every latent channel and write them to the autoencoder's config.
+
+    Args:
+        autoencoder: changed in place (its config).
+        batches: iterable of frames [B, 3, T, H, W] in [-1, 1].
+    """
+    count, total, squares = 0, 0.0, 0.0
+    for frames in batches:
+        latents = encode_raw(autoencoder, frames).double().transpose(0, 1).flatten(1)
+        count += latents.shape[1]
+        total = total + latents.sum(1)
+        squares = squares + latents.square().sum(1)
+    mean = total / count
+    std = (squares / count - mean**2).clamp(min=1e-12).sqrt()
+    autoencoder.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())

@@ -1,0 +1,302 @@
+"""The diffusion transformer: a clean scene context and noisy targets on one scene clock."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.loaders import PeftAdapterMixin
+from diffusers.models.embeddings import PixArtAlphaTextProjection, TimestepEmbedding, Timesteps
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.normalization import FP32LayerNorm
+from diffusers.utils import BaseOutput
+from torch import nn
+
+from video4spatial.models.blocks import TransformerBlock
+from video4spatial.models.camera_encoder import CameraEncoder
+from video4spatial.models.context_cache import ContextCache
+from video4spatial.models.geometry_heads import Geometry, GeometryHeads
+from video4spatial.models.rotary import scene_rotary
+
+
+@dataclass
+class TransformerOutput(BaseOutput):
+    """What the transformer returns.
+
+    Args:
+        sample: [B, C, F, H, W] prediction for every target latent, of the kind `prediction_type` names.
+        geometry: what the geometry heads read from the context, or None.
+    """
+
+    sample: torch.Tensor
+    geometry: Geometry | None = None
+
+
+class ConditionEmbedder(nn.Module):
+    """Timesteps and text into the transformer's width (parameter names as in Wan)."""
+
+    def __init__(self, dim: int, freq_dim: int, text_dim: int | None):
+        super().__init__()
+        self.timesteps_proj = Timesteps(num_channels=freq_dim, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_embedder = TimestepEmbedding(in_channels=freq_dim, time_embed_dim=dim)
+        self.act_fn = nn.SiLU()
+        self.time_proj = nn.Linear(dim, 6 * dim)
+        self.text_embedder = None if text_dim is None else PixArtAlphaTextProjection(text_dim, dim, act_fn="gelu_tanh")
+
+    def forward(self, timestep: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Timesteps [B, F] to the embedding [B, F, dim] and its six modulations [B, F, 6, dim]."""
+        batch, frames = timestep.shape
+        frequencies = self.timesteps_proj(timestep.flatten()).to(self.time_embedder.linear_1.weight.dtype)
+        embedding = self.time_embedder(frequencies).to(dtype)
+        modulation = self.time_proj(self.act_fn(embedding))
+        return embedding.unflatten(0, (batch, frames)), modulation.view(batch, frames, 6, -1)
+
+
+class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
+    """Video diffusion transformer with a clean scene context (the method of Video4Spatial, arXiv 2512.03040).
+
+    In `causal_context` attention the context carries the modulation of t = 0, skips text, and attends to itself only, one
+    segment after another; targets attend to everything. Keys and values of the context are therefore constants of the scene
+    (`encode_context`), reused by every denoising step, guidance branch, trajectory and seed. In `full` attention, the published
+    form, all tokens attend to all and nothing can be cached.
+
+    Without its own modules (`camera_channels=None`, no context) it computes what diffusers' `WanTransformer3DModel` computes, under
+    the same parameter names.
+
+    Args:
+        patch_size: latent frames, rows and columns per token; one frame.
+        num_attention_heads, attention_head_dim: heads and their width; their product is the width of the tokens.
+        in_channels, out_channels: latent channels.
+        text_dim: width of the text encoder's states; None builds no text branch.
+        freq_dim: width of the sinusoidal timestep embedding.
+        ffn_dim, num_layers: width of the feed-forward part, number of blocks.
+        cross_attn_norm: learned normalisation before the text branch.
+        qk_norm: `rms_norm_across_heads`, the only one Wan uses.
+        eps: epsilon of the normalisations.
+        image_dim, added_kv_proj_dim, pos_embed_seq_len: Wan's image branch; not supported, must be None.
+        rope_max_seq_len: of Wan; positions have no such limit here, kept so that Wan configurations load.
+        attention_mode: `causal_context` or `full`.
+        camera_channels: Plücker channels per latent (6 times the temporal compression); None builds no camera modules.
+        camera_order: channel order of the Plücker rays the model was trained with.
+        camera_frequencies: octaves of sines and cosines given with the rays.
+        geometry_heads: build point-map and relative-camera heads on context tokens.
+        prediction_type: `flow` (noise - clean latents, as Wan) or `sample` (clean latents).
+        null_context: kinds of null context seen in training, a subset of `absent` and `noise`.
+    """
+
+    _supports_gradient_checkpointing = False
+    _no_split_modules = ["TransformerBlock"]
+    _repeated_blocks = ["TransformerBlock"]
+    _keep_in_fp32_modules = ["time_embedder", "scale_shift_table", "norm1", "norm2", "norm3"]
+
+    @register_to_config
+    def __init__(
+        self,
+        patch_size: tuple[int, int, int] = (1, 2, 2),
+        num_attention_heads: int = 4,
+        attention_head_dim: int = 64,
+        in_channels: int = 16,
+        out_channels: int = 16,
+        text_dim: int | None = None,
+        freq_dim: int = 256,
+        ffn_dim: int = 1024,
+        num_layers: int = 6,
+        cross_attn_norm: bool = True,
+        qk_norm: str = "rms_norm_across_heads",
+        eps: float = 1e-6,
+        image_dim: int | None = None,
+        added_kv_proj_dim: int | None = None,
+        rope_max_seq_len: int = 1024,
+        pos_embed_seq_len: int | None = None,
+        attention_mode: Literal["causal_context", "full"] = "causal_context",
+        camera_channels: int | None = None,
+        camera_order: Literal["moment_direction", "direction_moment"] = "moment_direction",
+        camera_frequencies: int = 4,
+        geometry_heads: bool = False,
+        prediction_type: Literal["flow", "sample"] = "flow",
+        null_context: tuple[str, ...] = ("absent",),
+    ):
+        super().__init__()
+        _check_config(patch_size, qk_norm, image_dim, added_kv_proj_dim, attention_mode, prediction_type, null_context)
+        dim = num_attention_heads * attention_head_dim
+        self.patch_embedding = nn.Conv3d(in_channels, dim, kernel_size=tuple(patch_size), stride=tuple(patch_size))
+        self.condition_embedder = ConditionEmbedder(dim, freq_dim, text_dim)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(dim, ffn_dim, num_attention_heads, text_dim is not None, cross_attn_norm, eps)
+            for _ in range(num_layers)
+        )
+        self.norm_out = FP32LayerNorm(dim, eps, elementwise_affine=False)
+        self.proj_out = nn.Linear(dim, out_channels * patch_size[1] * patch_size[2])
+        self.scale_shift_table = nn.Parameter(torch.randn(1, 2, dim) / dim**0.5)
+
+        spatial_patch = tuple(patch_size[1:])
+        if camera_channels is not None:
+            self.camera_encoder = CameraEncoder(camera_channels, dim, spatial_patch, camera_frequencies)
+            self.scene_camera_encoder = CameraEncoder(camera_channels, dim, spatial_patch, camera_frequencies)
+            self.null_camera = nn.Parameter(torch.zeros(dim))
+            self.null_scene_camera = nn.Parameter(torch.zeros(dim))
+        self.geometry = GeometryHeads(dim, spatial_patch) if geometry_heads else None
+
+    def tokens_per_latent(self, height: int, width: int) -> int:
+        """Tokens that one latent of `height` x `width` becomes."""
+        return (height // self.config.patch_size[1]) * (width // self.config.patch_size[2])
+
+    def encode_context(
+        self,
+        latents: torch.Tensor,
+        positions: torch.Tensor,
+        scene_rays: torch.Tensor | None = None,
+        cache: ContextCache | None = None,
+    ) -> tuple[ContextCache, torch.Tensor]:
+        """Encode one segment of clean context latents; with a cache, append it (exactly) to what is there.
+
+        Args:
+            latents: [B, C, F, H, W] clean context latents.
+            positions: [B, F] on the scene clock.
+            scene_rays: [B, F, camera_channels, H, W] rays relative to the first context frame, or None when unknown.
+            cache: older segments of the same scene.
+
+        Returns:
+            The cache with the segment added, and the segment's last hidden states [B, F, P, dim] (for the geometry heads).
+
+        Raises:
+            ValueError: in `full` attention, where context tokens depend on the targets and nothing can be cached.
+        """
+        if self.config.attention_mode != "causal_context":
+            raise ValueError("attention_mode='full' lets the context see the targets: nothing of it can be cached.")
+        hidden_states, rotary = self._embed(latents, positions)
+        hidden_states = hidden_states + self._camera_tokens("scene", scene_rays, hidden_states)
+        _, modulation = self.condition_embedder(positions.new_zeros(len(latents), 1).float(), hidden_states.dtype)
+        layers = []
+        for index, block in enumerate(self.blocks):
+            older = None if cache is None else cache.layers[index]
+            hidden_states, key_value = block(hidden_states, modulation, rotary, context=older)
+            layers.append(key_value)
+        layers = tuple(layers)
+        extended = ContextCache(layers, (layers[0][0].shape[1],)) if cache is None else cache.extended(layers)
+        return extended, hidden_states
+
+    def read_geometry(self, context_states: torch.Tensor, height: int, width: int) -> Geometry:
+        """Point maps and relative cameras from the context's last hidden states [B, F, P, dim].
+
+        Args:
+            context_states: as returned by `encode_context`, all segments joined along F.
+            height, width: of the context latents.
+        """
+        if self.geometry is None:
+            raise ValueError("this model was built without geometry heads (geometry_heads=False).")
+        return self.geometry(context_states, height // self.config.patch_size[1], width // self.config.patch_size[2])
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        timestep: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        *,
+        positions: torch.Tensor | None = None,
+        rays: torch.Tensor | None = None,
+        scene_rays: torch.Tensor | None = None,
+        context: ContextCache | None = None,
+        context_latents: torch.Tensor | None = None,
+        context_positions: torch.Tensor | None = None,
+        context_scene_rays: torch.Tensor | None = None,
+        return_geometry: bool = False,
+        return_dict: bool = True,
+    ) -> TransformerOutput | tuple:
+        """Predict the target latents' flow (or clean sample).
+
+        Args:
+            hidden_states: [B, C, F, H, W] target latents, noisy or (the anchor's) clean.
+            timestep: [B] or [B, F], 0 (clean) to 1000 (noise).
+            encoder_hidden_states: [B, L, text_dim] text states, or None.
+            positions: [B, F] of the targets on the scene clock; default 0 .. F - 1.
+            rays: [B, F, camera_channels, H, W] rays relative to the anchor: the camera instruction; None is the null instruction.
+            scene_rays: the targets' rays relative to the first context frame, known only when the context's cameras are.
+            context: the encoded scene (`encode_context`); its batch is B.
+            context_latents, context_positions, context_scene_rays: the scene itself instead: computed here, not reused.
+            return_geometry: also read the geometry heads (needs `context_latents`).
+            return_dict: return `TransformerOutput` rather than a tuple.
+
+        Returns:
+            `TransformerOutput`.
+        """
+        batch, _, frames, height, width = hidden_states.shape
+        if positions is None:
+            positions = torch.arange(frames, dtype=torch.float64).expand(batch, -1)
+        if timestep.ndim == 1:
+            timestep = timestep.unsqueeze(1)
+        full = self.config.attention_mode == "full"
+        context_states = None
+        if context_latents is not None and not full:
+            context, context_states = self.encode_context(context_latents, context_positions, context_scene_rays)
+
+        tokens, rotary = self._embed(hidden_states, positions)
+        if self.config.camera_channels is not None:
+            tokens = tokens + self._camera_tokens("anchor", rays, tokens)
+            tokens = tokens + self._camera_tokens("scene", scene_rays, tokens)
+        num_context = 0
+        if context_latents is not None and full:
+            num_context = context_latents.shape[2]
+            context_tokens, context_rotary = self._embed(context_latents, context_positions)
+            context_tokens = context_tokens + self._camera_tokens("scene", context_scene_rays, context_tokens)
+            tokens = torch.cat([context_tokens, tokens], dim=1)
+            rotary = tuple(torch.cat(pair, dim=1) for pair in zip(context_rotary, rotary))
+            clean = timestep.new_zeros(batch, num_context)
+            timestep = torch.cat([clean, timestep.expand(batch, frames)], dim=1)
+
+        embedding, modulation = self.condition_embedder(timestep, tokens.dtype)
+        if encoder_hidden_states is not None:
+            encoder_hidden_states = self.condition_embedder.text_embedder(encoder_hidden_states)
+        for index, block in enumerate(self.blocks):
+            cached = None if context is None else context.layers[index]
+            tokens, _ = block(tokens, modulation, rotary, encoder_hidden_states, cached)
+        if num_context:
+            context_states, tokens = tokens[:, :num_context], tokens[:, num_context:]
+            embedding = embedding[:, num_context:]
+
+        shift, scale = (self.scale_shift_table.unsqueeze(1) + embedding.unsqueeze(2)).unsqueeze(3).unbind(2)
+        tokens = (self.norm_out(tokens.float()) * (1 + scale) + shift).type_as(tokens)
+        sample = self._unpatchify(self.proj_out(tokens), height, width)
+        geometry = self.read_geometry(context_states, height, width) if return_geometry else None
+        return TransformerOutput(sample, geometry) if return_dict else (sample, geometry)
+
+    def _embed(self, latents: torch.Tensor, positions: torch.Tensor):
+        """Latents [B, C, F, H, W] to tokens [B, F, P, dim] and their rotary cosines and sines."""
+        tokens = self.patch_embedding(latents)
+        height, width = tokens.shape[-2:]
+        tokens = tokens.flatten(3).permute(0, 2, 3, 1).contiguous()
+        rotary = scene_rotary(positions, height, width, self.config.attention_head_dim, latents.device)
+        return tokens, rotary
+
+    def _camera_tokens(self, kind: Literal["anchor", "scene"], rays: torch.Tensor | None, tokens: torch.Tensor):
+        """What to add to tokens for rays of a kind, or the learned null where they are unknown."""
+        if self.config.camera_channels is None:
+            return torch.zeros((), dtype=tokens.dtype, device=tokens.device)
+        if kind == "anchor":
+            return self.null_camera if rays is None else self.camera_encoder(rays)
+        return self.null_scene_camera if rays is None else self.scene_camera_encoder(rays)
+
+    def _unpatchify(self, tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """Projected tokens [B, F, P, ph * pw * C] to latents [B, C, F, H, W]."""
+        _, patch_height, patch_width = self.config.patch_size
+        grid = (height // patch_height, width // patch_width)
+        tokens = tokens.unflatten(2, grid).unflatten(-1, (patch_height, patch_width, -1))
+        return tokens.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+
+
+def _check_config(patch_size, qk_norm, image_dim, added_kv_proj_dim, attention_mode, prediction_type, null_context):
+    problems = []
+    if patch_size[0] != 1:
+        problems.append(f"patch_size={tuple(patch_size)}: a token spans one latent, the first entry must be 1")
+    if qk_norm != "rms_norm_across_heads":
+        problems.append(f"qk_norm={qk_norm!r}: only 'rms_norm_across_heads' is supported")
+    if image_dim is not None or added_kv_proj_dim is not None:
+        problems.append("image_dim / added_kv_proj_dim: Wan's image branch is not supported, both must be null")
+    if attention_mode not in ("causal_context", "full"):
+        problems.append(f"attention_mode={attention_mode!r}: expected 'causal_context' or 'full'")
+    if prediction_type not in ("flow", "sample"):
+        problems.append(f"prediction_type={prediction_type!r}: expected 'flow' or 'sample'")
+    if not null_context or not set(null_context) <= {"absent", "noise"}:
+        problems.append(f"null_context={null_context!r}: expected 'absent', 'noise' or both")
+    if problems:
+        raise ValueError("unsupported transformer configuration:\n  " + "\n  ".join(problems))

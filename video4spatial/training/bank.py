@@ -1,0 +1,154 @@
+"""A bank of rendered scenes: one capture walk per scene and navigation targets that start at frames of the walk."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from video4spatial.cameras import Cameras
+from video4spatial.models.autoencoder import Autoencoder, encode
+from video4spatial.simulation.renderer import render
+from video4spatial.simulation.scenes import generate_scene
+from video4spatial.simulation.walks import capture_walk, navigation_target
+
+
+@dataclass(frozen=True)
+class SceneBank:
+    """Pictures, cameras and (once encoded) latents of S scenes.
+
+    The N frames of a scene are its walk, then K targets of `target_frames` - 1 frames each; a target's frame 0 is the walk frame
+    it starts from.
+
+    Args:
+        frames: [S, N, H, W, 3] uint8.
+        depth: [S, N, h, w] float16 metres along the optical axis, at latent resolution.
+        camera_to_world: [S, N, 4, 4] float64.
+        intrinsics: [S, 3, 3] float64, normalised.
+        anchors: [S, K] walk frame that each target starts from.
+        target_frames: T, the anchor included.
+        latents: [S, N, C, h, w] float16, or None before `encoded`.
+    """
+
+    frames: torch.Tensor
+    depth: torch.Tensor
+    camera_to_world: torch.Tensor
+    intrinsics: torch.Tensor
+    anchors: torch.Tensor
+    target_frames: int
+    latents: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def walk_frames(self) -> int:
+        """Frames of each capture walk."""
+        return self.frames.shape[1] - self.anchors.shape[1] * (self.target_frames - 1)
+
+    @torch.no_grad()
+    def encoded(self, autoencoder: Autoencoder, device: torch.device | str, batch_size: int = 256) -> "SceneBank":
+        """The bank with its latents, which (and the depth) then live on `device`."""
+        flat = self.frames.flatten(0, 1)
+        latents = []
+        for start in range(0, len(flat), batch_size):
+            pictures = flat[start : start + batch_size].to(device).permute(0, 3, 1, 2).unsqueeze(2).float() / 127.5 - 1
+            latents.append(encode(autoencoder, pictures)[:, :, 0].half())
+        latents = torch.cat(latents).unflatten(0, self.frames.shape[:2])
+        return replace(self, latents=latents, depth=self.depth.to(device))
+
+    def save(self, path: str | Path) -> None:
+        """Write pictures and cameras (not latents) to a safetensors file, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        names = ("frames", "depth", "camera_to_world", "intrinsics", "anchors")
+        aside = path.with_name(path.name + ".part")
+        save_file(
+            {n: getattr(self, n).cpu().contiguous() for n in names}, aside, {"target_frames": str(self.target_frames)}
+        )
+        aside.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SceneBank":
+        """Read what `save` wrote."""
+        with safe_open(path, "pt") as file:
+            target_frames = int(file.metadata()["target_frames"])
+        return cls(**load_file(path), target_frames=target_frames)
+
+
+def render_bank(
+    seeds: Sequence[int],
+    walk_frames: int = 48,
+    targets_per_scene: int = 6,
+    target_frames: int = 9,
+    height: int = 64,
+    width: int = 64,
+    latent_size: tuple[int, int] = (8, 8),
+    frame_rate: float = 4.0,
+    fov_degrees: tuple[float, float] = (65.0, 75.0),
+    variant: int = 0,
+    device: torch.device | str | None = None,
+    progress: Callable[[Sequence[int]], Sequence[int]] = iter,
+) -> SceneBank:
+    """Generate, walk through and render scenes.
+
+    Args:
+        seeds: scene seeds.
+        walk_frames, targets_per_scene, target_frames: sizes of a scene's entry (`SceneBank`).
+        height, width: picture size; rendered at twice that and box-filtered.
+        latent_size: rows and columns at which depth is kept.
+        frame_rate: frames per second.
+        fov_degrees: range that a scene's horizontal field of view is drawn from.
+        variant: draws other walks and targets through the same scenes.
+        device: where to render; a CUDA device, or None for the CPU.
+        progress: wraps the seeds, for a progress bar.
+
+    Returns:
+        The bank, without latents. Half of the targets move little (5-25 degrees, 0.1-0.6 m), half as far as the benchmark's
+        (20-60 degrees, 0.3-1.5 m).
+    """
+    entries = []
+    for seed in progress(seeds):
+        random = np.random.default_rng([seed, variant, 1])
+        scene = generate_scene(seed)
+        fov = random.uniform(*fov_degrees)
+        walk = capture_walk(
+            scene, walk_frames, frame_rate=frame_rate, seed=int(random.integers(2**31)), fov_degrees=fov
+        )
+        anchors, paths = [], [walk]
+        while len(anchors) < targets_per_scene:
+            anchor = int(random.integers(walk_frames))
+            easy = len(anchors) % 2 == 0
+            try:
+                path = navigation_target(
+                    scene,
+                    walk[anchor],
+                    target_frames,
+                    frame_rate=frame_rate,
+                    seed=int(random.integers(2**31)),
+                    rotation_range=(5, 25) if easy else (20, 60),
+                    path_range=(0.1, 0.6) if easy else (0.3, 1.5),
+                )
+            except ValueError:
+                continue  # a corner one cannot leave that way: another anchor is drawn
+            anchors.append(anchor)
+            paths.append(path[1:])
+        cameras = Cameras.concatenate(paths)
+        pictures = render(scene, cameras, height, width, supersample=2, device=device)
+        rows = (np.arange(latent_size[0]) * 2 + 1) * height // (2 * latent_size[0])
+        columns = (np.arange(latent_size[1]) * 2 + 1) * width // (2 * latent_size[1])
+        depth = pictures.depth[:, rows][:, :, columns]
+        entries.append(
+            {
+                "frames": torch.from_numpy(pictures.rgb),
+                "depth": torch.from_numpy(depth).half(),
+                "camera_to_world": cameras.camera_to_world,
+                "intrinsics": cameras.intrinsics[0],
+                "anchors": torch.tensor(anchors),
+            }
+        )
+    stacked = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
+    return SceneBank(**stacked, target_frames=target_frames)

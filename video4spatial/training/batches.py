@@ -1,0 +1,172 @@
+"""Training batches drawn from a bank, each a function of its step alone, so that a resumed run sees the same ones."""
+
+from dataclasses import dataclass
+
+import torch
+
+from video4spatial.cameras import Cameras, plucker_rays
+from video4spatial.training.bank import SceneBank
+
+
+@dataclass(frozen=True)
+class NavigationBatch:
+    """B examples with n context and T target latents (target 0 is the clean anchor).
+
+    Args:
+        context_latents: [B, C, n, h, w].
+        context_positions: [B, n] float64 on the scene clock.
+        context_scene_rays: [B, n, 6, h, w] relative to the first context camera.
+        points: [B, n, 3, h, w] where each context pixel is, in the frame of the first context camera (metres).
+        context_poses: [B, n, 4, 4] context cameras relative to the first.
+        latents: [B, C, T, h, w] targets.
+        positions: [B, T] float64.
+        rays: [B, T, 6, h, w] relative to the anchor.
+        scene_rays: [B, T, 6, h, w] relative to the first context camera.
+        segments: context latents per segment; they add up to n.
+        context_cameras_known: whether the model is told the context's cameras.
+        drop_conditions: whether instruction, anchor and context are all left out.
+        generator: for whatever else the step draws.
+    """
+
+    context_latents: torch.Tensor
+    context_positions: torch.Tensor
+    context_scene_rays: torch.Tensor
+    points: torch.Tensor
+    context_poses: torch.Tensor
+    latents: torch.Tensor
+    positions: torch.Tensor
+    rays: torch.Tensor
+    scene_rays: torch.Tensor
+    segments: tuple[int, ...]
+    context_cameras_known: bool
+    drop_conditions: bool
+    generator: torch.Generator
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """What the examples of a step look like, as training goes from 0 to 1.
+
+    Args:
+        context_frames: smallest and largest number of context latents; the largest grows from the smallest over the first half.
+        known_cameras: probability that the context's cameras are given, at the start and from `anneal_until` on.
+        anneal_until: share of training after which that probability stays.
+        drop_probability: share of steps without any condition (for guidance).
+        walk_probability: share of steps whose targets are a stretch of the walk itself (small motion), at the start; at the end
+            it is half of that.
+        guard_frames: a stretch of the walk is kept out of its own context, with up to this many frames around it.
+        nearby_probability: share of steps that take their context from the frames nearest to the target's cameras.
+    """
+
+    context_frames: tuple[int, int] = (4, 8)
+    known_cameras: tuple[float, float] = (1.0, 0.1)
+    anneal_until: float = 0.7
+    drop_probability: float = 0.1
+    walk_probability: float = 0.5
+    guard_frames: int = 8
+    nearby_probability: float = 0.7
+
+    def known_cameras_at(self, progress: float) -> float:
+        """Probability that context cameras are given."""
+        first, last = self.known_cameras
+        return first + (last - first) * min(progress / max(self.anneal_until, 1e-6), 1.0)
+
+    def context_frames_at(self, progress: float) -> tuple[int, int]:
+        """Range of the number of context latents."""
+        low, high = self.context_frames
+        return low, low + round((high - low) * min(2 * progress, 1.0))
+
+
+def draw_batch(
+    bank: SceneBank, batch_size: int, curriculum: Curriculum, progress: float, seed: int, step: int
+) -> NavigationBatch:
+    """The batch of a step.
+
+    Args:
+        bank: encoded scenes.
+        batch_size: examples.
+        curriculum, progress: what to draw; progress in [0, 1].
+        seed, step: all randomness comes from these.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+    def uniform() -> float:
+        return float(torch.rand((), generator=generator))
+
+    def integers(low: int, high: int, *shape: int) -> torch.Tensor:
+        return torch.randint(low, high, shape, generator=generator)
+
+    walk, steps = bank.walk_frames, bank.target_frames - 1
+    scenes = integers(0, len(bank), batch_size)
+    low, high = curriculum.context_frames_at(progress)
+    count = int(integers(low, high + 1))
+    forbidden = torch.zeros(batch_size, walk, dtype=torch.bool)
+    if uniform() < curriculum.walk_probability * (1 - progress / 2):
+        anchors = integers(0, walk - steps, batch_size)
+        targets = anchors[:, None] + torch.arange(steps + 1)
+        guard = int(integers(0, curriculum.guard_frames + 1))
+        index = torch.arange(walk)
+        forbidden = (index > anchors[:, None] - guard) & (index <= targets[:, -1:] + guard)
+    else:
+        which = integers(0, bank.anchors.shape[1], batch_size)
+        anchors = bank.anchors[scenes, which]
+        after = walk + which[:, None] * steps + torch.arange(steps)
+        targets = torch.cat([anchors[:, None], after], dim=1)
+
+    poses = bank.camera_to_world[scenes]  # [B, N, 4, 4]
+    rows = torch.arange(batch_size)[:, None]
+    target_poses = poses[rows, targets]
+    priority = torch.rand(batch_size, walk, generator=generator)
+    if uniform() < curriculum.nearby_probability:
+        priority = priority * 2.0 + _distance(poses[:, :walk], target_poses)
+    priority[forbidden] = torch.inf
+    priority[rows[:, 0], anchors] = -1.0
+    context = priority.argsort(dim=1)[:, :count].sort(dim=1).values
+
+    gap = 1 + integers(0, 12, batch_size)
+    positions = (context[:, -1] + gap)[:, None] + torch.arange(steps + 1)
+    intrinsics = bank.intrinsics[scenes].unsqueeze(1)
+    origin = torch.linalg.inv(poses[rows, context[:, :1]])
+    context_poses = origin @ poses[rows, context]
+    cuts = sorted(set(integers(1, count, int(integers(0, 3))).tolist())) if count > 1 else []
+    segments = tuple(b - a for a, b in zip([0, *cuts], [*cuts, count]))
+    latents = bank.latents
+    height, width = latents.shape[-2:]
+    device = latents.device
+
+    def rays(camera_to_world: torch.Tensor) -> torch.Tensor:
+        return plucker_rays(Cameras(camera_to_world, intrinsics), height, width, device=device)
+
+    return NavigationBatch(
+        context_latents=latents[scenes[:, None], context].float().transpose(1, 2),
+        context_positions=context.double(),
+        context_scene_rays=rays(context_poses),
+        points=_points(bank.depth[scenes[:, None], context].float(), context_poses, intrinsics),
+        context_poses=context_poses.float().to(device),
+        latents=latents[scenes[:, None], targets].float().transpose(1, 2),
+        positions=positions.double(),
+        rays=rays(torch.linalg.inv(target_poses[:, :1]) @ target_poses),
+        scene_rays=rays(origin @ target_poses),
+        segments=segments,
+        context_cameras_known=uniform() < curriculum.known_cameras_at(progress),
+        drop_conditions=uniform() < curriculum.drop_probability,
+        generator=generator,
+    )
+
+
+def _distance(walk: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """[B, W, 4, 4] and [B, T, 4, 4] to [B, W] metres + degrees / 45 to the nearest of the targets."""
+    metres = torch.cdist(walk[..., :3, 3], targets[..., :3, 3])
+    cosine = torch.einsum("bwi,bti->bwt", walk[..., :3, 2], targets[..., :3, 2]).clamp(-1, 1)
+    return (metres + torch.rad2deg(cosine.acos()) / 45).amin(dim=2).float()
+
+
+def _points(depth: torch.Tensor, poses: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:
+    """Depth [B, n, h, w] at pixel centres to points [B, n, 3, h, w] in the frame that `poses` lead to."""
+    height, width = depth.shape[-2:]
+    x = (torch.arange(width) + 0.5) / width
+    y = (torch.arange(height) + 0.5) / height
+    pixels = torch.stack([x.expand(height, width), y[:, None].expand(height, width), torch.ones(height, width)])
+    to_frame = (poses[..., :3, :3] @ torch.linalg.inv(intrinsics)).float().to(depth.device)
+    directions = torch.einsum("bnij,jhw->bnihw", to_frame, pixels.to(depth.device))
+    return directions * depth.unsqueeze(2) + poses[..., :3, 3].float().to(depth.device)[..., None, None]

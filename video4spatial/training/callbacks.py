@@ -1,0 +1,197 @@
+"""Callbacks: a time budget, a plain progress log, validation videos, the export of a model folder."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
+
+from video4spatial.clips.simulated import simulated_navigation_clip
+from video4spatial.evaluation.image import psnr
+from video4spatial.media import write_video
+from video4spatial.models import Video4SpatialTransformer3DModel
+from video4spatial.pipelines import Video4SpatialPipeline
+from video4spatial.simulation.scenes import SEED_RANGES
+
+
+class TimeBudget(lightning.Callback):
+    """Stops after a number of minutes and lets schedules follow the clock instead of the step count.
+
+    Training under a time budget is not reproducible step for step; use `max_steps` where that matters.
+
+    Args:
+        minutes: wall-clock time from the first step.
+    """
+
+    def __init__(self, minutes: float):
+        if minutes <= 0:
+            raise ValueError(f"minutes {minutes}: expected more than 0.")
+        self.seconds = 60 * minutes
+        self.started = None
+
+    def on_train_start(self, trainer, module) -> None:
+        """Start the clock."""
+        self.started = time.monotonic()
+        module.progress_of = lambda: min((time.monotonic() - self.started) / self.seconds, 1.0)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
+        """Stop when the time is over."""
+        if time.monotonic() - self.started >= self.seconds:
+            trainer.should_stop = True
+
+
+class JsonLog(lightning.Callback):
+    """Appends one JSON line of averaged metrics every so many steps: step, seconds, samples, losses.
+
+    Args:
+        path: file to append to.
+        every: steps per line.
+    """
+
+    def __init__(self, path: str, every: int = 50):
+        self.path, self.every = Path(path), every
+        self.sums, self.count, self.started = {}, 0, None
+
+    def on_train_start(self, trainer, module) -> None:
+        """Start the clock."""
+        self.started = time.monotonic()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
+        """Add up; write when it is time."""
+        for name, value in trainer.callback_metrics.items():
+            if name.startswith("train/"):
+                self.sums.setdefault(name.removeprefix("train/"), []).append(float(value))
+        self.count += 1
+        if self.count % self.every == 0:
+            line = {"step": trainer.global_step, "seconds": round(time.monotonic() - self.started, 1)}
+            line |= {name: round(sum(values) / len(values), 5) for name, values in self.sums.items()}
+            with self.path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            self.sums = {}
+
+
+class ExportPipeline(lightning.Callback):
+    """Writes the model as a pipeline folder, every so many steps and at the end (with averaged weights where they are kept).
+
+    Args:
+        folder: where to; written aside, then renamed.
+        domain: what the model has seen, in words.
+        scheduler_shift: shift of the sampling noise levels.
+        every: steps between exports; 0 exports at the end only.
+    """
+
+    def __init__(self, folder: str, domain: str, scheduler_shift: float = 3.0, every: int = 0):
+        self.folder, self.domain, self.scheduler_shift, self.every = Path(folder), domain, scheduler_shift, every
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
+        """Export when it is time."""
+        if self.every and trainer.global_step % self.every == 0:
+            self.export(trainer, module)
+
+    def on_train_end(self, trainer, module) -> None:
+        """Export the final weights."""
+        self.export(trainer, module)
+
+    def export(self, trainer, module) -> None:
+        """Write the folder."""
+        transformer = _averaged(trainer, module).transformer
+        save_pipeline(build_pipeline(transformer, trainer.datamodule, self.domain, self.scheduler_shift), self.folder)
+
+
+def build_pipeline(
+    transformer: Video4SpatialTransformer3DModel,
+    data: lightning.LightningDataModule,
+    domain: str,
+    scheduler_shift: float = 3.0,
+) -> Video4SpatialPipeline:
+    """The pipeline that a transformer under training belongs to.
+
+    Args:
+        transformer: the denoiser.
+        data: its data module, which knows the autoencoder, the picture size and the frame rate.
+        domain: what the model has seen, in words.
+        scheduler_shift: shift of the sampling noise levels.
+    """
+    return Video4SpatialPipeline(
+        vae=AutoencoderKL.from_pretrained(data.hparams.autoencoder).to(transformer.device).eval(),
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=scheduler_shift),
+        height=data.hparams.size,
+        width=data.hparams.size,
+        frame_rate=data.hparams.frame_rate,
+        target_frames=data.hparams.target_frames,
+        domain=domain,
+    )
+
+
+def save_pipeline(pipeline: Video4SpatialPipeline, folder: Path) -> None:
+    """Write a pipeline folder aside and put it in place, so that a reader never sees half of one."""
+    folder = Path(folder)
+    aside = folder.with_name(folder.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    pipeline.save_pretrained(aside)
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    aside.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _averaged(trainer, module):
+    """The module with averaged weights if an averaging callback keeps them, else the module itself."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, lightning.pytorch.callbacks.WeightAveraging) and callback._average_model is not None:
+            return callback._average_model.module
+    return module
+
+
+class ValidationVideos(lightning.Callback):
+    """Samples a few clips of validation scenes and writes them beside the truth, with their PSNR in a JSON line.
+
+    Args:
+        folder: where to write `step_NNNNNNN/NAME.mp4` (context | generated | truth) and `psnr.jsonl`.
+        every: steps between runs.
+        clips: how many.
+        context_frames: frames of context.
+        num_inference_steps: denoising steps.
+    """
+
+    def __init__(self, folder: str, every: int = 1000, clips: int = 4, context_frames: int = 8, num_inference_steps: int = 8):
+        self.folder, self.every, self.clip_count = Path(folder), every, clips
+        self.context_frames, self.num_inference_steps = context_frames, num_inference_steps
+        self.clips = []
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
+        """Sample when it is time, with the averaged weights and without touching the training's randomness."""
+        if trainer.global_step == 0 or trainer.global_step % self.every:
+            return
+        data = trainer.datamodule.hparams
+        if not self.clips:
+            seeds = range(SEED_RANGES["validation"].start, SEED_RANGES["validation"].start + self.clip_count)
+            self.clips = [
+                simulated_navigation_clip(
+                    seed, height=data.size, width=data.size, num_frames=data.target_frames, context_frames=self.context_frames
+                )
+                for seed in seeds
+            ]
+        averaged = _averaged(trainer, module)
+        pipeline = build_pipeline(averaged.transformer, trainer.datamodule, domain="")
+        pipeline.set_progress_bar_config(disable=True)
+        folder = self.folder / f"step_{trainer.global_step:07d}"
+        scores = []
+        for index, clip in enumerate(self.clips):
+            context = pipeline.encode_context(clip.context_frames, clip.context_times)
+            generator = torch.Generator().manual_seed(index)
+            output = pipeline(
+                context, clip.instruction.cameras, clip.anchor, self.num_inference_steps, generator=generator
+            )
+            scores.append(float(np.mean(psnr(output.frames, clip.target_frames)[1:])))
+            write_video(folder / f"{clip.name}.mp4", np.concatenate([output.frames, clip.target_frames], axis=2), 4.0)
+        with (self.folder / "psnr.jsonl").open("a") as file:
+            file.write(json.dumps({"step": trainer.global_step, "psnr": scores}) + "\n")

@@ -1,0 +1,176 @@
+"""Render, encode and train under a time budget, on whatever device there is.
+
+    python -m video4spatial.training.rooms autoencoder --minutes 15 --output runs/vae
+    python -m video4spatial.training.rooms transformer --minutes 60 --autoencoder runs/vae --output runs/rooms
+
+A run that follows another starts from its weights (`--init-from`) with a new warm-up; exact resume is `train.py`'s.
+"""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import lightning
+import torch
+from jsonargparse import auto_cli
+from lightning.pytorch.callbacks import EMAWeightAveraging
+
+from video4spatial.models.autoencoder import measure_latent_statistics
+from video4spatial.training.autoencoder import AutoencoderModule
+from video4spatial.training.batches import Curriculum
+from video4spatial.training.callbacks import ExportPipeline, JsonLog, TimeBudget
+from video4spatial.training.data import RoomsData
+from video4spatial.training.navigation import NavigationModule
+
+
+def _trainer(minutes: float, callbacks: list) -> lightning.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    cuda = torch.cuda.is_available()
+    return lightning.Trainer(
+        accelerator="gpu" if cuda else "cpu",
+        devices=1,
+        precision="bf16-mixed" if cuda else "32-true",
+        max_steps=-1,
+        callbacks=[TimeBudget(minutes), *callbacks],
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=os.isatty(2),
+        enable_model_summary=False,
+    )
+
+
+def autoencoder(
+    output: str,
+    minutes: float = 15.0,
+    bank: str = ".cache/rooms_bank.safetensors",
+    scenes: int = 600,
+    size: int = 64,
+    batch_size: int = 32,
+    learning_rate: float = 2e-3,
+    init_from: str | None = None,
+    seed: int = 0,
+) -> None:
+    """Train the picture autoencoder and measure its latent statistics.
+
+    Args:
+        output: folder to write; must not exist.
+        minutes: time budget of the training itself.
+        bank: file with rendered scenes, made when missing.
+        scenes: scenes in it.
+        size: picture size in pixels.
+        batch_size: pictures per step.
+        learning_rate: of AdamW.
+        init_from: folder of an autoencoder to start from.
+        seed: of weights and drawing.
+    """
+    folder = _new_folder(output)
+    lightning.seed_everything(seed, verbose=False)
+    module = AutoencoderModule(learning_rate=learning_rate)
+    if init_from is not None:
+        module.autoencoder = module.autoencoder.from_pretrained(init_from)
+    data = RoomsData(bank=bank, scenes=scenes, size=size, batch_size=batch_size, seed=seed)
+    average = EMAWeightAveraging(decay=0.995)
+    _trainer(minutes, [average, JsonLog(f"{output}.jsonl")]).fit(module, data)
+    model = module.autoencoder.eval()
+    measure_latent_statistics(model, (data.draw(step).unsqueeze(2).to(model.device) for step in range(10**6, 10**6 + 40)))
+    aside = folder.with_name(folder.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    model.save_pretrained(aside)
+    aside.rename(folder)
+
+
+def transformer(
+    autoencoder: str,
+    output: str,
+    minutes: float = 60.0,
+    bank: str = ".cache/rooms_bank.safetensors",
+    scenes: int = 600,
+    targets_per_scene: int = 6,
+    walk_frames: int = 48,
+    size: int = 64,
+    batch_size: int = 32,
+    learning_rate: float = 6e-4,
+    width: int = 256,
+    layers: int = 6,
+    patch: int = 2,
+    prediction_type: Literal["flow", "sample"] = "sample",
+    noise_shift: float = 3.0,
+    geometry_weight: float = 0.2,
+    curriculum: Curriculum | None = None,
+    init_from: str | None = None,
+    domain: str = "simulated rooms",
+    ema_decay: float = 0.998,
+    export_every: int = 2000,
+    seed: int = 0,
+) -> None:
+    """Train the transformer and write the pipeline folder.
+
+    Args:
+        autoencoder: folder of the trained autoencoder.
+        output: pipeline folder to write (also during training, every `export_every` steps).
+        minutes: time budget of the training itself.
+        bank: file with rendered scenes, made when missing.
+        scenes, targets_per_scene, walk_frames: sizes of the bank.
+        size: picture size in pixels.
+        batch_size: examples per step.
+        learning_rate: of AdamW.
+        width, layers, patch: width of the tokens (a multiple of 64), blocks, latent pixels per token along each axis.
+        prediction_type: what the model predicts.
+        noise_shift: shift of training (and sampling) noise levels.
+        geometry_weight: weight of the geometry losses.
+        curriculum: what the examples look like over time.
+        init_from: folder of a pipeline to start from: weights only, with a new warm-up.
+        domain: what the model has seen, in words.
+        ema_decay: of the averaged weights.
+        export_every: steps between exports; 0 exports at the end only.
+        seed: of weights and drawing.
+    """
+    lightning.seed_everything(seed, verbose=False)
+    module = NavigationModule(
+        transformer={
+            "patch_size": (1, patch, patch),
+            "num_attention_heads": width // 64,
+            "attention_head_dim": 64,
+            "ffn_dim": 4 * width,
+            "num_layers": layers,
+            "camera_channels": 6,
+            "geometry_heads": True,
+            "prediction_type": prediction_type,
+        },
+        init_from=None if init_from is None else str(Path(init_from) / "transformer"),
+        learning_rate=learning_rate,
+        noise_shift=noise_shift,
+        geometry_weight=geometry_weight,
+    )
+    data = RoomsData(
+        bank=bank,
+        scenes=scenes,
+        targets_per_scene=targets_per_scene,
+        walk_frames=walk_frames,
+        size=size,
+        autoencoder=autoencoder,
+        batch_size=batch_size,
+        curriculum=curriculum,
+        seed=seed,
+    )
+    callbacks = [
+        EMAWeightAveraging(decay=ema_decay),
+        JsonLog(f"{output}.jsonl"),
+        ExportPipeline(output, domain, scheduler_shift=noise_shift, every=export_every),
+    ]
+    _trainer(minutes, callbacks).fit(module, data)
+
+
+def _new_folder(path: str) -> Path:
+    folder = Path(path)
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists: choose another --output or remove it.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+if __name__ == "__main__":
+    auto_cli([autoencoder, transformer], as_positional=False)
