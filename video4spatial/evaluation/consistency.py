@@ -97,12 +97,15 @@ def epipolar_distances(first: np.ndarray, second: np.ndarray, cameras: Cameras) 
     """
     if len(cameras) != 2 or float(cameras.path_length()) <= 0:
         raise ValueError(f"epipolar lines need two cameras in different places, got {cameras} of length {cameras.path_length():g}.")
-    (points_first, features_first), (points_second, features_second) = _features(first), _features(second)
+    return _distances(_features(first), _features(second), _fundamental(cameras, *first.shape[:2]))
+
+
+def _distances(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], matrix: Tensor) -> Tensor:
+    (points_first, features_first), (points_second, features_second) = first, second
     if min(len(points_first), len(points_second)) < 2:
         return torch.zeros(0, dtype=torch.float64)
     _, matches = kornia.feature.match_smnn(features_first, features_second, 0.8)
     left, right = points_first[matches[:, 0]].double(), points_second[matches[:, 1]].double()
-    matrix = _fundamental(cameras, *first.shape[:2])
     return 0.5 * (left_to_right_epipolar_distance(left, right, matrix) + right_to_left_epipolar_distance(left, right, matrix))
 
 
@@ -114,7 +117,7 @@ def _fundamental(cameras: Cameras, height: int, width: int) -> Tensor:
 
 @functools.cache
 def _sift() -> kornia.feature.SIFTFeature:
-    return kornia.feature.SIFTFeature(num_features=1000, upright=True, device=torch.device("cpu")).eval()
+    return kornia.feature.SIFTFeature(num_features=1000, upright=True, device=torch.device("cpu"), descriptor_backend="pyramid").eval()
 
 
 @torch.no_grad()
@@ -162,7 +165,7 @@ def measure_flicker(sample: Sample) -> Measurement:
 
 def measure_epipolar_error(sample: Sample) -> Measurement:
     """Median symmetric epipolar distance of consecutive generated frames under the commanded cameras."""
-    medians, diagnostics = _epipolar_pairs(sample)
+    medians, diagnostics = sample.once(_epipolar_pairs)
     if diagnostics["pairs"] == 0:
         return Measurement(None, "not_applicable", "the commanded camera only turns: there are no epipolar lines")
     return Measurement.over_frames(
@@ -172,7 +175,7 @@ def measure_epipolar_error(sample: Sample) -> Measurement:
 
 def measure_epipolar_consistency(sample: Sample) -> Measurement:
     """TSED: share of consecutive pairs with enough matches and a small median distance; a pair without matches is inconsistent."""
-    medians, diagnostics = _epipolar_pairs(sample)
+    medians, diagnostics = sample.once(_epipolar_pairs)
     if diagnostics["pairs"] == 0:
         return Measurement(None, "not_applicable", "the commanded camera only turns: there are no epipolar lines")
     if diagnostics["pairs_without_matches"] == diagnostics["pairs"]:
@@ -187,12 +190,15 @@ def _epipolar_pairs(sample: Sample) -> tuple[np.ndarray, dict]:
     cameras = sample.clip.instruction.cameras
     medians = np.full(len(cameras) - 1, np.nan)
     pairs = without = 0
+    height, width = sample.frames.shape[1:3]
+    features: dict[int, tuple[Tensor, Tensor]] = {}
     for index in range(len(cameras) - 1):
         pair = cameras[index : index + 2]
         if float(pair.path_length()) < 1e-6:
             continue
         pairs += 1
-        distances = epipolar_distances(sample.frames[index], sample.frames[index + 1], pair)
+        features |= {i: _features(sample.frames[i]) for i in (index, index + 1) if i not in features}
+        distances = _distances(features[index], features[index + 1], _fundamental(pair, height, width))
         if len(distances) < MINIMUM_MATCHES:
             without += 1
         else:

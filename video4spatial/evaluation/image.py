@@ -1,11 +1,10 @@
 """Pixel metrics against the true frames: PSNR, co-visible PSNR, SSIM, gradient correlation. Frame 0, the anchor, never counts."""
 
 import numpy as np
-import torch
 from scipy.ndimage import gaussian_filter
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from video4spatial.evaluation.measurement import Measurement, Sample
+from video4spatial.evaluation.visibility import covisible_mask
 
 MAXIMUM_PSNR = 100.0
 """dB; identical frames would have infinitely many."""
@@ -55,9 +54,18 @@ def ssim(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
     _check_pair(frames, truth)
     if min(frames.shape[1:3]) < 11:
         raise ValueError(f"SSIM needs pictures of at least 11x11 pixels, got {frames.shape[1]}x{frames.shape[2]}.")
-    first, second = (torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2).double() for x in (frames, truth))
-    values = structural_similarity_index_measure(first, second, data_range=255.0, reduction="none")
-    return values.reshape(-1).numpy()
+    first, second = (x.astype(np.float64) for x in (frames, truth))
+
+    def window(values: np.ndarray) -> np.ndarray:
+        return gaussian_filter(values, (0, 1.5, 1.5, 0), radius=(0, 5, 5, 0))[:, 5:-5, 5:-5]
+
+    mean_first, mean_second = window(first), window(second)
+    variance_first, variance_second = window(first**2) - mean_first**2, window(second**2) - mean_second**2
+    covariance = window(first * second) - mean_first * mean_second
+    luminance_constant, contrast_constant = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    similarity = (2 * mean_first * mean_second + luminance_constant) * (2 * covariance + contrast_constant)
+    similarity /= (mean_first**2 + mean_second**2 + luminance_constant) * (variance_first + variance_second + contrast_constant)
+    return similarity.mean((1, 2, 3))
 
 
 def gradient_correlation(frames: np.ndarray, truth: np.ndarray, sigma: float = 1.0) -> np.ndarray:
@@ -112,13 +120,19 @@ def measure_psnr(sample: Sample) -> Measurement:
 
 def measure_covisible_psnr(sample: Sample) -> Measurement:
     """PSNR over the pixels that some context frame sees; the others can only be guessed."""
-    mask = sample.covisible[1:]
+    mask = sample.once(covisible)[1:]
     share = mask.mean((1, 2))
     values = psnr(sample.frames[1:], sample.clip.target_frames[1:], mask)
     values = np.where(share >= MINIMUM_COVISIBLE_SHARE, values, np.nan)
     return Measurement.over_frames(
         values, "the context sees nothing of the target", {"covisible_share": round(float(share.mean()), 4)}
     )
+
+
+def covisible(sample: Sample) -> np.ndarray:
+    """[T, H, W] bool: pixels of the target that some context frame sees."""
+    clip = sample.clip
+    return covisible_mask(clip.instruction.cameras, clip.target_depth, clip.context_cameras, clip.context_depth)
 
 
 def measure_ssim(sample: Sample) -> Measurement:

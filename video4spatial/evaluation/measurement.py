@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from video4spatial.cameras import Cameras
 from video4spatial.clips import Clip
 from video4spatial.evaluation.results import STATUSES
-from video4spatial.evaluation.visibility import covisible_mask
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,7 @@ class Sample:
     clip: Clip
     frames: np.ndarray
     estimated_cameras: Cameras | None = None
+    _results: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         problems = []
@@ -114,11 +114,11 @@ class Sample:
         """Those of the named needs that this sample cannot serve (see `NEEDS`)."""
         return [need for need in needs if not NEEDS[need](self)]
 
-    @cached_property
-    def covisible(self) -> np.ndarray:
-        """[T, H, W] bool: pixels of the target that some context frame sees; needs `target_depth` and `context_depth`."""
-        clip = self.clip
-        return covisible_mask(clip.instruction.cameras, clip.target_depth, clip.context_cameras, clip.context_depth)
+    def once(self, function: Callable[["Sample"], Any]) -> Any:
+        """What `function` makes of this sample, computed at the first call: metrics of one family share their costly part."""
+        if function not in self._results:
+            self._results[function] = function(self)
+        return self._results[function]
 
 
 NEEDS: dict[str, Callable[[Sample], bool]] = {

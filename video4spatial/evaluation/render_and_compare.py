@@ -20,11 +20,17 @@ from video4spatial.simulation.scenes import Scene
 COARSE_SIDE, MEDIUM_SIDE, FINE_SIDE = 16, 32, 64
 """Picture heights of the three stages in pixels; frames are never enlarged."""
 
+FINE_SUPERSAMPLE = 2
+"""Rays per pixel side of the last stage: aliasing alone costs half a degree."""
+
 COARSE_SAMPLES = 96
 """Candidates around each of the starting cameras."""
 
 SPREAD = np.array([0.05, 0.16, 0.02, 0.13, 0.05, 0.13])
 """Standard deviation of the candidates: rotation about the camera's x, y, z in radians, then translation along them in metres."""
+
+LOST, GAIN = 0.3, 0.02
+"""Residual above which a frame is searched for once more and three times as far, and what that must gain to be believed."""
 
 KEPT = 2
 """Candidates that go on to the medium stage, beside the last camera."""
@@ -55,7 +61,8 @@ def estimate_cameras(scene: Scene, anchor: Cameras, frames: np.ndarray) -> Camer
 
     Three stages for every frame: low-discrepancy samples around the last camera, the last camera moved on, and the anchor at 16
     pixels height; the best of them refined by Levenberg-Marquardt with finite differences at 32, and the winner at 64. Pictures are
-    compared by correlation after subtracting each channel's mean, so that overall brightness and contrast do not count.
+    compared by correlation after subtracting each channel's mean, so that overall brightness and contrast do not count. A frame that fits
+    badly is searched for once more over a wider range.
 
     Args:
         scene: the simulated scene the frames show.
@@ -76,7 +83,10 @@ def estimate_cameras(scene: Scene, anchor: Cameras, frames: np.ndarray) -> Camer
     if problems:
         raise ValueError("cannot estimate cameras: " + "; ".join(problems) + ".")
 
-    stages = [_Stage(scene, anchor, frames, side) for side in (COARSE_SIDE, MEDIUM_SIDE, FINE_SIDE)]
+    stages = [
+        _Stage(scene, anchor, frames, side, supersample)
+        for side, supersample in ((COARSE_SIDE, 1), (MEDIUM_SIDE, 1), (FINE_SIDE, FINE_SUPERSAMPLE))
+    ]
     poses = [anchor.camera_to_world[0]]
     residuals = [float(stages[-1].cost(poses[0][None], 0)[0])]
     for index in range(1, len(frames)):
@@ -97,7 +107,8 @@ def estimate_cameras(scene: Scene, anchor: Cameras, frames: np.ndarray) -> Camer
 class _Stage:
     """All frames at one size, and how well renderings from given poses fit one of them."""
 
-    def __init__(self, scene: Scene, anchor: Cameras, frames: np.ndarray, side: int):
+    def __init__(self, scene: Scene, anchor: Cameras, frames: np.ndarray, side: int, supersample: int):
+        self.supersample = supersample
         self.scene, self.intrinsics = scene, anchor.intrinsics[0]
         shrink = min(1.0, side / frames.shape[1])
         self.height, self.width = (max(8, round(size * shrink)) for size in frames.shape[1:3])
@@ -107,7 +118,8 @@ class _Stage:
     def pictures(self, poses: torch.Tensor) -> np.ndarray:
         """Normalised renderings [K, D] from poses [K, 4, 4]."""
         cameras = Cameras(poses, self.intrinsics)
-        return _normalised(render(self.scene, cameras, self.height, self.width, backend="numba").rgb.astype(np.float32))
+        rendering = render(self.scene, cameras, self.height, self.width, self.supersample, backend="numba")
+        return _normalised(rendering.rgb.astype(np.float32))
 
     def cost(self, poses: torch.Tensor, index: int) -> np.ndarray:
         """[K] 1 - correlation with frame `index`."""
@@ -115,14 +127,24 @@ class _Stage:
 
 
 def _estimate_one(stages: list[_Stage], poses: list[torch.Tensor], index: int) -> tuple[torch.Tensor, float]:
-    coarse, medium, fine = stages
     starts = [poses[-1], poses[0]]
     if len(poses) > 1:
         starts.append(poses[-1] @ invert_rigid(poses[-2]) @ poses[-1])
-    candidates = torch.cat([_moved(start, _samples()) for start in starts])
+    pose, cost = _search(stages, starts, _samples(COARSE_SAMPLES, 1.0), index)
+    if cost > LOST:
+        wide_pose, wide_cost = _search(stages, starts[:2], _samples(2 * COARSE_SAMPLES, 3.0), index)
+        if wide_cost < cost - GAIN:
+            return wide_pose, wide_cost
+    return pose, cost
+
+
+def _search(stages: list[_Stage], starts: list[torch.Tensor], moves: torch.Tensor, index: int) -> tuple[torch.Tensor, float]:
+    """The best camera from moves around starting cameras, the first of which is the last known camera."""
+    coarse, medium, fine = stages
+    candidates = torch.cat([_moved(start, moves) for start in starts])
     best = torch.from_numpy(np.argsort(coarse.cost(candidates, index), kind="stable")[:KEPT].copy())
-    # The starts themselves stay in the race: where the frame says little, the camera should stay where it was.
-    refined, costs = _refine(medium, torch.cat([candidates[best], poses[-1][None]]), index, iterations=5)
+    # The last camera stays in the race: where the frame says little, the camera should stay where it was.
+    refined, costs = _refine(medium, torch.cat([candidates[best], starts[0][None]]), index, iterations=5)
     refined, costs = _refine(fine, refined[int(np.argmin(costs))][None], index, iterations=4)
     return refined[0], float(costs[0])
 
@@ -169,10 +191,10 @@ def _moved(pose: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
     return pose @ motion
 
 
-def _samples() -> torch.Tensor:
-    """[COARSE_SAMPLES, 6] moves: the first stands still, the others are normal with `SPREAD`, always the same ones."""
-    uniform = qmc.Halton(6, seed=0).random(COARSE_SAMPLES - 1)
-    return torch.from_numpy(np.concatenate([np.zeros((1, 6)), norm.ppf(uniform) * SPREAD]))
+def _samples(count: int, widening: float) -> torch.Tensor:
+    """[count, 6] moves: the first stands still, the others are normal with `SPREAD` times `widening`, always the same ones."""
+    uniform = qmc.Halton(6, seed=0).random(count - 1)
+    return torch.from_numpy(np.concatenate([np.zeros((1, 6)), norm.ppf(uniform) * SPREAD * widening]))
 
 
 def _resized(frames: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -227,7 +227,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
             unconditional = None
             if guider.num_conditions == 2:
                 unconditional = self._flow(latents, timestep, None, positions=positions[:, 1:])
-            flow = guider(conditional, unconditional).pred
+            flow = guider.forward(conditional, unconditional).pred
             latents = self.scheduler.step(flow, timestep, latents, return_dict=False)[0]
             if callback_on_step_end is not None:
                 latents = (callback_on_step_end(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)

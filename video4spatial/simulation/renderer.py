@@ -14,8 +14,12 @@ BACKENDS = ("auto", "torch", "numba")
 
 @dataclass(frozen=True)
 class Rendering:
-    """Pictures of a scene: rgb uint8 [T, H, W, 3], z-depth float32 [T, H, W] in metres (0: nothing hit), instance
-    int32 [T, H, W] (0: none).
+    """Pictures of a scene.
+
+    Args:
+        rgb: colour, uint8 [T, H, W, 3].
+        depth: z-depth in metres, float32 [T, H, W]; 0 where nothing is hit.
+        instance: instance ids, int32 [T, H, W]; 0 where nothing is hit.
     """
 
     rgb: np.ndarray
@@ -33,8 +37,7 @@ def render(
         cameras: [T] cameras in the scene's world; intrinsics without skew.
         height, width: picture size in pixels.
         supersample: colour is the box-filtered mean of supersample x supersample rays per pixel; depth and instance
-            always
-            belong to the one ray through the pixel centre.
+            always belong to the one ray through the pixel centre.
         backend: "torch" (any device), "numba" (CPU), or "auto": torch on an accelerator, numba on the CPU.
         device: where "torch" works, default CPU.
 

@@ -64,9 +64,8 @@ class Scene:
         for candidate in self.objects:
             if candidate.instance_id == instance_id:
                 return candidate
-        raise ValueError(
-            f"scene {self.seed} has no object with instance id {instance_id}; it has {[o.instance_id for o in self.objects]}"
-        )
+        known = [candidate.instance_id for candidate in self.objects]
+        raise ValueError(f"scene {self.seed} has no object with instance id {instance_id}; it has {known}")
 
 
 class SceneAssembler:

@@ -43,8 +43,8 @@ def navigation_target(
         NoPathError: if no candidate keeps clear of walls and furniture.
     """
     problems = []
-    if len(start) != 1:
-        problems.append(f"start has {len(start)} cameras, expected 1")
+    if start.camera_to_world.shape != (1, 4, 4):
+        problems.append(f"start has camera_to_world of shape {tuple(start.camera_to_world.shape)}, expected (1, 4, 4)")
     if num_frames < 2:
         problems.append(f"num_frames is {num_frames}, expected at least 2")
     for name, (low, high) in (("rotation_range", rotation_range), ("path_range", path_range)):
@@ -57,7 +57,8 @@ def navigation_target(
     required = min(CLEARANCE, float(scene.free_space.clearance(pose[:3, 3])) - 1e-6)
     if required <= 0.05:
         raise NoPathError(
-            f"the start position {pose[:3, 3].round(2).tolist()} touches furniture or a wall, or is outside the rooms of scene {scene.seed}"
+            f"the start position {pose[:3, 3].round(2).tolist()} touches furniture or a wall of scene {scene.seed}, "
+            "or is outside its rooms; start where a person could stand"
         )
     valid = []
     for _ in range(8):
@@ -68,15 +69,14 @@ def navigation_target(
             break
     if not valid:
         raise NoPathError(
-            f"no collision-free path of {path_range} m with {rotation_range} degrees from {pose[:3, 3].round(2).tolist()} "
-            f"in scene {scene.seed} after {8 * _CANDIDATES} tries; widen the ranges or choose another start"
+            f"no collision-free path of {path_range} m with {rotation_range} degrees from "
+            f"{pose[:3, 3].round(2).tolist()} in scene {scene.seed} after {8 * _CANDIDATES} tries; widen the ranges or choose another start"
         )
     trajectories = [_turned(start, positions, turns, frame_rate) for positions, turns in valid[:3]]
     ends = Cameras.concatenate([t[num_frames - 1] for t in trajectories])
     views = np.median(render(scene, ends, 9, 12, backend="numba").depth.reshape(len(ends), -1), axis=1)
-    chosen = next(
-        (i for i, depth in enumerate(views) if depth > 1.0), int(np.argmax(views))
-    )  # rather not end nose to wall
+    # Rather not end nose to wall.
+    chosen = next((i for i, depth in enumerate(views) if depth > 1.0), int(np.argmax(views)))
     return trajectories[chosen]
 
 
@@ -215,7 +215,8 @@ def _viewpoint(
     visible = shown[:, 6:18, 6:18].mean((1, 2))
     if visible.max() == 0.0:
         raise NoPathError(
-            f"{target.label!r} (instance {target.instance_id}) of scene {scene.seed} is hidden from everywhere one can stand near it"
+            f"{target.label!r} (instance {target.instance_id}) of scene {scene.seed} is hidden from everywhere one can "
+            "stand near it; choose another object"
         )
     good = int(np.flatnonzero(visible >= 0.5 * visible.max())[0])
     return int(order[good]), poses[good]

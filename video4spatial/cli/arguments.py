@@ -1,0 +1,123 @@
+"""Command-line options that explain their mistakes, and configuration files that hold the same options."""
+
+import argparse
+import difflib
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import yaml
+
+from video4spatial.cli.errors import UserError, user_mistakes
+
+
+class Parser(argparse.ArgumentParser):
+    """An `argparse` parser with suggestions for misspelt options and `--config FILE`.
+
+    A configuration file is a YAML mapping from option names (dashes or underscores) to values. It stands before the command
+    line, so that an option given there wins, and passes the same checks.
+    """
+
+    def __init__(self, prog: str, description: str, epilog: str | None = None):
+        super().__init__(
+            prog=prog, description=description, epilog=epilog, allow_abbrev=False, add_help=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        self.add_argument("-h", "--help", action="help", help="show this message and exit")
+
+    def add_config_option(self) -> None:
+        """Offer `--config FILE`."""
+        self.add_argument("--config", metavar="FILE", help="YAML file with any of these options; the command line wins")
+
+    def parse(self, arguments: list[str]) -> argparse.Namespace:
+        """Read the arguments.
+
+        Raises:
+            UserError: one line that says what is wrong.
+        """
+        self._refuse_unknown(arguments)
+        if "--config" in self._option_string_actions:
+            pre = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+            pre.add_argument("--config")
+            pre.error = self.error
+            path = pre.parse_known_args(arguments)[0].config
+            if path is not None:
+                arguments = [*self._from_file(Path(path)), *arguments]
+        return self.parse_args(arguments)
+
+    def error(self, message: str) -> None:
+        """Called by argparse with what is wrong."""
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+    def _refuse_unknown(self, arguments: list[str]) -> None:
+        for argument in arguments:
+            option = argument.split("=", 1)[0]
+            if option == "--":
+                return
+            if option.startswith("--") and option not in self._option_string_actions:
+                raise UserError(unknown("option", option, self._option_string_actions) + f" (see {self.prog} --help)")
+
+    def _from_file(self, path: Path) -> list[str]:
+        with user_mistakes():
+            text = path.read_text(encoding="utf-8")
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(content, dict):
+            raise UserError(f"{path}: expected a mapping of options, such as 'steps: 16'")
+        known = [name[2:].replace("-", "_") for name in self._option_string_actions if name.startswith("--")]
+        known = [name for name in known if name not in ("help", "config")]
+        arguments = []
+        for key, value in content.items():
+            name = str(key).replace("-", "_")
+            if name not in known:
+                raise UserError(f"{path}: {unknown('key', str(key), known)}")
+            option = "--" + name.replace("_", "-")
+            if isinstance(value, (dict, list)):
+                raise UserError(f"{path}: {key} must be a single value, got {value}")
+            is_switch = self._option_string_actions[option].nargs == 0
+            if is_switch and not isinstance(value, bool):
+                raise UserError(f"{path}: {key} must be true or false, got {value!r}")
+            if is_switch:
+                arguments += [option] if value else []
+            elif value is not None:
+                arguments.append(f"{option}={value}")
+        return arguments
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """A sentence about a name that is not known, with the closest one that is."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"unknown {kind} {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
+
+
+def integer(least: int | None = None) -> Callable[[str], int]:
+    """A type for options that are whole numbers."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+        if least is not None and value < least:
+            raise argparse.ArgumentTypeError(f"expected at least {least}, got {value}")
+        return value
+
+    return read
+
+
+def number(above: float = -math.inf, below: float = math.inf) -> Callable[[str], float]:
+    """A type for options that are finite numbers between two bounds, which are excluded."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
+        if not above < value < below:
+            bounds = [f"above {above:g}"] * math.isfinite(above) + [f"below {below:g}"] * math.isfinite(below)
+            raise argparse.ArgumentTypeError(f"expected a number {' and '.join(bounds) or 'that is finite'}, got {text}")
+        return value
+
+    return read

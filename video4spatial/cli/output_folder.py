@@ -1,0 +1,72 @@
+"""Output folders that appear whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from video4spatial.cli.errors import UserError, user_mistakes
+
+MARK = "scores.json"
+"""Every finished folder holds it; only such folders are ever overwritten."""
+
+
+@contextmanager
+def output_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """A folder to write into, put in place under its name once the block ends well, and removed if it does not.
+
+    Args:
+        path: name of the finished folder; missing parents are made (and removed again after a failure).
+        overwrite: whether the folder of an earlier run may be replaced.
+
+    Raises:
+        UserError: if the folder exists and may not be replaced, or cannot be written.
+    """
+    path = Path(path)
+    _check_free(path, overwrite)
+    aside = path.with_name(path.name + ".part")
+    made = [parent for parent in path.parents if not parent.exists()]
+    with user_mistakes():
+        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside.mkdir()
+        except OSError as error:
+            _remove_empty(made)
+            raise UserError(f"cannot write to {path}: {error.strerror}; choose another --output") from error
+    try:
+        yield aside
+        old = path.with_name(path.name + ".old")
+        if path.exists():
+            os.replace(path, old)
+        os.replace(aside, path)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        _remove_empty(made)
+        raise
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if not path.name:
+        raise UserError(f"--output {str(path)!r}: give the name of a folder")
+    if not os.path.lexists(path):
+        return
+    if not path.is_dir():
+        raise UserError(f"{path} is a file: choose another --output")
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(f"{path} exists and is not empty: choose another --output, or add --overwrite")
+    if not (path / MARK).is_file():
+        raise UserError(f"{path} holds no {MARK}, so it is not an earlier result: --overwrite leaves it alone")
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders, innermost first, as far as they are empty."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return

@@ -1,0 +1,161 @@
+"""A clip from a user's own video: frames at the model's size, cameras where known, and the path to follow."""
+
+import math
+import os
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from video4spatial.cameras import Cameras, parse_trajectory, read_cameras
+from video4spatial.cameras import CropBox as CameraCropBox
+from video4spatial.clips.clip import Clip, Navigate
+from video4spatial.clips.simulated import evenly_spread
+from video4spatial.media import VideoReader, open_video, resize_and_crop
+
+DEFAULT_FOV_DEGREES = 60.0
+"""Horizontal field of view of pictures about which nothing is known."""
+
+MEDIAN_STEP = 0.1
+"""Cameras of unknown scale are scaled so that the median step between context frames has this length in metres."""
+
+
+@dataclass(frozen=True)
+class FootageClip:
+    """A clip from footage, and what was decided on the way.
+
+    Args:
+        clip: without truth.
+        notes: sentences for the user: crop, thinning, assumed field of view, scale.
+    """
+
+    clip: Clip
+    notes: tuple[str, ...]
+
+
+def footage_clip(
+    context: str | os.PathLike,
+    trajectory: str | os.PathLike,
+    *,
+    height: int,
+    width: int,
+    num_frames: int,
+    frame_rate: float = 4.0,
+    context_cameras: str | os.PathLike | None = None,
+    anchor: int = -1,
+    context_frames: int = 32,
+    fov_degrees: float | None = None,
+    image_rate: float | None = None,
+    scale: float = 1.0,
+) -> FootageClip:
+    """Read a video and a trajectory into a navigation clip.
+
+    Args:
+        context: video file or folder of images.
+        trajectory: words such as "forward 1.0, left 30deg", or a camera or keyframe file.
+        height, width: picture size of the model in pixels; pictures are cropped centrally to its aspect and resized.
+        num_frames: target frames, the anchor's view first.
+        frame_rate: frames per second of the target.
+        context_cameras: camera file with one camera per frame of the video, in the same order.
+        anchor: frame of the video the trajectory starts from, counted from either end.
+        context_frames: longer videos are thinned to this many frames, evenly spread, the anchor among them.
+        fov_degrees: horizontal field of view of the uncropped pictures, for footage without known intrinsics; default 60.
+        image_rate: images per second, for folders of images only; default 4.
+        scale: factor on all lengths read from camera files, after the automatic scaling of cameras of unknown scale.
+
+    Returns:
+        `FootageClip`. The target cameras are in the world of the context cameras, or relative to the anchor without them.
+
+    Raises:
+        FileNotFoundError: for files that do not exist.
+        ValueError: for a video, cameras, an anchor or a trajectory that cannot be used.
+    """
+    notes: list[str] = []
+    wrong = [f"{name} {value}" for name, value in [("context_frames", context_frames), ("scale", scale)] if not 0 < value < math.inf]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)}: expected positive numbers.")
+    # The path is read first: it is the cheapest to be wrong about.
+    path = _noting(notes, parse_trajectory, trajectory, num_frames, frame_rate=frame_rate)
+    with open_video(context, frame_rate=image_rate) as video:
+        total = len(video)
+        if not -total <= anchor < total:
+            raise ValueError(f"anchor {anchor} is outside the {total} frames of {context}: expected {-total} to {total - 1}.")
+        anchor %= total
+        chosen = evenly_spread(total, min(context_frames, total), anchor)
+        if len(chosen) < total:
+            notes.append(f"of {total} frames {len(chosen)} are used as context, evenly spread, the anchor {anchor} among them.")
+        known = None
+        if context_cameras is not None:
+            known = _context_cameras(context_cameras, video, fov_degrees, notes)[chosen]
+        frames, box = resize_and_crop(video.read(chosen), height, width)
+        times, source = video.times[chosen], (video.height, video.width)
+    if (box.height, box.width) != source:
+        notes.append(f"pictures of {source[1]}x{source[0]} are cropped to their central {box.width}x{box.height}.")
+    crop = CameraCropBox(box.y0, box.x0, box.height, box.width)
+
+    factor = scale
+    if known is None:
+        if fov_degrees is None:
+            fov_degrees = DEFAULT_FOV_DEGREES
+            notes.append(f"the field of view is unknown: {fov_degrees:g} degrees across are assumed (--fov).")
+        eye = torch.eye(4, dtype=torch.float64).unsqueeze(0)
+        start = Cameras.from_fov(eye, fov_degrees, source[1] / source[0]).cropped(crop, *source)
+    else:
+        if not known.metric:
+            factor *= _unit_step(known, scale, notes)
+        known = known.cropped(crop, *source).scaled(factor)
+        start = known[chosen.index(anchor)]
+
+    if Path(trajectory).is_file():
+        # A path of unknown scale is taken to come from the same reconstruction as the context's cameras.
+        path = path.scaled(scale if path.metric else factor)
+        if not path.metric and (known is None or known.metric):
+            notes.append("the lengths of the trajectory file have no known unit and are taken as metres (--scale corrects them).")
+    target = replace(path, metric=start.metric).placed_at(start)
+    target = replace(target, intrinsics=start.intrinsics.expand(num_frames, 3, 3))
+    clip = Clip(
+        name=Path(context).stem or str(context),
+        scene=str(context),
+        context_frames=frames,
+        context_times=times - times[0],
+        instruction=Navigate(target),
+        anchor=chosen.index(anchor),
+        context_cameras=known,
+        provenance={"source": "footage", "context": Path(context).name, "frames": chosen, "trajectory": str(trajectory)},
+    )
+    return FootageClip(clip, tuple(notes))
+
+
+def _context_cameras(path: str | os.PathLike, video: VideoReader, fov_degrees: float | None, notes: list[str]) -> Cameras:
+    """One camera per frame of the whole, uncropped video."""
+    aspect = video.width / video.height
+    cameras = _noting(notes, read_cameras, path, fov_degrees=fov_degrees, aspect=aspect)
+    if len(cameras) != len(video):
+        raise ValueError(f"{path} holds {len(cameras)} cameras for {len(video)} frames of {video.path}: expected one per frame.")
+    return cameras
+
+
+def _unit_step(cameras: Cameras, scale: float, notes: list[str]) -> float:
+    """The factor that gives the median step between cameras the length `MEDIAN_STEP`."""
+    steps = torch.linalg.vector_norm(cameras.positions.diff(dim=0), dim=-1)
+    step = float(steps.median()) if len(steps) else 0.0
+    if step < 1e-9:
+        notes.append("the context cameras have no known unit and hardly move: their lengths are taken as metres (--scale corrects them).")
+        return 1.0
+    corrected = f", then multiplied by --scale {scale:g}" if scale != 1 else " (--scale corrects it)"
+    notes.append(
+        f"the context cameras have no known unit: they are scaled by {MEDIAN_STEP / step:.4g}, so that the median step between "
+        f"context frames is {MEDIAN_STEP} m{corrected}."
+    )
+    return MEDIAN_STEP / step
+
+
+def _noting(notes: list[str], function, *arguments, **options):
+    """Call a reader of cameras, with its warnings among the notes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        result = function(*arguments, **options)
+    notes += [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    return result
