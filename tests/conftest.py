@@ -37,7 +37,7 @@ def seeded_transformer(**changes) -> Video4SpatialTransformer3DModel:
 def tiny_vae() -> AutoencoderKL:
     """A picture autoencoder, 8-fold, with statistics in its config."""
     torch.manual_seed(0)
-    vae = build_autoencoder((8, 8, 8), latent_channels=4).eval()
+    vae = build_autoencoder((8,), latent_channels=4).eval()
     vae.register_to_config(latents_mean=[0.1, -0.2, 0.3, 0.0], latents_std=[0.5, 1.0, 2.0, 1.5])
     return vae
 

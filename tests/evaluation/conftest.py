@@ -7,9 +7,9 @@ from video4spatial.clips.simulated import simulated_navigation_clip
 
 @pytest.fixture(scope="session")
 def clip():
-    return simulated_navigation_clip(2_050_000, height=64, width=64, supersample=2, num_frames=5, walk_frames=24, context_size=12)
+    return simulated_navigation_clip(2_050_000, num_frames=5, walk_frames=24, context_size=12)
 
 
 @pytest.fixture(scope="session")
 def other_clip():
-    return simulated_navigation_clip(2_050_001, height=64, width=64, supersample=1, num_frames=5, walk_frames=24, context_size=12)
+    return simulated_navigation_clip(2_050_001, num_frames=5, walk_frames=24, context_size=12)

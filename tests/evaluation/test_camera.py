@@ -41,7 +41,8 @@ def test_rotation_error_equals_scipy_at_any_angle():
     for degrees in (1e-6, 0.5, 10, 90, 179.9999, 180):
         turned = walk(count=3)
         pose = turned.camera_to_world.clone()
-        pose[1:, :3, :3] = pose[1:, :3, :3] @ torch.from_numpy(Rotation.from_euler("x", degrees, degrees=True).as_matrix())
+        turn = Rotation.from_euler("x", degrees, degrees=True).as_matrix()
+        pose[1:, :3, :3] = pose[1:, :3, :3] @ torch.from_numpy(turn)
         errors = rotation_errors_degrees(Cameras(pose, turned.intrinsics), turned)
         assert errors == pytest.approx([degrees, degrees], abs=1e-7)
 

@@ -30,7 +30,8 @@ def test_the_page_is_whole_and_self_contained(clip, tmp_path):
     )
     page = path.read_text()
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:|//)""", page) and "@import" not in page
-    for text in ("A &lt;room&gt;", "21.5", "too few matches", "Not a simulated room.", "ground truth", "· anchor", "<svg"):
+    texts = ("A &lt;room&gt;", "21.5", "too few matches", "Not a simulated room.", "ground truth", "· anchor", "<svg")
+    for text in texts:
         assert text in page
     assert [entry.name for entry in path.parent.iterdir()] == ["report.html"]
 
@@ -44,11 +45,13 @@ def test_a_page_without_truth_or_scores(clip, tmp_path):
 
 def test_frames_and_cameras_must_fit(clip, tmp_path):
     with pytest.raises(ValueError, match="cameras: 4"):
-        write_report(tmp_path, title="x", generated=clip.target_frames, cameras=clip.instruction.cameras[:4], frame_rate=4.0)
+        cameras = clip.instruction.cameras[:4]
+        write_report(tmp_path, title="x", generated=clip.target_frames, cameras=cameras, frame_rate=4.0)
 
 
 def test_side_by_side(clip):
-    frames = side_by_side([("context", clip.context_frames), ("a very long name that cannot fit", clip.target_frames)], height=100)
+    videos = [("context", clip.context_frames), ("a very long name that cannot fit", clip.target_frames)]
+    frames = side_by_side(videos, height=100)
     assert frames.dtype == np.uint8 and len(frames) == len(clip.context_frames)
     assert frames.shape[1] % 2 == frames.shape[2] % 2 == 0
     with pytest.raises(ValueError, match="none"):

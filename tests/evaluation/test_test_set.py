@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from video4spatial.clips.simulated import evenly_spread
-from video4spatial.evaluation.test_set import ANCHOR_SEES, CONTEXT_SEES, StaleTestSetError, build_rooms_nav, load_test_set
+from video4spatial.evaluation.test_set import (
+    ANCHOR_SEES,
+    CONTEXT_SEES,
+    StaleTestSetError,
+    build_rooms_nav,
+    load_test_set,
+)
 from video4spatial.evaluation.visibility import covisible_mask
 from video4spatial.simulation.scenes import SEED_RANGES
 

@@ -39,7 +39,8 @@ def test_occlusion_and_field_of_view():
     target, context = look(0, panel=False)[0], look(1)[0]
     seen = covisible_mask(camera_at(0), target, camera_at(1), context)[0, SIZE // 2]
     place = 4 * ((np.arange(SIZE) + 0.5) / SIZE * 2 - 1)
-    # From x = 1 the panel hides wall points between 1 + 2 (-0.5 - 1) = -2 and 1 + 2 (0.5 - 1) = 0; the view starts at -3.
+    # From x = 1 the panel hides wall points between 1 + 2 (-0.5 - 1) = -2 and 1 + 2 (0.5 - 1) = 0.
+    # The view starts at 1 - 4 = -3.
     pixel = 8 / SIZE
     expected = (place > -3) & ~((place > -2) & (place < 0))
     clear = np.min([np.abs(place - edge) for edge in (-3, -2, 0)], axis=0) > pixel
@@ -71,6 +72,14 @@ def test_each_view_on_its_own_and_distances():
     seen = seen_from(camera_at(0), depths[:1], camera_at(0, 50), depths)
     assert seen.shape == (1, 2, SIZE, SIZE) and seen[:, 0].all() and not seen[:, 1].any()
     assert viewpoint_distance(camera_at(0, 1), camera_at(3.0)).tolist() == [[3.0], [2.0]]
+
+
+def test_the_mask_is_the_union_of_the_views(clip):
+    cameras, depth = clip.instruction.cameras, clip.target_depth
+    context = (clip.context_cameras, clip.context_depth)
+    mask = covisible_mask(cameras, depth, *context)
+    assert np.array_equal(mask, seen_from(cameras, depth, *context).any(1)) and 0.2 < mask.mean() < 1
+    assert np.array_equal(mask, warp_context(cameras, depth, *context, clip.context_frames)[1])
 
 
 def test_numbers_that_do_not_fit_are_named():

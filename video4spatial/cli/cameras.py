@@ -2,6 +2,7 @@
 
 from video4spatial.cli.arguments import Parser, unknown
 from video4spatial.cli.errors import UserError, user_mistakes
+from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.terminal import route_messages, say
 
 
@@ -30,8 +31,10 @@ def inspect(arguments: list[str]) -> None:
 
     route_messages()
     with user_mistakes():
+        check_file(options.output, "--output")
         report = inspect_cameras(options.file)
-        say(str(report))
-        if options.output is not None:
+    say(str(report))
+    if options.output is not None:
+        with user_mistakes():
             report.draw(options.output)
-            say(f"drawn in {options.output}")
+        say(f"drawn in {options.output}")

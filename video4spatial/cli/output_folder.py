@@ -1,4 +1,4 @@
-"""Output folders that appear whole or not at all."""
+"""Outputs: folders that appear whole or not at all, and files that are known to be writable."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from video4spatial.cli.errors import UserError, user_mistakes
+from video4spatial.cli.errors import UserError
 
 MARK = "scores.json"
 """Every finished folder holds it; only such folders are ever overwritten."""
@@ -27,17 +27,17 @@ def output_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     _check_free(path, overwrite)
     aside = path.with_name(path.name + ".part")
     made = [parent for parent in path.parents if not parent.exists()]
-    with user_mistakes():
-        shutil.rmtree(aside, ignore_errors=True)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside.mkdir()
-        except OSError as error:
-            _remove_empty(made)
-            raise UserError(f"cannot write to {path}: {error.strerror}; choose another --output") from error
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.mkdir()
+    except OSError as error:
+        _remove_empty(made)
+        raise UserError(f"cannot write to {path}: {error.strerror}; choose another --output") from error
     try:
         yield aside
         old = path.with_name(path.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
         if path.exists():
             os.replace(path, old)
         os.replace(aside, path)
@@ -46,6 +46,21 @@ def output_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
         _remove_empty(made)
         raise
+
+
+def check_file(path: str | Path | None, option: str) -> None:
+    """Refuse a file that cannot be written before any work is done; None is no file.
+
+    Raises:
+        ValueError: saying why not.
+    """
+    if path is None:
+        return
+    if Path(path).is_dir():
+        raise ValueError(f"{option} {path} is a folder: expected the name of a file.")
+    existing = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ValueError(f"{option} {path}: cannot write in {existing}.")
 
 
 def _check_free(path: Path, overwrite: bool) -> None:

@@ -6,12 +6,16 @@ from pathlib import Path
 
 from video4spatial.cli.arguments import Parser, integer, number, unknown
 from video4spatial.cli.errors import UserError, user_mistakes
+from video4spatial.cli.loading import load_pipeline
 from video4spatial.cli.output_folder import output_folder
+from video4spatial.cli.score import result_rows
 from video4spatial.cli.terminal import counted, note, route_messages, say, stage
 from video4spatial.pretrained import ModelFolder, built_in_models, read_model_folder
 
 DEMO_FOLDER = "outputs/demo"
 DEMO_SCENE = 0
+PIXEL_METRICS = ("psnr", "covisible_psnr", "ssim", "gradient_correlation")
+"""What the reference videos are scored by."""
 
 DESCRIPTION = """Generate the video that a camera would see in the scene of a video.
 
@@ -37,7 +41,8 @@ def demo_parser() -> Parser:
     """Options of `sample.py demo`."""
     parser = Parser("sample.py demo", "Follow a path through a simulated test scene and compare with the truth.")
     add = parser.add_argument
-    add("--scene", metavar="N", type=integer(0), default=DEMO_SCENE, help="number of the test scene, never seen in training (default %(default)s)")
+    add("--scene", metavar="N", type=integer(0), default=DEMO_SCENE,
+        help="number of the clip in the frozen test set, none of whose scenes was trained on (default %(default)s)")  # fmt: skip
     add("--known-cameras", action="store_true", help="also tell the model the cameras of the context (default: the video alone)")
     _add_sampling_options(parser)
     add("--output", metavar="DIR", help=f"folder to write (default {DEMO_FOLDER}, replaced each time)")
@@ -154,41 +159,23 @@ def _footage(options: Namespace, model: ModelFolder):
 
 
 def _demo_clip(scene: int, model: ModelFolder):
-    with stage("rendering the demo scene (the first time, the renderer is compiled: up to a minute)"):
-        from video4spatial.clips.simulated import simulated_navigation_clip
-        from video4spatial.simulation.scenes import SEED_RANGES
-        from video4spatial.simulation.walks import NoPathError
+    with stage("rendering the demo scene (the first time, the renderer is compiled: up to a minute)"), user_mistakes():
+        from video4spatial.evaluation.test_set import load_test_set
 
-        seeds = SEED_RANGES["test"]
-        if scene >= len(seeds):
-            raise UserError(f"--scene {scene}: expected 0 to {len(seeds) - 1}")
-        for target_seed in range(20):
-            try:
-                return simulated_navigation_clip(
-                    seeds[scene], walk_seed=scene, target_seed=target_seed, height=model.height, width=model.width,
-                    num_frames=model.target_frames, frame_rate=model.frame_rate,
-                )  # fmt: skip
-            except NoPathError:
-                continue  # a corner that cannot be left that way: the next path is drawn
-        raise UserError(f"--scene {scene}: no path leaves the end of its walk; choose another scene")
+        clips = load_test_set()
+        if scene >= len(clips):
+            raise UserError(f"--scene {scene}: expected 0 to {len(clips) - 1}")
+        return clips[scene].load(size=model.height)
 
 
 def _generate(clip, cameras, model: ModelFolder, options: Namespace, settings: dict, notes: tuple[str, ...]) -> Sampled:
-    with stage("loading the model"):
-        import torch
-        from diffusers.utils.logging import disable_progress_bar, set_verbosity_error
+    pipeline = load_pipeline(model)
+    import torch
 
-        from video4spatial.diffusion import JointGuidance
-        from video4spatial.pipelines import Video4SpatialPipeline
+    from video4spatial.diffusion import JointGuidance
 
-        disable_progress_bar()
-        set_verbosity_error()
-        pipeline = Video4SpatialPipeline.from_pretrained(model.path)
-        pipeline.set_progress_bar_config(disable=True)
-        if torch.cuda.is_available():
-            pipeline.to("cuda")
-        with user_mistakes():
-            JointGuidance.absent(options.guidance_scale).check(tuple(pipeline.transformer.config.null_context))
+    with user_mistakes():
+        JointGuidance.absent(options.guidance_scale).check(tuple(pipeline.transformer.config.null_context))
     with stage(f"encoding {len(clip.context_frames)} context frames"):
         context = pipeline.encode_context(clip.context_frames, clip.context_times, cameras)
     with counted("denoising", options.steps) as advance:
@@ -272,23 +259,17 @@ def _estimated_cameras(clip, frames):
 
 
 def _write_scores(path: Path, sampled: Sampled, measurements: dict) -> None:
-    """The shape of every results file; what a reference video would score stands beside the model."""
+    """The shape of every results file; what simple reference videos would score stands beside the model."""
     from video4spatial.evaluation.references import FRAME_REFERENCES
-    from video4spatial.evaluation.results import metric, write_results
+    from video4spatial.evaluation.results import write_results
     from video4spatial.evaluation.scorecard import score_clip
 
-    def row(name: str, measured: dict) -> dict:
-        cells = {k: metric(m.value, n=1, status=m.status) | {"reason": m.reason} for k, m in measured.items()}
-        return {"name": name, "metrics": cells}
-
-    rows = [row("model", measurements)]
-    clip = sampled.clip
+    clip, scored = sampled.clip, {"model": measurements}
     if clip.target_frames is not None:
-        pixels = ("psnr", "covisible_psnr", "ssim", "gradient_correlation")
         for name in ("copy_nearest", "mean_colour", "static"):
-            rows.append(row(name, score_clip(clip, FRAME_REFERENCES[name](clip), pixels)))
+            scored[name] = score_clip(clip, FRAME_REFERENCES[name](clip), PIXEL_METRICS)
     settings = {**sampled.settings, "notes": list(sampled.notes), "provenance": clip.provenance}
-    write_results(path, "sample", settings, rows)
+    write_results(path, "sample", settings, result_rows(scored))
 
 
 def _say_where(folder: str | Path) -> None:

@@ -1,11 +1,16 @@
 """`v4s train` and `train.py`: Lightning's command line for the navigation model, with mistakes told in one line."""
 
+import dataclasses
+import inspect
+import logging
+import re
 import warnings
 import zipfile
 from pathlib import Path
 
 from video4spatial.cli.arguments import unknown
 from video4spatial.cli.errors import UserError, user_mistakes
+from video4spatial.cli.loading import quiet_diffusers
 
 MODES = ("fit",)
 USAGE = """usage: train.py fit --config FILE [--KEY VALUE ...] [--ckpt_path last]
@@ -53,6 +58,7 @@ def build_cli(arguments: list[str], run: bool = True):
         UserError: for unknown keys and impossible values.
     """
     # Imported here: --help and a missing file must answer at once.
+    from jsonargparse import ActionConfigFile
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
     from video4spatial.training.data import RoomsData
@@ -72,7 +78,9 @@ def build_cli(arguments: list[str], run: bool = True):
             return {"fit": LightningCLI.subcommands()["fit"]}
 
         def init_parser(self, **options) -> LightningArgumentParser:
-            return PlainParser(**options)
+            parser = PlainParser(**options)
+            parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML file with any of the keys below")
+            return parser
 
         def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
             super().parse_arguments(parser, args)
@@ -89,9 +97,12 @@ def build_cli(arguments: list[str], run: bool = True):
                     if callback.dirpath is not None:
                         _check_checkpoint(*Path(callback.dirpath).glob("last.ckpt"))
 
+    quiet_diffusers()
     # Lightning's hints (few workers, no validation loader, arguments given in Python) do not apply here.
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return TrainingCLI(
         NavigationModule,
         RoomsData,
@@ -113,15 +124,35 @@ def _check_checkpoint(path: str | Path | None = None) -> None:
 
 
 def _key_names(parser) -> list[str]:
-    """Every key a parser and its modes know."""
+    """Every key that a parser and its modes know, those of our nested settings included."""
+    from video4spatial.training import batches, callbacks
+
     names = [action.dest for action in parser._actions]
     for action in parser._actions:
         if isinstance(action.choices, dict):
             names += [key for sub in action.choices.values() if hasattr(sub, "_actions") for key in _key_names(sub)]
+    names += [field.name for field in dataclasses.fields(batches.Curriculum)]
+    for nested in vars(callbacks).values():
+        if isinstance(nested, type) and nested.__module__ == callbacks.__name__:
+            names += list(inspect.signature(nested).parameters)
     return names
 
 
 def _plain(message: str, known: list[str]) -> str:
     """A complaint of jsonargparse as one line, with a suggestion where it is about an unknown key."""
     text = " ".join(message.split())
-    return text
+    flag = re.match(r"unrecognized arguments: (--\S+)", text)
+    if flag:
+        return unknown("option", flag[1].split("=")[0], [f"--{name}" for name in known])
+    option = re.search(r"does not accept option '([^']+)'", text)
+    if option:
+        return unknown("key", option[1], known)
+    where = re.match(r'Parser key "([^"]+)": ', text)
+    option = re.search(r"Option '([^']+)' is not accepted", text)
+    if where and option:
+        return f"{where[1]}: {unknown('key', option[1], known)}"
+    # Of a union's complaints the first is about what was meant; the rest recites the types.
+    first = re.search(r"Errors: - (.+?)(?: - |$)", text)
+    text = f"{where[1]}: {first[1]}" if where and first else text.replace(where[0], f"{where[1]}: ") if where else text
+    text = re.sub(r"Expected an? <class '([^']+)'>\. Got value: (.*)", r"expected \1, got \2", text)
+    return text.replace("required: fit.", "required: ")

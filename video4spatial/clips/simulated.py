@@ -54,7 +54,8 @@ def simulated_navigation_cameras(
     """The cameras of a simulated navigation clip, without rendering it; see `simulated_navigation_clip`.
 
     Returns:
-        Context cameras [context_size] with times, target cameras [num_frames], and the anchor's position in the context.
+        Context cameras [context_size] with times, target cameras [num_frames], and the anchor's position in the
+        context.
 
     Raises:
         ValueError: for sizes that do not fit.
@@ -65,7 +66,7 @@ def simulated_navigation_cameras(
             f"a walk of {walk_frames} frames has no context of {context_size} frames with frame {anchor}: "
             f"choose a context of 1 to {walk_frames} frames and an anchor among them."
         )
-    walk = capture_walk(scene, walk_frames, frame_rate=frame_rate, seed=walk_seed, fov_degrees=fov_degrees, aspect=aspect)
+    walk = capture_walk(scene, walk_frames, frame_rate, seed=walk_seed, fov_degrees=fov_degrees, aspect=aspect)
     chosen = evenly_spread(walk_frames, context_size, anchor % walk_frames)
     target = navigation_target(
         scene, walk[anchor], num_frames, frame_rate=frame_rate, seed=target_seed,

@@ -28,7 +28,8 @@ class ModelRow:
     Args:
         context: (clip, the next clip) -> the clip whose context the model is shown.
         context_cameras: whether the model is told the cameras of the context.
-        context_frames: whether it is shown the context at all; otherwise it gets the anchor frame alone, outside any scene.
+        context_frames: whether it is shown the context at all; otherwise it gets the anchor frame alone, outside any
+            scene.
     """
 
     context: Callable[[Clip, Clip], Clip]
@@ -50,22 +51,28 @@ MODEL_ROWS: dict[str, ModelRow] = {
 
 NAVIGATION_ROWS = (
     "model", "model_with_context_cameras", "seen_scenes", "context_2", "context_8", "context_32",
-    "ground_truth", "vae_ceiling", "copy_nearest", "copy_nearest_blurred", "mean_colour", "static", "reversed", "shuffled",
-    "other_scene_context", "anchor_only", "no_context",
+    "ground_truth", "ground_truth_blurred", "vae_ceiling", "copy_nearest", "copy_nearest_blurred", "mean_colour",
+    "static", "reversed", "shuffled", "other_scene_context", "anchor_only", "no_context",
 )  # fmt: skip
 """All rows, in the order of results files."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the model is sampled; the noise of a clip depends on the seed and the clip's place alone, so rows are paired."""
+    """How the model is sampled; noise depends on the seed and the clip's place alone, so that rows are paired."""
 
     num_inference_steps: int = 16
     guidance_scale: float = 1.0
     seed: int = 0
 
 
-def generate(pipeline: Video4SpatialPipeline, clip: Clip, sampling: Sampling, noise: int = 0, row: ModelRow = MODEL_ROWS["model"]) -> np.ndarray:
+def generate(
+    pipeline: Video4SpatialPipeline,
+    clip: Clip,
+    sampling: Sampling,
+    noise: int = 0,
+    row: ModelRow = MODEL_ROWS["model"],
+) -> np.ndarray:
     """Sample one clip.
 
     Args:
@@ -116,13 +123,15 @@ def benchmark_navigation(
         rows: names from `NAVIGATION_ROWS`.
         metrics: names from the registry.
         sampling: how the models are sampled.
-        seen_pipeline, seen_clips: a model trained on few scenes, and unseen paths in those scenes, for the row `seen_scenes`.
+        seen_pipeline, seen_clips: a model trained on few scenes, and unseen paths in those scenes, for the row
+            `seen_scenes`.
         validation_clips: for fitting the blur of `copy_nearest_blurred`; never clips that are scored.
         progress: whether to show a progress bar.
 
     Returns:
-        Rows and settings for `write_results`. A row whose inputs are not given has cells `not_applicable`. Under the settings'
-        `paired_differences` stands, for each metric, `model` minus every other row on the same clips with its interval.
+        Rows and settings for `write_results`. A row whose inputs are not given has cells `not_applicable`. Under the
+        settings' `paired_differences` stands, for each metric, `model` minus every other row on the same clips with its
+        interval.
 
     Raises:
         ValueError: for unknown rows or metrics, or too few clips.
@@ -134,8 +143,10 @@ def benchmark_navigation(
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         problems.append(f"unknown metric {', '.join(unknown)}: choose from {', '.join(METRICS)}")
-    if not clips or ("other_scene_context" in rows and len({clip.scene for clip in clips}) < 2):
-        problems.append("other_scene_context needs clips of at least two scenes" if clips else "there are no clips to score")
+    if not clips:
+        problems.append("there are no clips to score")
+    elif "other_scene_context" in rows and len({clip.scene for clip in clips}) < 2:
+        problems.append("other_scene_context needs clips of at least two scenes")
     if problems:
         raise ValueError("; ".join(problems) + ".")
 
@@ -148,7 +159,9 @@ def benchmark_navigation(
     measurements: dict[str, list[tuple[str, dict[str, Measurement]]]] = {name: [] for name in rows}
     on_clips = [name for name in scored if name != "seen_scenes"]
     total = len(on_clips) * len(clips) + ("seen_scenes" in scored) * len(seen_clips)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
     with Progress(*columns, disable=not progress, transient=True) as bar:
         task = bar.add_task("navigation", total=total)
         for index, entry in enumerate(clips):
@@ -214,7 +227,8 @@ def _result_row(name: str, scored: list[tuple[str, dict[str, Measurement]]], met
     if not scored:
         return {"name": name, "metrics": {metric: result_cell(None, status="not_applicable") for metric in metrics}}
     cells = {
-        metric: aggregate(METRICS[metric], [(scene, values[metric]) for scene, values in scored]).cell() for metric in metrics
+        metric: aggregate(METRICS[metric], [(scene, values[metric]) for scene, values in scored]).cell()
+        for metric in metrics
     }
     return {"name": name, "metrics": cells}
 

@@ -1,7 +1,7 @@
 """Camera control: how far the cameras of the generated frames are from the commanded ones.
 
-Both trajectories are made relative to their own frame 0, the anchor. Aligning positions with a free similarity transform instead
-would hide wrong directions: a clip that flies backwards in a plane then has no error at all.
+Both trajectories are made relative to their own frame 0, the anchor. Aligning positions with a free similarity
+transform instead would hide wrong directions: a clip that flies backwards in a plane then has no error at all.
 """
 
 from dataclasses import dataclass
@@ -65,13 +65,16 @@ class TranslationErrors:
 def translation_errors(estimated: Cameras, commanded: Cameras, median_depth: float | None = None) -> TranslationErrors:
     """Anchored translation errors with one non-negative scale, over the commanded path length.
 
-    With positions p (estimated) and g (commanded) relative to frame 0, s = max(0, <p, g> / <p, p>) minimises the squared
-    distances, and the error of frame t is |s p_t - g_t| / length(g). Where s < 0.05 or the estimated path is shorter than 1 % of
-    the depth of the scene, the scale would make noise look like motion: the error is then that of standing still, |g_t|.
+    With positions p (estimated) and g (commanded) relative to frame 0, s = max(0, <p, g> / <p, p>) minimises the
+    squared distances, and the error of frame t is |s p_t - g_t| / length(g). Where s < 0.05 or the estimated path is
+    shorter than 1 % of
+    the depth of the scene, the scale would make noise look like motion: the error is then that of standing still,
+        |g_t|.
 
     Args:
         estimated, commanded: T cameras each.
-        median_depth: of the scene in units of the estimated cameras, if known; otherwise the commanded path stands in for it.
+        median_depth: of the scene in units of the estimated cameras, if known; otherwise the commanded path stands in
+            for it.
 
     Raises:
         ValueError: for different numbers of cameras, or a commanded path without length.
@@ -80,7 +83,7 @@ def translation_errors(estimated: Cameras, commanded: Cameras, median_depth: flo
     positions, goals = estimated_relative.positions.numpy(), commanded_relative.positions.numpy()
     length, estimated_length = float(commanded.path_length()), float(estimated.path_length())
     if length < 1e-9:
-        raise ValueError("the commanded path has no length: its translation error is undefined, measure rotations only.")
+        raise ValueError("the commanded path has no length, so its translation error is undefined.")
     squared = float((positions**2).sum())
     scale = max(0.0, float((positions * goals).sum()) / squared) if squared > 0 else 0.0
     yardstick = length if median_depth is None else median_depth
@@ -103,8 +106,8 @@ def direction_errors_degrees(estimated: Cameras, commanded: Cameras) -> np.ndarr
     """Angle between the displacements since frame 0, which sees that a camera went backwards.
 
     Returns:
-        [T - 1] degrees, NaN where the commanded displacement is below 2 % of the path; a camera that stands still where it
-        should move counts 90.
+        [T - 1] degrees, NaN where the commanded displacement is below 2 % of the path; a camera that stands still where
+        it should move counts 90.
 
     Raises:
         ValueError: for different numbers of cameras.
@@ -121,7 +124,7 @@ def direction_errors_degrees(estimated: Cameras, commanded: Cameras) -> np.ndarr
 
 def _relative(estimated: Cameras, commanded: Cameras) -> tuple[Cameras, Cameras]:
     if len(estimated) != len(commanded):
-        raise ValueError(f"{len(estimated)} estimated cameras and {len(commanded)} commanded ones: expected the same number.")
+        raise ValueError(f"{len(estimated)} estimated cameras and {len(commanded)} commanded ones: expected as many.")
     return estimated.relative_to(0), commanded.relative_to(0)
 
 

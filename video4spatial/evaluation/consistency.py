@@ -96,7 +96,8 @@ def epipolar_distances(first: np.ndarray, second: np.ndarray, cameras: Cameras) 
         ValueError: if the cameras are not two, or stand in one place: then there are no epipolar lines.
     """
     if len(cameras) != 2 or float(cameras.path_length()) <= 0:
-        raise ValueError(f"epipolar lines need two cameras in different places, got {cameras} of length {cameras.path_length():g}.")
+        length = float(cameras.path_length())
+        raise ValueError(f"epipolar lines need two cameras in different places, got {cameras} of length {length:g}.")
     return _distances(_features(first), _features(second), _fundamental(cameras, *first.shape[:2]))
 
 
@@ -106,7 +107,9 @@ def _distances(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], matr
         return torch.zeros(0, dtype=torch.float64)
     _, matches = kornia.feature.match_smnn(features_first, features_second, 0.8)
     left, right = points_first[matches[:, 0]].double(), points_second[matches[:, 1]].double()
-    return 0.5 * (left_to_right_epipolar_distance(left, right, matrix) + right_to_left_epipolar_distance(left, right, matrix))
+    to_right = left_to_right_epipolar_distance(left, right, matrix)
+    to_left = right_to_left_epipolar_distance(left, right, matrix)
+    return 0.5 * (to_right + to_left)
 
 
 def _fundamental(cameras: Cameras, height: int, width: int) -> Tensor:
@@ -117,7 +120,8 @@ def _fundamental(cameras: Cameras, height: int, width: int) -> Tensor:
 
 @functools.cache
 def _sift() -> kornia.feature.SIFTFeature:
-    return kornia.feature.SIFTFeature(num_features=1000, upright=True, device=torch.device("cpu"), descriptor_backend="pyramid").eval()
+    options = {"upright": True, "descriptor_backend": "pyramid"}  # the other backend takes ten times as long
+    return kornia.feature.SIFTFeature(num_features=1000, device=torch.device("cpu"), **options).eval()
 
 
 @torch.no_grad()
@@ -174,12 +178,13 @@ def measure_epipolar_error(sample: Sample) -> Measurement:
 
 
 def measure_epipolar_consistency(sample: Sample) -> Measurement:
-    """TSED: share of consecutive pairs with enough matches and a small median distance; a pair without matches is inconsistent."""
+    """TSED: share of consecutive pairs with enough matches and a small median distance; no match is inconsistent."""
     medians, diagnostics = sample.once(_epipolar_pairs)
     if diagnostics["pairs"] == 0:
         return Measurement(None, "not_applicable", "the commanded camera only turns: there are no epipolar lines")
     if diagnostics["pairs_without_matches"] == diagnostics["pairs"]:
-        return Measurement.missing(f"fewer than {MINIMUM_MATCHES} matches in every pair of frames", diagnostics=diagnostics)
+        reason = f"fewer than {MINIMUM_MATCHES} matches in every pair of frames"
+        return Measurement.missing(reason, diagnostics=diagnostics)
     threshold = ERROR_THRESHOLD * sample.frames.shape[1] / 256
     consistent = int(np.sum(medians < threshold))
     return Measurement(consistent / diagnostics["pairs"], diagnostics=diagnostics | {"threshold_pixels": threshold})

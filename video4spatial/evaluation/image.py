@@ -1,4 +1,4 @@
-"""Pixel metrics against the true frames: PSNR, co-visible PSNR, SSIM, gradient correlation. Frame 0, the anchor, never counts."""
+"""Pixel metrics against the true frames. Frame 0, the anchor, never counts."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -38,8 +38,8 @@ def psnr(frames: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) 
 def ssim(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Structural similarity of each frame as Wang et al. (TIP 2004) define it.
 
-    Gaussian window 11x11 with sigma 1.5, population covariance, K1 = 0.01, K2 = 0.03, data range 255, mean over the three
-    colour channels and over the pixels whose window lies in the picture. scikit-image gives the same with
+    Gaussian window 11x11 with sigma 1.5, population covariance, K1 = 0.01, K2 = 0.03, data range 255, mean over the
+    three colour channels and over the pixels whose window lies in the picture. scikit-image gives the same with
     `gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=-1`.
 
     Args:
@@ -63,16 +63,18 @@ def ssim(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
     variance_first, variance_second = window(first**2) - mean_first**2, window(second**2) - mean_second**2
     covariance = window(first * second) - mean_first * mean_second
     luminance_constant, contrast_constant = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    similarity = (2 * mean_first * mean_second + luminance_constant) * (2 * covariance + contrast_constant)
-    similarity /= (mean_first**2 + mean_second**2 + luminance_constant) * (variance_first + variance_second + contrast_constant)
-    return similarity.mean((1, 2, 3))
+    luminance = (2 * mean_first * mean_second + luminance_constant) / (
+        mean_first**2 + mean_second**2 + luminance_constant
+    )
+    structure = (2 * covariance + contrast_constant) / (variance_first + variance_second + contrast_constant)
+    return (luminance * structure).mean((1, 2, 3))
 
 
 def gradient_correlation(frames: np.ndarray, truth: np.ndarray, sigma: float = 1.0) -> np.ndarray:
     """How well edges lie where they belong: Pearson correlation of the image gradients after a little smoothing.
 
-    Central differences in both directions and all three channels after a Gaussian of `sigma` pixels, one correlation per
-    frame. Unlike PSNR it does not reward blur: a flat generated frame scores 0.
+    Central differences in both directions and all three channels after a Gaussian of `sigma` pixels, one correlation
+    per frame. Unlike PSNR it does not reward blur: a flat generated frame scores 0.
 
     Args:
         frames, truth: [T, H, W, 3] uint8.

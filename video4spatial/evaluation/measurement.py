@@ -1,4 +1,4 @@
-"""The types every metric speaks: what it is given (`Sample`), what it returns (`Measurement`), what it declares (`Metric`)."""
+"""What a metric is given (`Sample`), what it returns (`Measurement`) and what it declares (`Metric`)."""
 
 import math
 from collections.abc import Callable
@@ -18,8 +18,9 @@ class Measurement:
 
     Args:
         value: the figure, or None when the status is not `ok`.
-        status: `ok`; `missing` (could have been measured, but the data does not allow it: no texture, no match), `failed`
-            (the generated video broke the measurement) or `not_applicable` (the clip lacks what the metric needs).
+        status: `ok`; `missing` (could have been measured, but the data does not allow it: no texture, no match),
+            `failed` (the generated video broke the measurement) or `not_applicable` (the clip lacks what the metric
+            needs).
         reason: why there is no value.
         per_frame: one entry per frame 1..T-1 (None where a frame gave nothing), or None for metrics without a curve.
         diagnostics: further figures that explain the value.
@@ -96,12 +97,14 @@ class Sample:
         problems = []
         commanded = len(self.clip.instruction.cameras)
         if self.frames.dtype != np.uint8 or self.frames.ndim != 4 or self.frames.shape[-1] != 3:
-            problems.append(f"generated frames must be uint8 [T, H, W, 3], got {self.frames.dtype} {list(self.frames.shape)}")
+            given = f"{self.frames.dtype} {list(self.frames.shape)}"
+            problems.append(f"generated frames must be uint8 [T, H, W, 3], got {given}")
         elif len(self.frames) != commanded:
             problems.append(f"{len(self.frames)} generated frames for {commanded} commanded cameras")
         elif self.clip.target_frames is not None and self.clip.target_frames.shape != self.frames.shape:
             problems.append(
-                f"generated frames {list(self.frames.shape)} and true frames {list(self.clip.target_frames.shape)} differ in shape"
+                f"generated frames {list(self.frames.shape)} and true frames {list(self.clip.target_frames.shape)} "
+                "differ in shape"
             )
         if len(self.frames) < 2:
             problems.append("at least 2 frames are needed, because frame 0 never counts")
@@ -115,7 +118,7 @@ class Sample:
         return [need for need in needs if not NEEDS[need](self)]
 
     def once(self, function: Callable[["Sample"], Any]) -> Any:
-        """What `function` makes of this sample, computed at the first call: metrics of one family share their costly part."""
+        """What `function` makes of this sample, computed once: metrics of one family share their costly part."""
         if function not in self._results:
             self._results[function] = function(self)
         return self._results[function]

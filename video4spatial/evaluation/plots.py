@@ -71,9 +71,11 @@ def figures_over_time(measurements: Mapping[str, Measurement]) -> Figure | None:
     for index, (name, measurement) in enumerate(curves.items()):
         axes = figure.add_subplot(rows, columns, index + 1)
         values = np.array([np.nan if value is None else value for value in measurement.per_frame])
-        axes.plot(np.arange(1, len(values) + 1), values, marker="o", markersize=3, color=PATH_COLORS[index % len(PATH_COLORS)])
+        color = PATH_COLORS[index % len(PATH_COLORS)]
+        axes.plot(np.arange(1, len(values) + 1), values, marker="o", markersize=3, color=color)
         unit = METRICS[name].unit if name in METRICS else ""
-        axes.set_title(name.replace("_", " ") + (f" ({unit})" if unit else ""), fontsize=8.5, loc="left", color="#282c34")
+        title = name.replace("_", " ") + (f" ({unit})" if unit else "")
+        axes.set_title(title, fontsize=8.5, loc="left", color="#282c34")
         axes.tick_params(labelsize=7, color="#bbbbbb")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)

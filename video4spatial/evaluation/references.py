@@ -1,6 +1,7 @@
 """The reference rows that stand beside every model: what a figure is worth only shows next to them.
 
-Most are videos made without a model (Clip -> frames [T, H, W, 3] uint8); some run the model on another context (Clip -> Clip).
+Most are videos made without a model (Clip -> frames [T, H, W, 3] uint8); some run the model on another context (Clip ->
+Clip).
 """
 
 import hashlib
@@ -23,6 +24,11 @@ def ground_truth(clip: Clip) -> np.ndarray:
     return _truth(clip, "ground_truth")
 
 
+def ground_truth_blurred(clip: Clip) -> np.ndarray:
+    """The true frames under a Gaussian of 2 pixels at a height of 64: the floor of camera estimators on soft pictures."""
+    return _blurred(_truth(clip, "ground_truth_blurred"), 2.0)
+
+
 def vae_ceiling(clip: Clip, reconstruct: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """The true frames through an autoencoder: what its decoder can show at best.
 
@@ -34,7 +40,8 @@ def vae_ceiling(clip: Clip, reconstruct: Callable[[np.ndarray], np.ndarray]) -> 
 
 
 def copy_nearest(clip: Clip) -> np.ndarray:
-    """For each target camera the nearest context frame by metres + degrees / 45. It knows the true cameras of the context.
+    """For each target camera the nearest context frame by metres + degrees / 45. It knows the true cameras of the
+    context.
 
     Raises:
         ValueError: if the context's cameras are unknown.
@@ -100,6 +107,7 @@ def shuffled(clip: Clip) -> np.ndarray:
 
 FRAME_REFERENCES: dict[str, Callable[[Clip], np.ndarray]] = {
     "ground_truth": ground_truth,
+    "ground_truth_blurred": ground_truth_blurred,
     "copy_nearest": copy_nearest,
     "mean_colour": mean_colour,
     "static": static,
@@ -110,7 +118,8 @@ FRAME_REFERENCES: dict[str, Callable[[Clip], np.ndarray]] = {
 
 
 def other_scene_context(clip: Clip, other: Clip) -> Clip:
-    """The clip with another scene's context around its own anchor frame: what the model gains from a context that is wrong.
+    """The clip with another scene's context around its own anchor frame: what the model gains from a context that is
+    wrong.
 
     Args:
         clip: whose anchor, instruction and truth are kept.
@@ -123,7 +132,8 @@ def other_scene_context(clip: Clip, other: Clip) -> Clip:
     if other.scene == clip.scene:
         problems.append(f"both are of scene {clip.scene}")
     if other.context_frames.shape != clip.context_frames.shape:
-        problems.append(f"contexts {list(clip.context_frames.shape)} and {list(other.context_frames.shape)} differ in shape")
+        shapes = f"{list(clip.context_frames.shape)} and {list(other.context_frames.shape)}"
+        problems.append(f"contexts {shapes} differ in shape")
     if problems:
         raise ValueError(f"other_scene_context of {clip.name} and {other.name}: " + "; ".join(problems) + ".")
     frames = other.context_frames.copy()

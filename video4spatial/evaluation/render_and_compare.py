@@ -1,7 +1,8 @@
-"""The camera of generated frames in a simulated scene, found by rendering the scene from candidate cameras and comparing.
+"""The camera of generated frames in a simulated scene, found by rendering the scene from candidate cameras and
+comparing.
 
-The search starts at the anchor's camera, which is given, and goes on from frame to frame. It never sees the commanded cameras, so it
-measures where the generated frames are and not where they ought to be.
+The search starts at the anchor's camera, which is given, and goes on from frame to frame. It never sees the commanded
+cameras, so it measures where the generated frames are and not where they ought to be.
 """
 
 from dataclasses import dataclass
@@ -27,16 +28,16 @@ COARSE_SAMPLES = 96
 """Candidates around each of the starting cameras."""
 
 SPREAD = np.array([0.05, 0.16, 0.02, 0.13, 0.05, 0.13])
-"""Standard deviation of the candidates: rotation about the camera's x, y, z in radians, then translation along them in metres."""
+"""Standard deviation of the candidates: rotation about the camera's x, y, z in radians, translation in metres."""
 
 LOST, GAIN = 0.3, 0.02
-"""Residual above which a frame is searched for once more and three times as far, and what that must gain to be believed."""
+"""Residual above which a frame is searched for three times as far, and what that must gain to be believed."""
 
 KEPT = 2
 """Candidates that go on to the medium stage, beside the last camera."""
 
 SMOOTHING = 2.0
-"""Gaussian in pixels of each stage: with less, aliasing makes the valley of the cost bumpy; with more, small frames lose detail."""
+"""Gaussian in pixels of each stage: with less, aliasing makes the valley of the cost bumpy."""
 
 DIFFERENCE = np.array([1.0, 1.0, 1.0, 0.05, 0.05, 0.05])
 """Steps of the finite differences: rotations in pixels' worth of angle, translations in metres at the medium stage."""
@@ -48,8 +49,8 @@ class CameraEstimate:
 
     Args:
         cameras: T cameras; frame 0 is the anchor as given.
-        residuals: [T] 1 - correlation between the frame and the scene rendered from its camera, both blurred a little: 0 is a
-            perfect match, 1 no resemblance. Frame 0 has its own.
+        residuals: [T] 1 - correlation between the frame and the scene rendered from its camera, both blurred a little:
+            0 is a perfect match, 1 no resemblance. Frame 0 has its own.
     """
 
     cameras: Cameras
@@ -59,10 +60,10 @@ class CameraEstimate:
 def estimate_cameras(scene: Scene, anchor: Cameras, frames: np.ndarray) -> CameraEstimate:
     """Find the cameras of frames that show a simulated scene.
 
-    Three stages for every frame: low-discrepancy samples around the last camera, the last camera moved on, and the anchor at 16
-    pixels height; the best of them refined by Levenberg-Marquardt with finite differences at 32, and the winner at 64. Pictures are
-    compared by correlation after subtracting each channel's mean, so that overall brightness and contrast do not count. A frame that fits
-    badly is searched for once more over a wider range.
+    Three stages for every frame: low-discrepancy samples around the last camera, the last camera moved on, and the
+    anchor at 16 pixels height; the best of them refined by Levenberg-Marquardt with finite differences at 32, and the
+    winner at 64. Pictures are compared by correlation after subtracting each channel's mean, so that overall brightness
+    and contrast do not count. A frame that fits badly is searched for once more over a wider range.
 
     Args:
         scene: the simulated scene the frames show.
@@ -138,7 +139,9 @@ def _estimate_one(stages: list[_Stage], poses: list[torch.Tensor], index: int) -
     return pose, cost
 
 
-def _search(stages: list[_Stage], starts: list[torch.Tensor], moves: torch.Tensor, index: int) -> tuple[torch.Tensor, float]:
+def _search(
+    stages: list[_Stage], starts: list[torch.Tensor], moves: torch.Tensor, index: int
+) -> tuple[torch.Tensor, float]:
     """The best camera from moves around starting cameras, the first of which is the last known camera."""
     coarse, medium, fine = stages
     candidates = torch.cat([_moved(start, moves) for start in starts])
@@ -177,7 +180,8 @@ def _refine(stage: _Stage, poses: torch.Tensor, index: int, iterations: int) -> 
         gradient = np.einsum("kid,kd->ki", jacobian, residual)
         update = -np.linalg.solve(normal + regular[:, :, None] * np.eye(6), gradient[..., None])[..., 0]
         update = np.clip(update, -8.0, 8.0) * steps
-        trial = torch.stack([_moved(pose, torch.from_numpy(move[None]))[0] for pose, move in zip(best, update, strict=True)])
+        moves = torch.from_numpy(update)[:, None]
+        trial = torch.cat([_moved(pose, move) for pose, move in zip(best, moves, strict=True)])
     cost = stage.cost(trial, index)
     better = cost < best_cost
     return torch.where(torch.from_numpy(better)[:, None, None], trial, best), np.where(better, cost, best_cost)
@@ -192,7 +196,7 @@ def _moved(pose: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
 
 
 def _samples(count: int, widening: float) -> torch.Tensor:
-    """[count, 6] moves: the first stands still, the others are normal with `SPREAD` times `widening`, always the same ones."""
+    """[count, 6] moves: the first stands still, the others are normal with `SPREAD` times `widening`."""
     uniform = qmc.Halton(6, seed=0).random(count - 1)
     return torch.from_numpy(np.concatenate([np.zeros((1, 6)), norm.ppf(uniform) * SPREAD * widening]))
 

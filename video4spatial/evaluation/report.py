@@ -159,7 +159,7 @@ def _score(name: str, measurement: Measurement) -> dict:
     arrows = {"higher": "↑", "lower": "↓", "none": ""}
     return {
         "name": name.replace("_", " "),
-        "value": "–" if measurement.value is None else f"{measurement.value:.3g}" if abs(measurement.value) < 100 else f"{measurement.value:.0f}",
+        "value": "–" if measurement.value is None else f"{measurement.value:#.4g}".rstrip("."),
         "unit": metric.unit if metric else "",
         "arrow": arrows[metric.direction] if metric else "",
         "status": measurement.status,

@@ -1,4 +1,4 @@
-"""From measurements of clips to figures of a row: mean over scenes, penalised mean, coverage, intervals, paired differences."""
+"""From measurements of clips to the figures of a row, and what they are worth: coverage, intervals, differences."""
 
 import logging
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ def score_clip(
         clip: what was asked for.
         frames: [T, H, W, 3] uint8.
         metrics: names from the registry; default all.
-        estimated_cameras: T cameras measured from the frames. Without them, simulated clips are measured by rendering and
-            comparing if a chosen metric needs it.
+        estimated_cameras: T cameras measured from the frames. Without them, simulated clips are measured by rendering
+            and comparing if a chosen metric needs it.
 
     Returns:
         One measurement per metric; one that raises an arithmetic error is `failed` with its message.
@@ -99,7 +99,7 @@ def aggregate(metric: Metric, measurements: Sequence[tuple[str, Measurement]]) -
     coverage = len(measured) / len(applicable) if applicable else None
     penalised = None
     if metric.worst is not None and applicable:
-        filled = [(scene, m.value if m.status == "ok" else metric.worst) for scene, m in applicable]
+        filled = [(scene, _counted(metric, m)) for scene, m in applicable]
         penalised = float(np.mean(list(scene_means(filled).values())))
     if not measured:
         statuses = {m.status for _, m in applicable}
@@ -108,6 +108,10 @@ def aggregate(metric: Metric, measurements: Sequence[tuple[str, Measurement]]) -
     means = np.array(list(scene_means(measured).values()))
     low, high = bootstrap_interval(means)
     return Aggregate(float(means.mean()), penalised, low, high, coverage, len(means), len(measurements), "ok")
+
+
+def _counted(metric: Metric, measurement: Measurement) -> float | None:
+    return measurement.value if measurement.status == "ok" else metric.worst
 
 
 def scene_means(values: Sequence[tuple[str, float]]) -> dict[str, float]:
@@ -144,9 +148,9 @@ def paired_difference(
         first, second: (scene, measurement) per clip, in the same order.
 
     Returns:
-        A cell as in results files: mean over scenes of first - second with its interval over scenes. A clip that only one of
-        them managed counts with the metric's worst value for the other, so that failing cannot win. `better` is `first`,
-        `second`, or `undecided` while the interval holds zero.
+        A cell as in results files: mean over scenes of first - second with its interval over scenes. A clip that only
+        one of them managed counts with the metric's worst value for the other, so that failing cannot win. `better` is
+        `first`, `second`, or `undecided` while the interval holds zero.
 
     Raises:
         ValueError: if the rows do not list the same scenes in the same order.
@@ -155,7 +159,7 @@ def paired_difference(
         raise ValueError("paired differences need two rows over the same clips in the same order.")
     differences = []
     for (scene, one), (_, other) in zip(first, second, strict=True):
-        values = [m.value if m.status == "ok" else None if m.status == "not_applicable" else metric.worst for m in (one, other)]
+        values = [None if m.status == "not_applicable" else _counted(metric, m) for m in (one, other)]
         if "ok" in (one.status, other.status) and None not in values:
             differences.append((scene, values[0] - values[1]))
     if not differences:

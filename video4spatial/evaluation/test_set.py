@@ -2,7 +2,8 @@
 
     python -m video4spatial.evaluation.test_set [--scenes 64] [--output FILE]
 
-makes `rooms_nav_v1` anew, which is needed only when the simulator's scenes change; figures measured before and after do not compare.
+makes `rooms_nav_v1` anew, which is needed only when the simulator's scenes change; figures measured before and after do
+not compare.
 """
 
 import argparse
@@ -81,9 +82,9 @@ class TestClip:
         differences = _differences(self.recipe["fingerprint"], found)
         if differences:
             raise StaleTestSetError(
-                f"clip {self.name} is not what it was when the test set was frozen: {'; '.join(differences)}. The simulator has "
-                "changed: go back to the version of the figures you compare with, or freeze the set anew "
-                "(python -m video4spatial.evaluation.test_set) and measure everything again."
+                f"clip {self.name} is not what it was when the test set was frozen: {'; '.join(differences)}. "
+                "The simulator has changed: go back to the version of the figures you compare with, or freeze the set "
+                "anew (python -m video4spatial.evaluation.test_set) and measure everything again."
             )
         return clip
 
@@ -104,7 +105,7 @@ def load_test_set(name: str = NAME, limit: int | None = None) -> list[TestClip]:
     path = Path(name) if name.endswith(".json") else folder / f"{name}.json"
     if not path.is_file():
         known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
-        raise ValueError(f"there is no test set {name!r}: choose one of {', '.join(known) or 'none'}, or give a .json file.")
+        raise ValueError(f"there is no test set {name!r}: choose one of {', '.join(known)}, or give a .json file.")
     content = json.loads(path.read_text())
     missing = {"name", "settings", "clips"} - set(content)
     if missing:
@@ -116,7 +117,8 @@ def load_test_set(name: str = NAME, limit: int | None = None) -> list[TestClip]:
 
 
 def nested_contexts(clip: Clip, sizes: tuple[int, ...] = (2, 8, 32)) -> dict[int, Clip]:
-    """The clip with shorter and shorter contexts, each evenly spread over the next longer one and with the anchor in it.
+    """The clip with shorter and shorter contexts, each evenly spread over the next longer one and with the anchor in
+    it.
 
     Args:
         clip: with at least as many context frames as the largest size.
@@ -132,7 +134,9 @@ def nested_contexts(clip: Clip, sizes: tuple[int, ...] = (2, 8, 32)) -> dict[int
     return nested
 
 
-def build_rooms_nav(scenes: int = 64, first_seed: int = SEED_RANGES["test"].start, settings: dict = SETTINGS, attempts: int = 60) -> dict:
+def build_rooms_nav(
+    scenes: int = 64, first_seed: int = SEED_RANGES["test"].start, settings: dict = SETTINGS, attempts: int = 60
+) -> dict:
     """Find one clip for each of the first scenes that allow one under `CONTEXT_SEES` and `ANCHOR_SEES`. Deterministic.
 
     Args:
@@ -146,8 +150,7 @@ def build_rooms_nav(scenes: int = 64, first_seed: int = SEED_RANGES["test"].star
     """
     clips = []
     seed = first_seed
-    with_progress = track(range(scenes), description="rooms_nav", transient=True)
-    for _ in with_progress:
+    for _ in track(range(scenes), description="rooms_nav", transient=True):
         recipe = None
         while recipe is None:
             recipe = _find_clip(seed, settings, attempts)
@@ -189,7 +192,7 @@ def _find_clip(scene_seed: int, settings: dict, attempts: int) -> dict | None:
 
 
 def _shares(scene: Scene, context: Cameras, target: Cameras, anchor: int) -> tuple[float, float, np.ndarray]:
-    """Shares of the target's pixels seen by the context and by the anchor alone, and the target's frames at CHECK_SIZE."""
+    """Shares of the target's pixels seen by the context and by the anchor alone, and the target's frames."""
     pictures = render(scene, Cameras.concatenate([context, target]), CHECK_SIZE, CHECK_SIZE)
     count = len(context)
     seen = seen_from(target[1:], pictures.depth[count + 1 :], context, pictures.depth[:count])  # [T - 1, N, H, W]
@@ -197,7 +200,7 @@ def _shares(scene: Scene, context: Cameras, target: Cameras, anchor: int) -> tup
 
 
 def _fingerprint(context: Cameras, target: Cameras, frames: np.ndarray) -> dict:
-    """Where the cameras are and what colour the pictures have, coarsely enough to survive another processor's rounding."""
+    """Where the cameras are and what colour the pictures have, coarse enough for another processor's rounding."""
     return {
         "context_positions": np.round(context.positions[[0, -1]].flatten().numpy(), 3).tolist(),
         "target_end": np.round(target[-1].camera_to_world[0, :3].flatten().numpy(), 3).tolist(),
@@ -216,7 +219,9 @@ def _differences(stored: dict, found: dict) -> list[str]:
 
 def main() -> None:
     """Freeze the test set."""
-    parser = argparse.ArgumentParser(prog="python -m video4spatial.evaluation.test_set", description="Freeze rooms_nav_v1 anew.")
+    parser = argparse.ArgumentParser(
+        prog="python -m video4spatial.evaluation.test_set", description="Freeze rooms_nav_v1 anew."
+    )
     parser.add_argument("--scenes", type=int, default=64, help="number of scenes, one clip each")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "test_sets" / f"{NAME}.json")
     arguments = parser.parse_args()
@@ -224,10 +229,11 @@ def main() -> None:
     clips = content.pop("clips")
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     # One clip per line: short, and a change of one clip shows as one line.
-    head = json.dumps(content, indent=1)[:-2]
-    arguments.output.write_text(head + ',\n "clips": [\n  ' + ",\n  ".join(json.dumps(clip) for clip in clips) + "\n ]\n}\n")
+    head, body = json.dumps(content, indent=1)[:-2], ",\n  ".join(json.dumps(clip) for clip in clips)
+    arguments.output.write_text(f'{head},\n "clips": [\n  {body}\n ]\n}}\n')
     sees = np.array([[clip["context_sees"], clip["anchor_sees"]] for clip in clips])
-    print(f"{len(clips)} clips in {arguments.output}; context sees {sees[:, 0].mean():.2f}, the anchor alone {sees[:, 1].mean():.2f}")
+    context, anchor = sees.mean(0)
+    print(f"{len(clips)} clips in {arguments.output}; the context sees {context:.2f}, the anchor alone {anchor:.2f}")
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ def covisible_mask(
 ) -> np.ndarray:
     """Pixels of the target views whose surface point some context view sees.
 
-    Each target pixel is unprojected with its depth and projected into every context view; it is seen there if it falls into
-    the picture and its depth agrees with the context's.
+    Each target pixel is unprojected with its depth and projected into every context view; it is seen there if it falls
+    into the picture and its depth agrees with the context's.
 
     Args:
         target_cameras: T cameras.
@@ -52,7 +52,18 @@ def covisible_mask(
     Raises:
         ValueError: where cameras and depth maps differ in number.
     """
-    return seen_from(target_cameras, target_depth, context_cameras, context_depth, tolerance).any(1)
+    _check(target_cameras, target_depth, context_cameras, context_depth)
+    points, known = _world_points(target_cameras, target_depth)
+    projections = _projections(context_cameras, *context_depth.shape[1:])
+    depths = torch.from_numpy(np.ascontiguousarray(context_depth, dtype=np.float32))
+    points, mask = points.flatten(0, 1), torch.zeros(known.numel(), dtype=torch.bool)
+    unseen = known.flatten().nonzero().flatten()
+    # The nearest views first: they see most, and what has been seen is not looked for again.
+    for context in viewpoint_distance(target_cameras, context_cameras).mean(0).argsort().tolist():
+        seen = _look_up(points[None, unseen], projections[context], depths[context], tolerance)[0][0]
+        mask[unseen[seen]] = True
+        unseen = unseen[~seen]
+    return mask.view(known.shape).numpy()
 
 
 def seen_from(
@@ -71,7 +82,8 @@ def seen_from(
     points, known = _world_points(target_cameras, target_depth)
     projections = _projections(context_cameras, *context_depth.shape[1:])
     depths = torch.from_numpy(np.ascontiguousarray(context_depth, dtype=np.float32))
-    seen = [_look_up(points, projection, depth, tolerance)[0] for projection, depth in zip(projections, depths, strict=True)]
+    views = zip(projections, depths, strict=True)
+    seen = [_look_up(points, projection, depth, tolerance)[0] for projection, depth in views]
     return (torch.stack(seen, dim=1).unflatten(-1, target_depth.shape[1:]) & known[:, None]).numpy()
 
 
@@ -97,7 +109,8 @@ def warp_context(
     """
     _check(target_cameras, target_depth, context_cameras, context_depth)
     if context_frames.shape[:3] != context_depth.shape:
-        raise ValueError(f"context frames {list(context_frames.shape)} do not fit depth maps {list(context_depth.shape)}.")
+        shapes = f"{list(context_frames.shape)} and depth maps {list(context_depth.shape)}"
+        raise ValueError(f"context frames {shapes} do not fit each other.")
     points, known = _world_points(target_cameras, target_depth)
     height, width = context_depth.shape[1:]
     projections = _projections(context_cameras, height, width)
@@ -120,10 +133,15 @@ def warp_context(
     return pictures.numpy(), seen.numpy()
 
 
-def _check(target_cameras: Cameras, target_depth: np.ndarray, context_cameras: Cameras, context_depth: np.ndarray) -> None:
+def _check(
+    target_cameras: Cameras, target_depth: np.ndarray, context_cameras: Cameras, context_depth: np.ndarray
+) -> None:
     problems = [
         f"{name}: {len(cameras)} cameras and depth {list(depth.shape)}, expected [{len(cameras)}, height, width]"
-        for name, cameras, depth in [("target", target_cameras, target_depth), ("context", context_cameras, context_depth)]
+        for name, cameras, depth in [
+            ("target", target_cameras, target_depth),
+            ("context", context_cameras, context_depth),
+        ]
         if depth.ndim != 3 or len(depth) != len(cameras)
     ]
     if problems:
@@ -138,7 +156,8 @@ def _world_points(cameras: Cameras, depth: np.ndarray) -> tuple[Tensor, Tensor]:
     depths = depths.where(known, torch.ones(()))
     columns = (torch.arange(width) + 0.5) / width
     rows = (torch.arange(height) + 0.5) / height
-    pixels = torch.stack([columns.expand(height, width), rows[:, None].expand(height, width), torch.ones(height, width)], dim=-1)
+    grid = (height, width)
+    pixels = torch.stack([columns.expand(grid), rows[:, None].expand(grid), torch.ones(grid)], dim=-1)
     to_world = (cameras.rotations @ torch.linalg.inv(cameras.intrinsics)).float()  # [T, 3, 3]
     rays = pixels.reshape(1, -1, 3) @ to_world.mT  # depth along the axis is 1
     return rays * depths.flatten(1)[..., None] + cameras.positions.float()[:, None], known
@@ -152,8 +171,8 @@ def _projections(cameras: Cameras, height: int, width: int) -> Tensor:
 def _look_up(points: Tensor, projection: Tensor, depth: Tensor, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
     """Project points [T, P, 3] into one view and compare with its depth map [h, w].
 
-    Returns whether each point is seen [T, P], the flat indices of the four pixels around it [T, P, 4] and the bilinear weights
-    of those of them that lie on the same surface [T, P, 4].
+    Returns whether each point is seen [T, P], the flat indices of the four pixels around it [T, P, 4] and the bilinear
+    weights of those of them that lie on the same surface [T, P, 4].
     """
     height, width = depth.shape
     projected = points @ projection[:, :3].T + projection[:, 3]

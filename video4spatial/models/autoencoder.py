@@ -107,7 +107,10 @@ def tensor_to_frames(tensor: torch.Tensor):
 
 @torch.no_grad()
 def measure_latent_statistics(autoencoder: Autoencoder, batches) -> None:
-    """Measure the mean and standard deviation of every latent channel and write them to the autoencoder's config.
+    """Measure the mean of every latent channel and the standard deviation of all, and write them to the autoencoder's config.
+
+    One deviation serves all channels: as in pictures themselves, channels that carry little stay small, so the loss weighs them
+    as the decoder does and noise hides them first.
 
     Args:
         autoencoder: changed in place (its config).
@@ -120,5 +123,5 @@ def measure_latent_statistics(autoencoder: Autoencoder, batches) -> None:
         total = total + latents.sum(1)
         squares = squares + latents.square().sum(1)
     mean = total / count
-    std = (squares / count - mean**2).clamp(min=1e-12).sqrt()
-    autoencoder.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
+    deviation = (squares / count - mean**2).clamp(min=1e-12).mean().sqrt()
+    autoencoder.register_to_config(latents_mean=mean.tolist(), latents_std=deviation.expand_as(mean).tolist())

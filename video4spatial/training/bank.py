@@ -1,6 +1,6 @@
 """A bank of rendered scenes: one capture walk per scene and navigation targets that start at frames of the walk."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from video4spatial.simulation.walks import capture_walk, navigation_target
 
 @dataclass(frozen=True)
 class SceneBank:
-    """Pictures, cameras and (once encoded) latents of S scenes.
+    """Pictures, cameras and (once encoded) latents of S scenes (or passes through scenes).
 
     The N frames of a scene are its walk, then K targets of `target_frames` - 1 frames each; a target's frame 0 is the walk frame
     it starts from.
@@ -89,9 +89,9 @@ def render_bank(
     latent_size: tuple[int, int] = (8, 8),
     frame_rate: float = 4.0,
     fov_degrees: tuple[float, float] = (65.0, 75.0),
-    variant: int = 0,
+    variants: int = 1,
     device: torch.device | str | None = None,
-    progress: Callable[[Sequence[int]], Sequence[int]] = iter,
+    progress: Callable[[list], Iterable] = iter,
 ) -> SceneBank:
     """Generate, walk through and render scenes.
 
@@ -102,16 +102,16 @@ def render_bank(
         latent_size: rows and columns at which depth is kept.
         frame_rate: frames per second.
         fov_degrees: range that a scene's horizontal field of view is drawn from.
-        variant: draws other walks and targets through the same scenes.
+        variants: entries per scene, each with its own walk, targets and field of view.
         device: where to render; a CUDA device, or None for the CPU.
-        progress: wraps the seeds, for a progress bar.
+        progress: wraps the list of entries, for a progress bar.
 
     Returns:
         The bank, without latents. Half of the targets move little (5-25 degrees, 0.1-0.6 m), half as far as the benchmark's
         (20-60 degrees, 0.3-1.5 m).
     """
     entries = []
-    for seed in progress(seeds):
+    for seed, variant in progress([(seed, variant) for seed in seeds for variant in range(variants)]):
         random = np.random.default_rng([seed, variant, 1])
         scene = generate_scene(seed)
         fov = random.uniform(*fov_degrees)

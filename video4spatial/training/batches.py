@@ -8,7 +8,7 @@ from video4spatial.cameras import Cameras, plucker_rays
 from video4spatial.training.bank import SceneBank
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning moves the tensors of a batch to the device one by one
 class NavigationBatch:
     """B examples with n context and T target latents (target 0 is the clean anchor).
 

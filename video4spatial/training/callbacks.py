@@ -36,7 +36,7 @@ class TimeBudget(lightning.Callback):
     def on_train_start(self, trainer, module) -> None:
         """Start the clock."""
         self.started = time.monotonic()
-        module.progress_of = lambda: min((time.monotonic() - self.started) / self.seconds, 1.0)
+        module.progress_of = lambda step: min((time.monotonic() - self.started) / self.seconds, 1.0)
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
         """Stop when the time is over."""
@@ -176,7 +176,7 @@ class ValidationVideos(lightning.Callback):
             seeds = range(SEED_RANGES["validation"].start, SEED_RANGES["validation"].start + self.clip_count)
             self.clips = [
                 simulated_navigation_clip(
-                    seed, height=data.size, width=data.size, num_frames=data.target_frames, context_frames=self.context_frames
+                    seed, height=data.size, width=data.size, num_frames=data.target_frames, context_size=self.context_frames
                 )
                 for seed in seeds
             ]

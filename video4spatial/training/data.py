@@ -34,6 +34,7 @@ class RoomsData(lightning.LightningDataModule):
     Args:
         bank: file the rendered scenes are kept in; rendered when it does not exist.
         scenes: how many, from the training seeds.
+        variants: passes through each scene, with its own walk and targets.
         first_seed: the first of them, counted from the start of the training range.
         walk_frames, targets_per_scene, target_frames: sizes of a scene's entry (`SceneBank`).
         size: height and width of the pictures in pixels.
@@ -48,6 +49,7 @@ class RoomsData(lightning.LightningDataModule):
         self,
         bank: str,
         scenes: int = 1000,
+        variants: int = 1,
         first_seed: int = 0,
         walk_frames: int = 48,
         targets_per_scene: int = 6,
@@ -62,11 +64,16 @@ class RoomsData(lightning.LightningDataModule):
         super().__init__()
         if batch_size < 1 or scenes < 1:
             raise ValueError(f"batch_size {batch_size} and scenes {scenes}: expected at least 1 of each.")
+        if autoencoder is not None and not (Path(autoencoder) / "config.json").is_file():
+            raise FileNotFoundError(f"data.autoencoder: {autoencoder} is not the folder of an autoencoder (no config.json).")
         self.save_hyperparameters(ignore=["curriculum"])
         self.curriculum = curriculum or Curriculum()
+        self.bank = None
 
     def setup(self, stage: str) -> None:
         """Render (or read) the bank and encode it."""
+        if self.bank is not None:
+            return
         options = self.hparams
         path = Path(options.bank)
         if path.exists():
@@ -82,7 +89,8 @@ class RoomsData(lightning.LightningDataModule):
                 options.size,
                 latent_size=(options.size // 8, options.size // 8),
                 frame_rate=options.frame_rate,
-                device=self.trainer.strategy.root_device if torch.cuda.is_available() else None,
+                variants=options.variants,
+                device="cuda" if torch.cuda.is_available() else None,
                 progress=lambda seeds: track(seeds, description="rendering scenes", disable=not os.isatty(2)),
             )
             bank.save(path)
@@ -96,9 +104,10 @@ class RoomsData(lightning.LightningDataModule):
         """The batch of a step: pictures [B, 3, H, W] in [-1, 1] for an autoencoder, else a `NavigationBatch`."""
         options = self.hparams
         if options.autoencoder is not None:
-            progress = self.trainer.lightning_module.progress_of()
+            # Of this step, not of the trainer's current one: batches are fetched ahead, but not right after a resumption.
+            progress = self.trainer.lightning_module.progress_of(step)
             return draw_batch(self.bank, options.batch_size, self.curriculum, progress, options.seed, step)
-        generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(abs(options.seed * 1_000_003 + step))
         frames = self.bank.frames.flatten(0, 1)
         chosen = torch.randint(len(frames), (options.batch_size,), generator=generator)
         return frames[chosen].permute(0, 3, 1, 2).float() / 127.5 - 1

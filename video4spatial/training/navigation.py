@@ -1,5 +1,7 @@
 """The navigation objective: flow matching on targets, geometry on the context."""
 
+import difflib
+import inspect
 from pathlib import Path
 
 import lightning
@@ -23,6 +25,9 @@ class NavigationModule(lightning.LightningModule):
         decay_from: share of training after which the rate falls linearly to a twentieth.
         noise_shift: shift of the training noise towards high levels.
         geometry_weight: weight of the geometry losses on context tokens; 0 trains without.
+
+    Raises:
+        ValueError: for keyword arguments that the transformer does not have.
     """
 
     def __init__(
@@ -36,13 +41,19 @@ class NavigationModule(lightning.LightningModule):
         noise_shift: float = 3.0,
         geometry_weight: float = 0.2,
     ):
+        known = list(inspect.signature(Video4SpatialTransformer3DModel.__init__).parameters)[1:]
+        wrong = [name for name in transformer if name not in known]
+        if wrong:
+            close = difflib.get_close_matches(wrong[0], known, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise ValueError(f"model.transformer: unknown key {', '.join(map(repr, wrong))}{hint}.")
         super().__init__()
         self.save_hyperparameters()
         if init_from is None:
             self.transformer = Video4SpatialTransformer3DModel(**transformer)
         else:
             self.transformer = Video4SpatialTransformer3DModel.from_pretrained(Path(init_from))
-        self.progress_of = lambda: self.global_step / max(self.trainer.max_steps, 1)
+        self.progress_of = lambda step: step / max(self.trainer.max_steps, 1)
 
     def training_step(self, batch: NavigationBatch, batch_index: int) -> torch.Tensor:
         """Loss of one batch."""
@@ -97,7 +108,7 @@ class NavigationModule(lightning.LightningModule):
     def on_train_batch_start(self, batch, batch_index: int) -> None:
         """Warm up by steps, then hold, then fall with the progress of training (by steps or by a time budget)."""
         warmup = min(1.0, (self.global_step + 1) / max(self.hparams.warmup_steps, 1))
-        left = (1 - self.progress_of()) / (1 - self.hparams.decay_from)
+        left = (1 - self.progress_of(self.global_step)) / (1 - self.hparams.decay_from)
         rate = self.hparams.learning_rate * warmup * min(1.0, max(left, 0.05))
         for group in self.optimizers().param_groups:
             group["lr"] = rate

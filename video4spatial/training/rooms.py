@@ -14,11 +14,12 @@ from typing import Literal
 
 import lightning
 import torch
+from diffusers import AutoencoderKL
 from jsonargparse import auto_cli
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from video4spatial.models.autoencoder import measure_latent_statistics
-from video4spatial.training.autoencoder import AutoencoderModule
+from video4spatial.training.autoencoder import AutoencoderModule, start_linear
 from video4spatial.training.batches import Curriculum
 from video4spatial.training.callbacks import ExportPipeline, JsonLog, TimeBudget
 from video4spatial.training.data import RoomsData
@@ -48,8 +49,8 @@ def autoencoder(
     bank: str = ".cache/rooms_bank.safetensors",
     scenes: int = 600,
     size: int = 64,
-    batch_size: int = 32,
-    learning_rate: float = 2e-3,
+    batch_size: int = 8,
+    learning_rate: float = 1.5e-4,
     init_from: str | None = None,
     seed: int = 0,
 ) -> None:
@@ -69,10 +70,13 @@ def autoencoder(
     folder = _new_folder(output)
     lightning.seed_everything(seed, verbose=False)
     module = AutoencoderModule(learning_rate=learning_rate)
-    if init_from is not None:
-        module.autoencoder = module.autoencoder.from_pretrained(init_from)
     data = RoomsData(bank=bank, scenes=scenes, size=size, batch_size=batch_size, seed=seed)
-    average = EMAWeightAveraging(decay=0.995)
+    data.setup("fit")
+    if init_from is None:
+        start_linear(module.autoencoder, torch.cat([data.draw(step) for step in range(-40, 0)]))
+    else:
+        module.autoencoder = module.autoencoder.from_pretrained(init_from)
+    average = EMAWeightAveraging(decay=0.998)
     _trainer(minutes, [average, JsonLog(f"{output}.jsonl")]).fit(module, data)
     model = module.autoencoder.eval()
     measure_latent_statistics(model, (data.draw(step).unsqueeze(2).to(model.device) for step in range(10**6, 10**6 + 40)))
@@ -88,10 +92,11 @@ def transformer(
     minutes: float = 60.0,
     bank: str = ".cache/rooms_bank.safetensors",
     scenes: int = 600,
+    variants: int = 1,
     targets_per_scene: int = 6,
     walk_frames: int = 48,
     size: int = 64,
-    batch_size: int = 32,
+    batch_size: int = 16,
     learning_rate: float = 6e-4,
     width: int = 256,
     layers: int = 6,
@@ -113,7 +118,7 @@ def transformer(
         output: pipeline folder to write (also during training, every `export_every` steps).
         minutes: time budget of the training itself.
         bank: file with rendered scenes, made when missing.
-        scenes, targets_per_scene, walk_frames: sizes of the bank.
+        scenes, variants, targets_per_scene, walk_frames: sizes of the bank.
         size: picture size in pixels.
         batch_size: examples per step.
         learning_rate: of AdamW.
@@ -129,8 +134,11 @@ def transformer(
         seed: of weights and drawing.
     """
     lightning.seed_everything(seed, verbose=False)
+    latent_channels = AutoencoderKL.load_config(autoencoder)["latent_channels"]
     module = NavigationModule(
         transformer={
+            "in_channels": latent_channels,
+            "out_channels": latent_channels,
             "patch_size": (1, patch, patch),
             "num_attention_heads": width // 64,
             "attention_head_dim": 64,
@@ -148,6 +156,7 @@ def transformer(
     data = RoomsData(
         bank=bank,
         scenes=scenes,
+        variants=variants,
         targets_per_scene=targets_per_scene,
         walk_frames=walk_frames,
         size=size,

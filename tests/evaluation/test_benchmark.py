@@ -1,0 +1,48 @@
+"""The navigation benchmark with a tiny model: every row, every cell, reproducible, ready for a results file."""
+
+import json
+
+import pytest
+
+from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, Sampling, benchmark_navigation
+from video4spatial.evaluation.results import write_results
+from video4spatial.evaluation.test_set import load_test_set
+
+METRICS = ("psnr", "covisible_psnr", "gradient_correlation")
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return [entry.load(size=32, supersample=1) for entry in load_test_set(limit=2)]
+
+
+def test_all_rows(tiny_pipeline, clips, tmp_path):
+    options = dict(metrics=METRICS, sampling=Sampling(num_inference_steps=1), validation_clips=clips, progress=False)
+    rows, settings = benchmark_navigation(tiny_pipeline, clips, **options)
+    assert [row["name"] for row in rows] == list(NAVIGATION_ROWS)
+    cells = {row["name"]: row["metrics"] for row in rows}
+    assert cells["seen_scenes"]["psnr"]["status"] == "not_applicable"
+    assert all(cells[name][m]["n"] == 2 for name in cells if name != "seen_scenes" for m in METRICS)
+    assert cells["ground_truth"]["psnr"]["value"] == 100
+    assert cells["static"]["gradient_correlation"]["value"] < 0.9
+    assert cells["context_32"]["psnr"] == cells["model"]["psnr"]  # the same context, the same noise
+    assert settings["paired_differences"]["ground_truth"]["psnr"]["better"] == "second"
+    assert "model" not in settings["paired_differences"]
+    write_results(tmp_path / "navigation_rooms.json", "navigation", settings, rows)
+    json.loads((tmp_path / "navigation_rooms.json").read_text())
+
+
+def test_seen_scenes_use_their_own_model(tiny_pipeline, clips):
+    rows, settings = benchmark_navigation(
+        tiny_pipeline, clips[:1], ["seen_scenes", "static"], metrics=["psnr"], sampling=Sampling(1), progress=False,
+        seen_pipeline=tiny_pipeline, seen_clips=clips,
+    )  # fmt: skip
+    assert rows[0]["metrics"]["psnr"]["n"] == 2 and rows[1]["metrics"]["psnr"]["n"] == 1
+    assert settings["seen_clips"] == 2 and settings["paired_differences"] == {}
+
+
+def test_all_mistakes_at_once(tiny_pipeline, clips):
+    with pytest.raises(ValueError, match="unknown row modle.*unknown metric pnsr.*no clips"):
+        benchmark_navigation(tiny_pipeline, [], ["modle"], metrics=["pnsr"])
+    with pytest.raises(ValueError, match="two scenes"):
+        benchmark_navigation(tiny_pipeline, clips[:1], ["other_scene_context"])

@@ -1,0 +1,130 @@
+"""`v4s benchmark`: score a model on frozen clips, always beside the reference rows."""
+
+from video4spatial.cli.arguments import Parser, integer, number, unknown
+from video4spatial.cli.errors import UserError, user_mistakes
+from video4spatial.cli.loading import load_pipeline
+from video4spatial.cli.output_folder import check_file
+from video4spatial.cli.terminal import console, note, route_messages, say, stage
+from video4spatial.pretrained import built_in_models, read_model_folder
+
+SEEN_MODEL = "rooms-16"
+NEW_WALK = 1_000_000
+"""Walks through training scenes with seeds from here on were never trained on."""
+
+
+def main(arguments: list[str]) -> None:
+    """Run `v4s benchmark navigation`."""
+    benchmarks = {"navigation": navigation}
+    if arguments and arguments[0] in ("-h", "--help"):
+        print("usage: v4s benchmark navigation [options]\n\nv4s benchmark navigation --help explains it.")
+        return
+    if not arguments or arguments[0] not in benchmarks:
+        given = arguments[0] if arguments else ""
+        raise UserError(unknown("benchmark", given, benchmarks) + f"; known: {', '.join(benchmarks)}")
+    benchmarks[arguments[0]](arguments[1:])
+
+
+def navigation_parser() -> Parser:
+    """Options of `v4s benchmark navigation`."""
+    parser = Parser("v4s benchmark navigation", "Score a model on a frozen navigation test set, beside all reference rows.")
+    add = parser.add_argument
+    add("--model", metavar="PATH_OR_NAME", default="rooms", help="pipeline folder or built-in model (default %(default)s)")
+    add("--test-set", metavar="NAME", default="rooms_nav_v1", help="shipped test set, or a .json file (default %(default)s)")
+    add("--scenes", metavar="N", type=integer(2), default=64, help="only the first so many scenes (default %(default)s)")
+    add("--rows", metavar="A,B,...", help="only these rows, separated by commas (default: all)")
+    add("--steps", metavar="N", type=integer(1), default=16, help="denoising steps (default %(default)s)")
+    add("--guidance-scale", metavar="W", type=number(0), default=1.0, help="joint guidance, 1 is off (default %(default)g)")
+    add("--seed", metavar="S", type=integer(0), default=0, help="of the noise (default %(default)s)")
+    add("--validation-scenes", metavar="N", type=integer(1), default=16,
+        help="validation scenes on which the blur of copy_nearest_blurred is fitted (default %(default)s)")  # fmt: skip
+    add("--seen-model", metavar="PATH_OR_NAME", default=SEEN_MODEL,
+        help="model trained on few scenes, for the row seen_scenes (default %(default)s)")  # fmt: skip
+    add("--seen-scenes", metavar="N", type=integer(1), default=16,
+        help="number of scenes it was trained on, the first of the training scenes (default %(default)s)")  # fmt: skip
+    add("--json", metavar="FILE", required=True, help="results file to write")
+    return parser
+
+
+def navigation(arguments: list[str]) -> None:
+    """Score a model on the navigation test set."""
+    options = navigation_parser().parse(arguments)
+    with user_mistakes():
+        folder = read_model_folder(options.model)
+        seen = None
+        if options.seen_model != SEEN_MODEL or SEEN_MODEL in built_in_models():
+            seen = read_model_folder(options.seen_model)
+        check_file(options.json, "--json")
+    route_messages()
+    if seen is None:
+        note(f"{SEEN_MODEL} is not part of this installation, so the row seen_scenes stays empty (--seen-model).")
+    pipeline = load_pipeline(folder)
+    from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, Sampling, benchmark_navigation
+    from video4spatial.evaluation.results import write_results
+    from video4spatial.evaluation.test_set import load_test_set
+    from video4spatial.simulation.scenes import SEED_RANGES
+
+    rows = tuple(options.rows.split(",")) if options.rows else NAVIGATION_ROWS
+    with user_mistakes():
+        clips = load_test_set(options.test_set, options.scenes)
+        wrong = [name for name in rows if name not in NAVIGATION_ROWS]
+        if wrong:
+            raise ValueError(unknown("row", wrong[0], NAVIGATION_ROWS) + f"; known: {', '.join(NAVIGATION_ROWS)}")
+    if len(clips) < options.scenes:
+        note(f"{options.test_set} has {len(clips)} scenes, fewer than the {options.scenes} asked for.")
+    validation, seen_pipeline, seen_clips = [], None, []
+    if "copy_nearest_blurred" in rows:
+        with stage("rendering validation clips (the first time, the renderer is compiled: up to a minute)"):
+            first = SEED_RANGES["validation"].start
+            validation = _simulated(range(first, first + options.validation_scenes), folder.height, walk_seed=0)
+    if "seen_scenes" in rows and seen is not None:
+        seen_pipeline = load_pipeline(seen)
+        with stage("rendering new walks through training scenes"):
+            first = SEED_RANGES["train"].start
+            seen_clips = _simulated(range(first, first + options.seen_scenes), seen.height, NEW_WALK)
+    results, settings = benchmark_navigation(
+        pipeline,
+        clips,
+        rows,
+        sampling=Sampling(options.steps, options.guidance_scale, options.seed),
+        seen_pipeline=seen_pipeline,
+        seen_clips=seen_clips,
+        validation_clips=validation,
+        progress=console.is_terminal,
+    )
+    settings = {"model": options.model, "test_set": options.test_set, **settings}
+    with user_mistakes():
+        write_results(options.json, "navigation_rooms", settings, results)
+    _show(results)
+    say(f"written to {options.json}")
+
+
+def _simulated(seeds: range, size: int, walk_seed: int) -> list:
+    """One clip per scene, made as those of the test set are; a corner that cannot be left gets another path."""
+    from video4spatial.clips.simulated import simulated_navigation_clip
+    from video4spatial.evaluation.test_set import SETTINGS
+    from video4spatial.simulation.walks import NoPathError
+
+    clips = []
+    for seed in seeds:
+        for target_seed in range(20):
+            try:
+                clip = simulated_navigation_clip(
+                    seed, walk_seed + seed, walk_seed + target_seed, height=size, width=size, **SETTINGS
+                )
+            except NoPathError:
+                continue
+            clips.append(clip)
+            break
+    return clips
+
+
+def _show(rows: list[dict]) -> None:
+    """The figures as a table."""
+    from rich.table import Table
+
+    metrics = list(rows[0]["metrics"])
+    table = Table("row", *metrics, box=None)
+    for row in rows:
+        cells = [row["metrics"][name] for name in metrics]
+        table.add_row(row["name"], *("–" if cell["value"] is None else f"{cell['value']:.3g}" for cell in cells))
+    console.print(table)
