@@ -29,8 +29,8 @@ clean:
 # The stamp is newer than what it was made from, so a ready environment costs nothing. torch goes first and alone: its exact
 # version is the one without CUDA, which a resolution together with the rest might replace.
 $(READY): setup.cfg pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo "video4spatial needs Python 3.10 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "video4spatial needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
 	  echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	@echo "Setting up $(VENV): the first time this takes some minutes."
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)

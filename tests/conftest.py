@@ -1,5 +1,7 @@
 """Tiny real parts, built once."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,14 @@ def tiny_pipeline(tiny_vae) -> Video4SpatialPipeline:
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tiny_pipeline, tmp_path_factory) -> Path:
+    """The tiny pipeline as a model folder; copy it before changing it."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tiny_pipeline.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def masked_reference(model, context, targets, segments):
     owner = torch.tensor(owner).repeat_interleave(tokens_per_latent)
     mask = owner[:, None] >= owner[None, :]
     hidden = torch.cat([context_tokens, tokens], dim=1)
-    rotary = tuple(torch.cat(pair, dim=1) for pair in zip(context_rotary, rotary))
+    rotary = torch.cat([context_rotary, rotary], dim=1)
     timestep = torch.cat([torch.zeros(1, num_context), targets["timestep"]], dim=1)
     embedding, modulation = model.condition_embedder(timestep, hidden.dtype)
     for block in model.blocks:

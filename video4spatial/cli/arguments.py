@@ -14,8 +14,8 @@ from video4spatial.cli.errors import UserError, user_mistakes
 class Parser(argparse.ArgumentParser):
     """An `argparse` parser with suggestions for misspelt options and `--config FILE`.
 
-    A configuration file is a YAML mapping from option names (dashes or underscores) to values. It stands before the command
-    line, so that an option given there wins, and passes the same checks.
+    A configuration file is a YAML mapping from option names (dashes or underscores) to values. It stands before the
+    command line, so that an option given there wins, and passes the same checks.
     """
 
     def __init__(self, prog: str, description: str, epilog: str | None = None):
@@ -117,7 +117,8 @@ def number(above: float = -math.inf, below: float = math.inf) -> Callable[[str],
             raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
         if not above < value < below:
             bounds = [f"above {above:g}"] * math.isfinite(above) + [f"below {below:g}"] * math.isfinite(below)
-            raise argparse.ArgumentTypeError(f"expected a number {' and '.join(bounds) or 'that is finite'}, got {text}")
+            wanted = " and ".join(bounds) or "that is finite"
+            raise argparse.ArgumentTypeError(f"expected a number {wanted}, got {text}")
         return value
 
     return read

@@ -26,14 +26,20 @@ def main(arguments: list[str]) -> None:
 
 def navigation_parser() -> Parser:
     """Options of `v4s benchmark navigation`."""
-    parser = Parser("v4s benchmark navigation", "Score a model on a frozen navigation test set, beside all reference rows.")
+    parser = Parser(
+        "v4s benchmark navigation", "Score a model on a frozen navigation test set, beside all reference rows."
+    )
     add = parser.add_argument
-    add("--model", metavar="PATH_OR_NAME", default="rooms", help="pipeline folder or built-in model (default %(default)s)")
-    add("--test-set", metavar="NAME", default="rooms_nav_v1", help="shipped test set, or a .json file (default %(default)s)")
-    add("--scenes", metavar="N", type=integer(2), default=64, help="only the first so many scenes (default %(default)s)")
+    add("--model", metavar="PATH_OR_NAME", default="rooms",
+        help="pipeline folder or built-in model (default %(default)s)")  # fmt: skip
+    add("--test-set", metavar="NAME", default="rooms_nav_v1",
+        help="shipped test set, or a .json file (default %(default)s)")  # fmt: skip
+    add("--scenes", metavar="N", type=integer(2), default=64,
+        help="only the first so many scenes (default %(default)s)")  # fmt: skip
     add("--rows", metavar="A,B,...", help="only these rows, separated by commas (default: all)")
     add("--steps", metavar="N", type=integer(1), default=16, help="denoising steps (default %(default)s)")
-    add("--guidance-scale", metavar="W", type=number(0), default=1.0, help="joint guidance, 1 is off (default %(default)g)")
+    add("--guidance-scale", metavar="W", type=number(0), default=1.0,
+        help="joint guidance, 1 is off (default %(default)g)")  # fmt: skip
     add("--seed", metavar="S", type=integer(0), default=0, help="of the noise (default %(default)s)")
     add("--validation-scenes", metavar="N", type=integer(1), default=16,
         help="validation scenes on which the blur of copy_nearest_blurred is fitted (default %(default)s)")  # fmt: skip
@@ -123,7 +129,10 @@ def _show(rows: list[dict]) -> None:
     from rich.table import Table
 
     metrics = list(rows[0]["metrics"])
-    table = Table("row", *metrics, box=None)
+    table = Table(box=None)
+    table.add_column("row", no_wrap=True)
+    for name in metrics:
+        table.add_column(name.replace("_", " "), justify="right")
     for row in rows:
         cells = [row["metrics"][name] for name in metrics]
         table.add_row(row["name"], *("–" if cell["value"] is None else f"{cell['value']:.3g}" for cell in cells))

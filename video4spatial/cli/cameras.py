@@ -18,7 +18,9 @@ def main(arguments: list[str]) -> None:
 
 def inspect_parser() -> Parser:
     """Options of `v4s cameras inspect`."""
-    parser = Parser("v4s cameras inspect", "Say which convention a camera file looks like, its axes and scale, and draw it.")
+    parser = Parser(
+        "v4s cameras inspect", "Say which convention a camera file looks like, its axes and scale, and draw it."
+    )
     parser.add_argument("file", metavar="FILE", help="camera file")
     parser.add_argument("--output", metavar="PNG", help="picture of the cameras to write (default: none)")
     return parser

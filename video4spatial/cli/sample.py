@@ -3,6 +3,7 @@
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from video4spatial.cli.arguments import Parser, integer, number, unknown
 from video4spatial.cli.errors import UserError, user_mistakes
@@ -42,8 +43,9 @@ def demo_parser() -> Parser:
     parser = Parser("sample.py demo", "Follow a path through a simulated test scene and compare with the truth.")
     add = parser.add_argument
     add("--scene", metavar="N", type=integer(0), default=DEMO_SCENE,
-        help="number of the clip in the frozen test set, none of whose scenes was trained on (default %(default)s)")  # fmt: skip
-    add("--known-cameras", action="store_true", help="also tell the model the cameras of the context (default: the video alone)")
+        help="clip of the frozen test set, none of whose scenes was trained on (default %(default)s)")  # fmt: skip
+    add("--known-cameras", action="store_true",
+        help="also tell the model the cameras of the context (default: the video alone)")  # fmt: skip
     _add_sampling_options(parser)
     add("--output", metavar="DIR", help=f"folder to write (default {DEMO_FOLDER}, replaced each time)")
     return parser
@@ -54,22 +56,30 @@ def navigate_parser() -> Parser:
     parser = Parser(
         "sample.py navigate",
         "Follow a camera path through the scene of a video.",
-        "example:\n  python sample.py navigate --context room.mp4 --trajectory 'forward 0.5, left 30deg' --output outputs/room",
+        "example:\n"
+        "  python sample.py navigate --context room.mp4 --trajectory 'forward 0.5, left 30deg' --output outputs/room",
     )
     add = parser.add_argument
     add("--context", metavar="PATH", required=True, help="video file or folder of images that shows the scene")
     add("--trajectory", metavar="PATH_OR_WORDS", required=True,
-        help="camera path from the anchor: words such as 'forward 1.0, left 30deg' (metres, degrees; docs/conventions.md), or a camera or keyframe file")  # fmt: skip
-    add("--context-cameras", metavar="FILE", help="cameras of the context, one per frame (default: unknown, the video alone)")
+        help="camera path from the anchor: words such as 'forward 1.0, left 30deg' (metres, degrees; "
+        "docs/conventions.md), or a camera or keyframe file")  # fmt: skip
+    add("--context-cameras", metavar="FILE",
+        help="cameras of the context, one per frame (default: unknown, the video alone)")  # fmt: skip
     add("--anchor", metavar="N", type=integer(), default=-1,
-        help="frame of the context the path starts from, counted from 0, or from the end with -1 (default %(default)s, the last)")  # fmt: skip
-    add("--frames", metavar="N", type=integer(2), help="frames to generate, the anchor's included (default: the model's)")
+        help="frame of the context the path starts from, counted from 0, or from the end with -1 "
+        "(default %(default)s, the last)")  # fmt: skip
+    add("--frames", metavar="N", type=integer(2),
+        help="frames to generate, the anchor's included (default: the model's)")  # fmt: skip
     add("--fov", metavar="DEG", type=number(0, 180),
-        help="horizontal field of view of the uncropped pictures in degrees, where no file gives it (default 60)")  # fmt: skip
+        help="horizontal field of view of the uncropped pictures in degrees, where no file gives it "
+        "(default 60)")  # fmt: skip
     add("--fps", metavar="F", type=number(0), help="images per second, for a folder of images (default 4)")
-    add("--scale", metavar="S", type=number(0), default=1.0, help="factor on the lengths in camera files (default %(default)g)")
+    add("--scale", metavar="S", type=number(0), default=1.0,
+        help="factor on the lengths in camera files (default %(default)g)")  # fmt: skip
     add("--context-frames", metavar="N", type=integer(1), default=32,
-        help="most context frames given to the model; longer videos are thinned evenly (default %(default)s)")  # fmt: skip
+        help="most context frames given to the model; longer videos are thinned evenly "
+        "(default %(default)s)")  # fmt: skip
     _add_sampling_options(parser)
     add("--output", metavar="DIR", required=True, help="folder to write")
     return parser
@@ -77,22 +87,32 @@ def navigate_parser() -> Parser:
 
 def _add_sampling_options(parser: Parser) -> None:
     add = parser.add_argument
+    names = ", ".join(built_in_models()) or "none in this installation"
     add("--model", metavar="PATH_OR_NAME", default="rooms",
-        help=f"pipeline folder, or a built-in model: {', '.join(built_in_models()) or 'none in this installation'} (default %(default)s)")  # fmt: skip
+        help=f"pipeline folder, or a built-in model: {names} (default %(default)s)")  # fmt: skip
     add("--steps", metavar="N", type=integer(1), default=16, help="denoising steps (default %(default)s)")
     add("--guidance-scale", metavar="W", type=number(0), default=1.0,
         help="joint guidance over context and path, 1 is off (default %(default)g)")  # fmt: skip
-    add("--seed", metavar="S", type=integer(0), default=0, help="of the noise; the same seed gives the same video (default %(default)s)")
+    add("--seed", metavar="S", type=integer(0), default=0,
+        help="of the noise; the same seed gives the same video (default %(default)s)")  # fmt: skip
     add("--overwrite", action="store_true", help="replace an earlier result in the output folder")
     parser.add_config_option()
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """A clip carried out: everything that is written down about it."""
+    """A clip carried out: everything that is written down about it.
 
-    clip: object
-    frames: object
+    Args:
+        clip: the `Clip`.
+        frames: [T, H, W, 3] uint8.
+        model: what made them.
+        settings: for people and for the results file.
+        notes: what was decided on the way.
+    """
+
+    clip: Any
+    frames: Any
     model: ModelFolder
     settings: dict
     notes: tuple[str, ...]
@@ -128,7 +148,8 @@ def navigate(arguments: list[str]) -> None:
             read = _footage(options, model)
         notes = [*read.notes]
         if model.domain:
-            notes.insert(0, f"this model has seen nothing but {model.domain}: on other footage expect a rough impression at best.")
+            warning = f"this model knows only {model.domain}: on other footage expect a rough impression at best."
+            notes.insert(0, warning)
         for sentence in notes:
             note(sentence)
         settings = {"context": options.context, "trajectory": options.trajectory, "anchor": options.anchor}

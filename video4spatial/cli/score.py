@@ -13,14 +13,16 @@ def score_parser() -> Parser:
     """Options of `v4s score`."""
     parser = Parser(
         "v4s score",
-        "Compare a generated video with a reference. Frame 0, the anchor, never counts. The reference is cropped centrally and\n"
-        "resized to the generated video's size where they differ.",
+        "Compare a generated video with a reference. Frame 0, the anchor, never counts. The reference is cropped\n"
+        "centrally and resized to the generated video's size where they differ.",
     )
     add = parser.add_argument
     add("--generated", metavar="PATH", required=True, help="generated video, or folder of images")
     add("--reference", metavar="PATH", required=True, help="true video, or folder of images, with as many frames")
-    add("--context", metavar="PATH", help="context video: adds the rows static (its anchor frame repeated) and mean_colour")
-    add("--anchor", metavar="N", type=integer(), default=-1, help="anchor frame of the context, from either end (default %(default)s)")
+    add("--context", metavar="PATH",
+        help="context video: adds the rows static (its anchor frame repeated) and mean_colour")  # fmt: skip
+    add("--anchor", metavar="N", type=integer(), default=-1,
+        help="anchor frame of the context, from either end (default %(default)s)")  # fmt: skip
     add("--cameras", metavar="FILE", help="cameras that were commanded, one per frame: adds epipolar consistency")
     add("--json", metavar="FILE", help="file to write the figures to (default: none)")
     return parser
@@ -81,7 +83,9 @@ def _clip(options):
     height, width = frames.shape[1:3]
     reference = _fitted(_read(options.reference), height, width, options.reference)
     if len(reference) != len(frames):
-        raise ValueError(f"{options.generated} has {len(frames)} frames and {options.reference} {len(reference)}: expected as many.")
+        raise ValueError(
+            f"{options.generated} has {len(frames)} frames and {options.reference} {len(reference)}: expected as many."
+        )
     context = np.zeros((0, height, width, 3), dtype=np.uint8)
     if options.context is not None:
         context = _fitted(_read(options.context), height, width, options.context)
@@ -90,7 +94,9 @@ def _clip(options):
     if options.cameras is not None:
         cameras = read_cameras(options.cameras)
         if len(cameras) != len(frames):
-            raise ValueError(f"{options.cameras} holds {len(cameras)} cameras for {len(frames)} frames: expected one per frame.")
+            raise ValueError(
+                f"{options.cameras} holds {len(cameras)} cameras for {len(frames)} frames: expected one per frame."
+            )
     else:
         # No metric that is asked for without --cameras looks at them.
         cameras = Cameras.from_fov(torch.eye(4).expand(len(frames), 4, 4))

@@ -43,7 +43,8 @@ def counted(description: str, total: int) -> Iterator:
         say(f"{description} ({total} steps) ...")
         yield lambda: None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    text = TextColumn("{task.description}")
+    columns = (SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(description, total=total)
         yield lambda: progress.advance(task)

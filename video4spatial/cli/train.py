@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import logging
 import re
 import warnings
@@ -90,12 +91,16 @@ def build_cli(arguments: list[str], run: bool = True):
         def instantiate_classes(self) -> None:
             with user_mistakes():
                 super().instantiate_classes()
+                _check_channels(self.model, self.datamodule)
 
         def before_fit(self) -> None:
             if self.config["fit"]["ckpt_path"] == "last":
-                for callback in self.trainer.checkpoint_callbacks:
-                    if callback.dirpath is not None:
-                        _check_checkpoint(*Path(callback.dirpath).glob("last.ckpt"))
+                folders = [callback.dirpath for callback in self.trainer.checkpoint_callbacks]
+                found = [file for folder in folders if folder is not None for file in Path(folder).glob("last*.ckpt")]
+                if not found:
+                    raise UserError("--ckpt_path last: there is no last checkpoint; leave the option out to start anew")
+                for file in found:
+                    _check_checkpoint(file)
 
     quiet_diffusers()
     # Lightning's hints (few workers, no validation loader, arguments given in Python) do not apply here.
@@ -114,7 +119,21 @@ def build_cli(arguments: list[str], run: bool = True):
     )
 
 
-def _check_checkpoint(path: str | Path | None = None) -> None:
+def _check_channels(model, data) -> None:
+    """The transformer works on the latents of the autoencoder."""
+    if data.hparams.autoencoder is None:
+        raise ValueError("data.autoencoder is missing: expected the folder of a trained autoencoder.")
+    path = Path(data.hparams.autoencoder) / "config.json"
+    channels = json.loads(path.read_text(encoding="utf-8"))["latent_channels"]
+    config = model.transformer.config
+    if {config.in_channels, config.out_channels} != {channels}:
+        raise ValueError(
+            f"model.transformer: in_channels {config.in_channels} and out_channels {config.out_channels} do not fit the "
+            f"{channels} latent channels of {data.hparams.autoencoder}: give both as {channels}."
+        )
+
+
+def _check_checkpoint(path: str | Path | None) -> None:
     if path is None or str(path) in ("last", "best", "hpc"):
         return
     if not Path(path).is_file():

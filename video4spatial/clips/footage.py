@@ -6,7 +6,6 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory, read_cameras
@@ -14,6 +13,7 @@ from video4spatial.cameras import CropBox as CameraCropBox
 from video4spatial.clips.clip import Clip, Navigate
 from video4spatial.clips.simulated import evenly_spread
 from video4spatial.media import VideoReader, open_video, resize_and_crop
+from video4spatial.media.reader import IMAGE_FOLDER_FRAME_RATE
 
 DEFAULT_FOV_DEGREES = 60.0
 """Horizontal field of view of pictures about which nothing is known."""
@@ -61,31 +61,39 @@ def footage_clip(
         context_cameras: camera file with one camera per frame of the video, in the same order.
         anchor: frame of the video the trajectory starts from, counted from either end.
         context_frames: longer videos are thinned to this many frames, evenly spread, the anchor among them.
-        fov_degrees: horizontal field of view of the uncropped pictures, for footage without known intrinsics; default 60.
+        fov_degrees: horizontal field of view of the uncropped pictures, where no intrinsics are known; default 60.
         image_rate: images per second, for folders of images only; default 4.
         scale: factor on all lengths read from camera files, after the automatic scaling of cameras of unknown scale.
 
     Returns:
-        `FootageClip`. The target cameras are in the world of the context cameras, or relative to the anchor without them.
+        `FootageClip`. Without context cameras the target cameras are relative to the anchor, else in their world.
 
     Raises:
         FileNotFoundError: for files that do not exist.
         ValueError: for a video, cameras, an anchor or a trajectory that cannot be used.
     """
     notes: list[str] = []
-    wrong = [f"{name} {value}" for name, value in [("context_frames", context_frames), ("scale", scale)] if not 0 < value < math.inf]
+    positive = {"context_frames": context_frames, "scale": scale}
+    wrong = [f"{name} {value}" for name, value in positive.items() if not 0 < value < math.inf]
     if wrong:
         raise ValueError(f"{', '.join(wrong)}: expected positive numbers.")
     # The path is read first: it is the cheapest to be wrong about.
     path = _noting(notes, parse_trajectory, trajectory, num_frames, frame_rate=frame_rate)
+    if image_rate is None and Path(context).is_dir():
+        image_rate = IMAGE_FOLDER_FRAME_RATE
+        notes.append(f"images have no times: {image_rate:g} per second are assumed (--fps).")
     with open_video(context, frame_rate=image_rate) as video:
         total = len(video)
         if not -total <= anchor < total:
-            raise ValueError(f"anchor {anchor} is outside the {total} frames of {context}: expected {-total} to {total - 1}.")
+            raise ValueError(
+                f"anchor {anchor} is outside the {total} frames of {context}: expected {-total} to {total - 1}."
+            )
         anchor %= total
         chosen = evenly_spread(total, min(context_frames, total), anchor)
         if len(chosen) < total:
-            notes.append(f"of {total} frames {len(chosen)} are used as context, evenly spread, the anchor {anchor} among them.")
+            notes.append(
+                f"of {total} frames {len(chosen)} are used as context, evenly spread, the anchor {anchor} among them."
+            )
         known = None
         if context_cameras is not None:
             known = _context_cameras(context_cameras, video, fov_degrees, notes)[chosen]
@@ -112,7 +120,10 @@ def footage_clip(
         # A path of unknown scale is taken to come from the same reconstruction as the context's cameras.
         path = path.scaled(scale if path.metric else factor)
         if not path.metric and (known is None or known.metric):
-            notes.append("the lengths of the trajectory file have no known unit and are taken as metres (--scale corrects them).")
+            notes.append(
+                "the lengths of the trajectory file have no known unit: they are taken as metres "
+                "(--scale corrects them)."
+            )
     target = replace(path, metric=start.metric).placed_at(start)
     target = replace(target, intrinsics=start.intrinsics.expand(num_frames, 3, 3))
     clip = Clip(
@@ -123,17 +134,26 @@ def footage_clip(
         instruction=Navigate(target),
         anchor=chosen.index(anchor),
         context_cameras=known,
-        provenance={"source": "footage", "context": Path(context).name, "frames": chosen, "trajectory": str(trajectory)},
+        provenance={
+            "source": "footage",
+            "context": Path(context).name,
+            "frames": chosen,
+            "trajectory": str(trajectory),
+        },
     )
     return FootageClip(clip, tuple(notes))
 
 
-def _context_cameras(path: str | os.PathLike, video: VideoReader, fov_degrees: float | None, notes: list[str]) -> Cameras:
+def _context_cameras(
+    path: str | os.PathLike, video: VideoReader, fov_degrees: float | None, notes: list[str]
+) -> Cameras:
     """One camera per frame of the whole, uncropped video."""
     aspect = video.width / video.height
     cameras = _noting(notes, read_cameras, path, fov_degrees=fov_degrees, aspect=aspect)
     if len(cameras) != len(video):
-        raise ValueError(f"{path} holds {len(cameras)} cameras for {len(video)} frames of {video.path}: expected one per frame.")
+        raise ValueError(
+            f"{path} holds {len(cameras)} cameras for {len(video)} frames of {video.path}: expected one per frame."
+        )
     return cameras
 
 
@@ -142,12 +162,15 @@ def _unit_step(cameras: Cameras, scale: float, notes: list[str]) -> float:
     steps = torch.linalg.vector_norm(cameras.positions.diff(dim=0), dim=-1)
     step = float(steps.median()) if len(steps) else 0.0
     if step < 1e-9:
-        notes.append("the context cameras have no known unit and hardly move: their lengths are taken as metres (--scale corrects them).")
+        notes.append(
+            "the context cameras have no known unit and hardly move: their lengths are taken as metres "
+            "(--scale corrects them)."
+        )
         return 1.0
     corrected = f", then multiplied by --scale {scale:g}" if scale != 1 else " (--scale corrects it)"
     notes.append(
-        f"the context cameras have no known unit: they are scaled by {MEDIAN_STEP / step:.4g}, so that the median step between "
-        f"context frames is {MEDIAN_STEP} m{corrected}."
+        f"the context cameras have no known unit: they are scaled by {MEDIAN_STEP / step:.4g}, so that the median step "
+        f"between context frames is {MEDIAN_STEP} m{corrected}."
     )
     return MEDIAN_STEP / step
 

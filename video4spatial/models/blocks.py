@@ -80,7 +80,7 @@ class TransformerBlock(nn.Module):
         self,
         hidden_states: torch.Tensor,
         modulation: torch.Tensor,
-        rotary: tuple[torch.Tensor, torch.Tensor],
+        rotary: torch.Tensor,
         encoder_hidden_states: torch.Tensor | None = None,
         context: KeyValue | None = None,
     ) -> tuple[torch.Tensor, KeyValue]:
@@ -89,7 +89,7 @@ class TransformerBlock(nn.Module):
         Args:
             hidden_states: [B, F, P, dim] tokens of F latents with P tokens each.
             modulation: [B, F or 1, 6, dim] of the timestep.
-            rotary: cosines and sines for the F * P tokens.
+            rotary: rotations of the F * P tokens (`scene_rotary`).
             encoder_hidden_states: [B, L, dim] projected text, or None to skip the text branch.
             context: keys and values of the scene in this layer, placed before the tokens' own.
 

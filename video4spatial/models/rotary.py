@@ -24,10 +24,10 @@ def _angles(positions: torch.Tensor, channels: int, theta: float) -> torch.Tenso
 
 def scene_rotary(
     positions: torch.Tensor, height: int, width: int, attention_head_dim: int, device: torch.device, theta: float = 10000.0
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and sines for every token of a video whose latents stand at arbitrary times.
+) -> torch.Tensor:
+    """Rotations for every token of a video whose latents stand at arbitrary times.
 
-    Angles are computed in float64 on the CPU (there are few of them) and handed over in float32: rotary positions in bfloat16
+    Angles are computed in float64 on the CPU (there are few of them) and handed over in single precision: rotary positions in bfloat16
     collapse beyond 256, and float64 does not exist on every device.
 
     Args:
@@ -38,7 +38,7 @@ def scene_rotary(
         theta: base of the frequencies.
 
     Returns:
-        cosines, sines: each [B, F * height * width, 1, attention_head_dim / 2] float32.
+        [B, F * height * width, 1, attention_head_dim / 2] complex64, cosine + i sine of the angles.
     """
     batch, frames = positions.shape
     time_size, height_size, width_size = axis_sizes(attention_head_dim)
@@ -53,20 +53,18 @@ def scene_rotary(
         ],
         dim=-1,
     ).reshape(batch, frames * height * width, 1, -1)
-    return angles.cos().float().to(device), angles.sin().float().to(device)
+    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64).to(device)
 
 
-def rotate(hidden_states: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+def rotate(hidden_states: torch.Tensor, rotary: torch.Tensor) -> torch.Tensor:
     """Rotate neighbouring channel pairs of queries or keys.
 
     Args:
         hidden_states: [B, N, heads, head_dim].
-        rotary: cosines and sines of `scene_rotary`.
+        rotary: complex rotations of `scene_rotary`.
 
     Returns:
         [B, N, heads, head_dim] in the dtype given.
     """
-    cosines, sines = rotary
-    even, odd = hidden_states.unflatten(-1, (-1, 2)).unbind(-1)
-    rotated = torch.stack([even * cosines - odd * sines, even * sines + odd * cosines], dim=-1)
-    return rotated.flatten(-2).type_as(hidden_states)
+    pairs = torch.view_as_complex(hidden_states.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * rotary).flatten(-2).type_as(hidden_states)

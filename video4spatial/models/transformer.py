@@ -240,7 +240,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
             context_tokens, context_rotary = self._embed(context_latents, context_positions)
             context_tokens = context_tokens + self._camera_tokens("scene", context_scene_rays, context_tokens)
             tokens = torch.cat([context_tokens, tokens], dim=1)
-            rotary = tuple(torch.cat(pair, dim=1) for pair in zip(context_rotary, rotary))
+            rotary = torch.cat([context_rotary, rotary], dim=1)
             clean = timestep.new_zeros(batch, num_context)
             timestep = torch.cat([clean, timestep.expand(batch, frames)], dim=1)
 
@@ -261,7 +261,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         return TransformerOutput(sample, geometry) if return_dict else (sample, geometry)
 
     def _embed(self, latents: torch.Tensor, positions: torch.Tensor):
-        """Latents [B, C, F, H, W] to tokens [B, F, P, dim] and their rotary cosines and sines."""
+        """Latents [B, C, F, H, W] to tokens [B, F, P, dim] and their rotations."""
         tokens = self.patch_embedding(latents)
         height, width = tokens.shape[-2:]
         tokens = tokens.flatten(3).permute(0, 2, 3, 1).contiguous()

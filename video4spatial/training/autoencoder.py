@@ -1,4 +1,4 @@
-"""Training of the built-in picture autoencoder: begun as the best linear one, then refined."""
+"""Training of the built-in picture autoencoder: the encoder is the best linear one, the decoder is refined by descent."""
 
 import lightning
 import torch
@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from video4spatial.models.autoencoder import decode_pictures, picture_posterior, pixel_patch
 
-_LINEAR_OFFSET = 6.0  # SiLU is close to the identity this far above zero
-_CARRIER = 15.0  # a constant channel this large keeps group normalisation from rescaling the others
+_LINEAR_OFFSET = 12.0  # SiLU is the identity to five digits this far above zero
+_CARRIER = 40.0  # a constant channel this large keeps group normalisation from rescaling the others
 
 
 def build_autoencoder(channels: tuple[int, ...] = (128,), latent_channels: int = 48, patch: int = 8) -> AutoencoderKL:
@@ -45,8 +45,9 @@ def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
     """Set a one-level autoencoder to principal component analysis of its pixel squares, the best linear autoencoder.
 
     Residual blocks start at zero effect. The two places where normalisation and SiLU stand in the way are made linear: a large
-    constant channel fixes the normalisation, and an offset keeps SiLU in its linear range. Training leaves this start freely; it
-    saves the thousands of steps that finding the principal components by gradient descent takes.
+    constant channel fixes the normalisation, and an offset keeps SiLU in its linear range. This saves the thousands of steps that
+    finding the principal components by gradient descent takes, and errors of latents then weigh as errors of pixels do, because
+    the basis is orthonormal.
 
     Args:
         autoencoder: changed in place; one resolution level, fewer latent channels than its width.
@@ -96,7 +97,7 @@ def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
     make_linear(encoder.conv_norm_out, seen["encoder"])
     nn.init.zeros_(encoder.conv_out.weight)
     centre_tap(encoder.conv_out, identity, torch.full((latents,), -_LINEAR_OFFSET))
-    encoder.conv_out.bias[latents:] = -12.0  # latents start, and without a KL term stay, all but deterministic
+    encoder.conv_out.bias[latents:] = -12.0  # all but deterministic
     centre_tap(decoder.conv_in, identity, torch.zeros(latents))
     carry(decoder.conv_in)
     decode_pictures(autoencoder, picture_posterior(autoencoder, pictures[:64]).mode())
@@ -108,7 +109,7 @@ def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
 
 
 class AutoencoderModule(lightning.LightningModule):
-    """Reconstruction of pictures by a deterministic autoencoder; the latents' scale is measured afterwards, not forced.
+    """Refines the decoder for the fixed encoder that `start_linear` made, so that latents encoded before stay valid.
 
     Args:
         channels, latent_channels, patch: of `build_autoencoder`.
@@ -121,12 +122,13 @@ class AutoencoderModule(lightning.LightningModule):
         channels: tuple[int, ...] = (128,),
         latent_channels: int = 48,
         patch: int = 8,
-        learning_rate: float = 1.5e-4,
+        learning_rate: float = 1e-4,
         gradient_weight: float = 0.5,
     ):
         super().__init__()
         self.save_hyperparameters()
         self.autoencoder = build_autoencoder(channels, latent_channels, patch)
+        self.autoencoder.encoder.requires_grad_(False)
         self.progress_of = lambda step: step / max(self.trainer.max_steps, 1)
 
     def training_step(self, batch: torch.Tensor, batch_index: int) -> torch.Tensor:
@@ -137,7 +139,9 @@ class AutoencoderModule(lightning.LightningModule):
 
     def losses(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
         """Reconstruction and gradient losses, and the PSNR in dB."""
-        decoded = decode_pictures(self.autoencoder, picture_posterior(self.autoencoder, pictures).mode())
+        with torch.no_grad():
+            latents = picture_posterior(self.autoencoder, pictures).mode()
+        decoded = decode_pictures(self.autoencoder, latents)
         squared = F.mse_loss(decoded, pictures)
         edges = sum((decoded.diff(dim=axis) - pictures.diff(dim=axis)).abs().mean() for axis in (-1, -2))
         loss = F.l1_loss(decoded, pictures) + 2 * squared + self.hparams.gradient_weight * edges
@@ -145,7 +149,8 @@ class AutoencoderModule(lightning.LightningModule):
 
     def configure_optimizers(self):
         """AdamW."""
-        return torch.optim.AdamW(self.parameters(), lr=self.hparams.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
+        decoder = self.autoencoder.decoder.parameters()
+        return torch.optim.AdamW(decoder, lr=self.hparams.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
 
     def on_train_batch_start(self, batch, batch_index: int) -> None:
         """Warm up over 200 steps, fall as a cosine."""

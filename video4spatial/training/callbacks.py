@@ -83,10 +83,12 @@ class ExportPipeline(lightning.Callback):
         domain: what the model has seen, in words.
         scheduler_shift: shift of the sampling noise levels.
         every: steps between exports; 0 exports at the end only.
+        keep: keep every export, as FOLDER-stepN, to see what training buys (`benchmarks/training.py`).
     """
 
-    def __init__(self, folder: str, domain: str, scheduler_shift: float = 3.0, every: int = 0):
-        self.folder, self.domain, self.scheduler_shift, self.every = Path(folder), domain, scheduler_shift, every
+    def __init__(self, folder: str, domain: str, scheduler_shift: float = 3.0, every: int = 0, keep: bool = False):
+        self.folder, self.domain, self.scheduler_shift = Path(folder), domain, scheduler_shift
+        self.every, self.keep = every, keep
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
         """Export when it is time."""
@@ -100,7 +102,10 @@ class ExportPipeline(lightning.Callback):
     def export(self, trainer, module) -> None:
         """Write the folder."""
         transformer = _averaged(trainer, module).transformer
-        save_pipeline(build_pipeline(transformer, trainer.datamodule, self.domain, self.scheduler_shift), self.folder)
+        pipeline = build_pipeline(transformer, trainer.datamodule, self.domain, self.scheduler_shift)
+        save_pipeline(pipeline, self.folder)
+        if self.keep:
+            save_pipeline(pipeline, self.folder.with_name(f"{self.folder.name}-step{trainer.global_step}"))
 
 
 def build_pipeline(

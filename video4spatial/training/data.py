@@ -65,7 +65,9 @@ class RoomsData(lightning.LightningDataModule):
         if batch_size < 1 or scenes < 1:
             raise ValueError(f"batch_size {batch_size} and scenes {scenes}: expected at least 1 of each.")
         if autoencoder is not None and not (Path(autoencoder) / "config.json").is_file():
-            raise FileNotFoundError(f"data.autoencoder: {autoencoder} is not the folder of an autoencoder (no config.json).")
+            raise FileNotFoundError(
+                f"data.autoencoder: {autoencoder} is not the folder of an autoencoder (no config.json)."
+            )
         self.save_hyperparameters(ignore=["curriculum"])
         self.curriculum = curriculum or Curriculum()
         self.bank = None
@@ -104,7 +106,7 @@ class RoomsData(lightning.LightningDataModule):
         """The batch of a step: pictures [B, 3, H, W] in [-1, 1] for an autoencoder, else a `NavigationBatch`."""
         options = self.hparams
         if options.autoencoder is not None:
-            # Of this step, not of the trainer's current one: batches are fetched ahead, but not right after a resumption.
+            # Of this step, not of the trainer's: batches are fetched ahead, except right after a resumption.
             progress = self.trainer.lightning_module.progress_of(step)
             return draw_batch(self.bank, options.batch_size, self.curriculum, progress, options.seed, step)
         generator = torch.Generator().manual_seed(abs(options.seed * 1_000_003 + step))

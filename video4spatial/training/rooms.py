@@ -50,7 +50,7 @@ def autoencoder(
     scenes: int = 600,
     size: int = 64,
     batch_size: int = 8,
-    learning_rate: float = 1.5e-4,
+    learning_rate: float = 1e-4,
     init_from: str | None = None,
     seed: int = 0,
 ) -> None:
@@ -109,6 +109,7 @@ def transformer(
     domain: str = "simulated rooms",
     ema_decay: float = 0.998,
     export_every: int = 2000,
+    keep_exports: bool = False,
     seed: int = 0,
 ) -> None:
     """Train the transformer and write the pipeline folder.
@@ -131,6 +132,7 @@ def transformer(
         domain: what the model has seen, in words.
         ema_decay: of the averaged weights.
         export_every: steps between exports; 0 exports at the end only.
+        keep_exports: keep each as OUTPUT-stepN.
         seed: of weights and drawing.
     """
     lightning.seed_everything(seed, verbose=False)
@@ -168,7 +170,7 @@ def transformer(
     callbacks = [
         EMAWeightAveraging(decay=ema_decay),
         JsonLog(f"{output}.jsonl"),
-        ExportPipeline(output, domain, scheduler_shift=noise_shift, every=export_every),
+        ExportPipeline(output, domain, noise_shift, export_every, keep_exports),
     ]
     _trainer(minutes, callbacks).fit(module, data)
 

@@ -1,0 +1,38 @@
+import pytest
+
+from video4spatial.cli.errors import UserError, describe, exit_code, user_mistakes
+
+
+def test_mistakes_become_one_line_and_two(capsys):
+    def command(arguments):
+        with user_mistakes():
+            raise ValueError("the call does not fit:\n  frames 3\n  cameras 4")
+
+    assert exit_code(command, []) == 2
+    assert capsys.readouterr().err == "error: the call does not fit: frames 3; cameras 4\n"
+
+
+def test_bugs_keep_their_traceback():
+    def command(arguments):
+        raise ValueError("outside of any check")
+
+    with pytest.raises(ValueError, match="outside"):
+        exit_code(command, [])
+
+
+def test_bugs_of_another_kind_are_no_mistakes():
+    with pytest.raises(KeyError), user_mistakes():
+        raise KeyError("x")
+
+
+def test_system_errors_name_the_file(tmp_path):
+    with pytest.raises(UserError, match="nowhere: No such file or directory"), user_mistakes():
+        (tmp_path / "nowhere").read_text()
+    assert describe(FileNotFoundError("x: no such video")) == "x: no such video"
+
+
+def test_an_interruption_has_its_own_code(capsys):
+    def command(arguments):
+        raise KeyboardInterrupt
+
+    assert exit_code(command, []) == 130 and capsys.readouterr().err == "interrupted\n"

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+import torch
+
+from video4spatial.cameras import Cameras, parse_trajectory, write_cameras
+from video4spatial.clips.footage import footage_clip
+from video4spatial.media import write_images, write_video
+
+SIZE = {"height": 32, "width": 32, "num_frames": 5}
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Twelve frames of 96 x 64, each of one brightness, so that a frame is known by its mean."""
+    return np.stack([np.full((64, 96, 3), 20 * index, dtype=np.uint8) for index in range(12)])
+
+
+@pytest.fixture(scope="module")
+def folder(frames, tmp_path_factory):
+    path = tmp_path_factory.mktemp("footage") / "images"
+    write_images(path, frames)
+    return path
+
+
+@pytest.fixture
+def walk():
+    """Twelve cameras that advance by 0.5 each, at 90 degrees across."""
+    cameras = parse_trajectory("forward 5.5", 12, fov_degrees=90, aspect=1.5)
+    assert torch.allclose(cameras.positions.diff(dim=0).norm(dim=-1), torch.tensor(0.5, dtype=torch.float64))
+    return cameras
+
+
+def brightness(clip):
+    return (clip.context_frames.mean((1, 2, 3)) / 20).round().astype(int).tolist()
+
+
+def test_a_folder_becomes_a_clip_that_starts_at_the_anchor(folder):
+    read = footage_clip(folder, "forward 1.0", **SIZE, image_rate=8.0)
+    clip = read.clip
+    assert clip.context_frames.shape == (12, 32, 32, 3) and clip.anchor == 11 and clip.context_cameras is None
+    assert np.allclose(clip.context_times, np.arange(12) / 8)
+    target = clip.instruction.cameras
+    assert len(target) == 5 and torch.equal(target.camera_to_world[0], torch.eye(4, dtype=torch.float64))
+    assert torch.allclose(target.positions[-1], torch.tensor([0, 0, 1.0], dtype=torch.float64))
+    assert any("central 64x64" in note for note in read.notes)
+    assert any("60 degrees" in note for note in read.notes)
+
+
+def test_long_footage_is_thinned_evenly_with_the_anchor(folder):
+    read = footage_clip(folder, "static", **SIZE, context_frames=4, anchor=5)
+    assert 5 in brightness(read.clip) and len(brightness(read.clip)) == 4
+    assert brightness(read.clip)[read.clip.anchor] == 5
+    assert np.allclose(read.clip.context_times, (np.array(brightness(read.clip)) - brightness(read.clip)[0]) / 4)
+    assert any("of 12 frames 4 are used" in note for note in read.notes)
+
+
+def test_intrinsics_follow_the_crop(folder):
+    """A pixel at the edge of the central square is seen at the angle it has in the whole picture."""
+    clip = footage_clip(folder, "static", **SIZE, fov_degrees=90).clip
+    # 96 pixels across at 90 degrees: focal length 48 pixels; the square keeps 64 of them.
+    assert np.isclose(float(clip.instruction.cameras.fov_degrees[0]), 2 * np.degrees(np.arctan(32 / 48)))
+    assert np.isclose(float(clip.instruction.cameras.aspect[0]), 1.0)
+
+
+def test_metric_context_cameras_are_kept_and_the_target_starts_at_the_anchors(folder, walk, tmp_path):
+    write_cameras(tmp_path / "transforms.json", walk, image_size=(64, 96))
+    clip = footage_clip(
+        folder, "forward 1.0", **SIZE, context_cameras=tmp_path / "transforms.json", context_frames=4, anchor=3
+    ).clip
+    assert clip.context_cameras.metric
+    first = clip.instruction.cameras[0]
+    assert torch.allclose(first.camera_to_world, walk[3].camera_to_world, atol=1e-6)
+    assert first.allclose(clip.context_cameras[clip.anchor])
+    assert np.isclose(float(clip.instruction.cameras.positions[-1, 2]), 1.5 + 1.0)
+
+
+def test_cameras_of_unknown_scale_get_a_median_step_of_a_tenth(folder, walk, tmp_path):
+    path = tmp_path / "cameras.txt"
+    write_cameras(path, walk.with_frame_rate(4.0), format="realestate10k")
+    steps = {}
+    for scale in (1.0, 3.0):
+        read = footage_clip(folder, "forward 1.0", **SIZE, context_cameras=path, scale=scale)
+        steps[scale] = float(read.clip.context_cameras.positions.diff(dim=0).norm(dim=-1).median())
+        assert any("no known unit" in note for note in read.notes)
+        assert not read.clip.instruction.cameras.metric
+        # Words are metres whatever the cameras' unit was.
+        assert np.isclose(float(read.clip.instruction.cameras.path_length()), 1.0)
+    assert np.isclose(steps[1.0], 0.1) and np.isclose(steps[3.0], 0.3)
+
+
+def test_a_trajectory_file_shares_the_scale_of_the_context(folder, walk, tmp_path):
+    path = tmp_path / "cameras.txt"
+    write_cameras(path, walk.with_frame_rate(4.0), format="realestate10k")
+    read = footage_clip(folder, path, **SIZE, context_cameras=path)
+    assert np.isclose(float(read.clip.instruction.cameras.path_length()), 1.1)  # 11 steps of 0.1
+
+
+def test_a_video_file_brings_its_own_times(frames, tmp_path):
+    write_video(tmp_path / "video.mp4", frames, 10.0)
+    clip = footage_clip(tmp_path / "video.mp4", "static", **SIZE).clip
+    assert np.allclose(np.diff(clip.context_times), 0.1)
+    with pytest.raises(ValueError, match="for images only"):
+        footage_clip(tmp_path / "video.mp4", "static", **SIZE, image_rate=4.0)
+
+
+@pytest.mark.parametrize("anchor", [12, -13])
+def test_an_anchor_out_of_range_is_refused(folder, anchor):
+    with pytest.raises(ValueError, match=f"anchor {anchor} is outside the 12 frames .* expected -12 to 11"):
+        footage_clip(folder, "static", **SIZE, anchor=anchor)
+
+
+def test_the_number_of_cameras_must_be_that_of_the_frames(folder, walk, tmp_path):
+    write_cameras(tmp_path / "transforms.json", walk[:7])
+    with pytest.raises(ValueError, match="holds 7 cameras for 12 frames"):
+        footage_clip(folder, "static", **SIZE, context_cameras=tmp_path / "transforms.json")
+
+
+def test_a_trajectory_file_with_nan_is_named(folder, tmp_path):
+    (tmp_path / "path.tum").write_text("0 0 0 0 0 0 0 1\n1 nan 0 0 0 0 0 1\n2 0 0 1 0 0 0 1\n")
+    with pytest.raises(ValueError, match="path.tum.*(nan|NaN)"):
+        footage_clip(folder, tmp_path / "path.tum", **SIZE)
+
+
+def test_cameras_that_do_not_move_keep_their_scale(folder, tmp_path):
+    still = Cameras.from_fov(torch.eye(4).repeat(12, 1, 1), metric=False)
+    write_cameras(tmp_path / "cameras.txt", still.with_frame_rate(4.0), format="realestate10k")
+    read = footage_clip(folder, "forward 1", **SIZE, context_cameras=tmp_path / "cameras.txt")
+    assert any("hardly move" in note for note in read.notes)

@@ -1,0 +1,149 @@
+"""`sample.py` from a user's video to a scored result, and from a user's mistake to one line."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from video4spatial.cameras import parse_trajectory, read_cameras, write_cameras
+from video4spatial.cli.sample import main
+from video4spatial.media import open_video
+
+RESULT = ["frames", "report.html", "scores.json", "trajectory.png", "transforms.json", "video.mp4"]
+
+
+def frames_of(folder):
+    with open_video(folder / "frames") as video:
+        return video.read(range(len(video)))
+
+
+@pytest.fixture(scope="module")
+def navigated(command, footage, tiny_model_folder, tmp_path_factory):
+    """The finished process and the folder of its result."""
+    folder = tmp_path_factory.mktemp("navigated")
+    done = command(
+        "sample.py", "navigate", "--context", footage / "video.mp4", "--trajectory", "forward 0.5, left 20deg",
+        "--model", tiny_model_folder, "--steps", 2, "--frames", 5, "--anchor", 4, "--seed", 3, "--output", "out",
+        folder=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done, folder / "out"
+
+
+def test_a_video_becomes_a_whole_result(navigated):
+    done, folder = navigated
+    assert done.stderr == ""
+    assert sorted(path.name for path in folder.iterdir()) == RESULT
+    assert [path.name for path in folder.parent.iterdir()] == ["out"]
+    assert frames_of(folder).shape == (5, 32, 32, 3)
+    with open_video(folder / "video.mp4") as video:
+        assert len(video) == 5 and video.frame_rate == 4.0
+    cameras = read_cameras(folder / "transforms.json")
+    followed = parse_trajectory("forward 0.5, left 20deg", 5)
+    assert np.allclose(cameras.camera_to_world, followed.camera_to_world, atol=1e-6)
+    assert "src=" not in (folder / "report.html").read_text().replace('src="data:', "")
+
+
+def test_what_was_assumed_is_said_and_written_down(navigated):
+    done, folder = navigated
+    scores = json.loads((folder / "scores.json").read_text())
+    for sentence in ("knows only noise", "central 64x64", "60 degrees"):
+        assert sentence in done.stdout
+        assert any(sentence in note for note in scores["settings"]["notes"])
+    assert "The result is in out" in done.stdout
+    (row,) = scores["rows"]
+    assert row["name"] == "model"
+    assert row["metrics"]["motion"]["status"] == "ok"
+    assert row["metrics"]["psnr"]["status"] == "not_applicable"
+
+
+def test_the_same_seed_gives_the_same_frames(navigated, footage, tiny_model_folder, tmp_path):
+    """Also in another process and with the options in a file; another seed gives others."""
+    config = tmp_path / "options.yaml"
+    config.write_text(
+        f"context: {footage / 'video.mp4'}\ntrajectory: forward 0.5, left 20deg\nmodel: {tiny_model_folder}\n"
+        "steps: 2\nframes: 5\nanchor: 4\nseed: 3\n"
+    )
+    for seed, same in ((3, True), (4, False)):
+        main(["navigate", "--config", str(config), "--seed", str(seed), "--output", str(tmp_path / str(seed))])
+        assert np.array_equal(frames_of(tmp_path / str(seed)), frames_of(navigated[1])) == same
+
+
+def test_a_folder_of_images_and_its_cameras(footage, tiny_model_folder, tmp_path, capsys):
+    walk = parse_trajectory("forward 3", 12, fov_degrees=80, aspect=1.5).with_frame_rate(4.0)
+    write_cameras(tmp_path / "walk.txt", walk, format="realestate10k")
+    main(
+        ["navigate", "--context", str(footage / "images"), "--context-cameras", str(tmp_path / "walk.txt"),
+         "--trajectory", "turn left 30", "--context-frames", "6", "--fps", "8", "--model", str(tiny_model_folder),
+         "--steps", "1", "--guidance-scale", "2", "--output", str(tmp_path / "out")]
+    )  # fmt: skip
+    said = capsys.readouterr().out
+    assert "of 12 frames 6 are used" in said and "no known unit" in said
+    cameras = read_cameras(tmp_path / "out" / "transforms.json")
+    assert len(cameras) == 9 and not cameras.metric
+    assert np.isclose(float(cameras[-1].rotation_to(cameras[0])), 30, atol=1e-3)
+    # The walk's last camera is the anchor; six of twelve frames, and a median step of 0.1 between them.
+    assert float(cameras.positions[0].norm()) == pytest.approx(0.5, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], pytest.param(["demo", "--known-cameras"], marks=pytest.mark.slow)], ids=["alone", "known"]
+)
+def test_the_demo_compares_with_the_truth(arguments, tiny_model_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main([*arguments, "--model", str(tiny_model_folder), "--steps", "1"])
+    folder = tmp_path / "outputs" / "demo"
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*RESULT, "side_by_side.mp4"])
+    scores = json.loads((folder / "scores.json").read_text())
+    rows = {row["name"]: row["metrics"] for row in scores["rows"]}
+    assert list(rows) == ["model", "copy_nearest", "mean_colour", "static"]
+    for name in ("psnr", "covisible_psnr", "rotation_error_deg", "translation_error"):
+        assert rows["model"][name]["status"] == "ok"
+    assert scores["settings"]["context_cameras"] == bool(arguments)
+    assert "open outputs/demo/report.html" in capsys.readouterr().out
+
+
+@pytest.fixture
+def mistakes(footage, tiny_model_folder, tmp_path):
+    """Broken inputs by name."""
+    (tmp_path / "truncated.mp4").write_bytes((footage / "video.mp4").read_bytes()[:1500])
+    shutil.copytree(tiny_model_folder, tmp_path / "damaged")
+    weights = tmp_path / "damaged" / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-64])
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "photo.jpg").write_text("x")
+    (tmp_path / "wrong.yaml").write_text("trajektory: forward 1\n")
+    return tmp_path
+
+
+MISTAKES = {
+    "missing video": (["--context", "nowhere.mp4"], "nowhere.mp4: no such file"),
+    "truncated video": (["--context", "truncated.mp4"], "truncated.mp4"),
+    "trajectory with NaN": (["--trajectory", "forward nan"], "nan is not a number that can be followed"),
+    "trajectory of zero length": (["--trajectory", "forward 0"], "has no motion"),
+    "anchor out of range": (["--anchor", "12"], "anchor 12 is outside the 12 frames"),
+    "truncated checkpoint": (["--model", "damaged"], "damaged or cut short"),
+    "unknown model": (["--model", "roms"], "there is no model 'roms'"),
+    "unknown flag": (["--trajectroy", "left 5deg"], "did you mean '--trajectory'?"),
+    "unknown config key": (["--config", "wrong.yaml"], "did you mean 'trajectory'?"),
+    "unwritable output": (["--output", "file/new/out"], "cannot write to file/new/out"),
+    "output that holds something": (["--output", "full"], "full exists and is not empty"),
+    "impossible guidance": (["--guidance-scale", "0"], "expected a number above 0"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_are_told_in_one_line_and_leave_nothing(name, command, mistakes, footage, tiny_model_folder):
+    arguments, message = MISTAKES[name]
+    before = sorted(mistakes.iterdir())
+    usual = {"--context": footage / "video.mp4", "--trajectory": "forward 0.5", "--model": tiny_model_folder,
+             "--output": "new/out"}  # fmt: skip
+    options = [part for option, value in usual.items() if option not in arguments for part in (option, value)]
+    done = command("sample.py", "navigate", *options, *arguments, folder=mistakes)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and message in line
+    assert sorted(mistakes.iterdir()) == before
+    assert [path.name for path in (mistakes / "full").iterdir()] == ["photo.jpg"]

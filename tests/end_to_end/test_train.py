@@ -1,0 +1,165 @@
+"""`train.py fit` on a tiny configuration: what it leaves, exact resumption, mistakes."""
+
+import pytest
+import torch
+import yaml
+
+from tests.conftest import TINY
+from video4spatial import Video4SpatialPipeline
+from video4spatial.cli.errors import exit_code
+from video4spatial.cli.train import main
+
+CALLBACKS = "video4spatial.training.callbacks"
+
+
+def write_config(folder, autoencoder, bank):
+    """The shape of configs/train/rooms.yaml at a thousandth of its size; its path."""
+    run = folder / "run"
+    config = {
+        "seed_everything": 0,
+        "trainer": {
+            "max_steps": 4,
+            "accelerator": "cpu",
+            "devices": 1,
+            "log_every_n_steps": 1,
+            "gradient_clip_val": 1.0,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "default_root_dir": str(run),
+            "logger": {
+                "class_path": "lightning.pytorch.loggers.CSVLogger",
+                "init_args": {"save_dir": str(run), "name": "losses", "version": ""},
+            },
+            "callbacks": [
+                {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.5}},
+                {
+                    "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+                    "init_args": {
+                        "dirpath": str(run / "checkpoints"), "every_n_train_steps": 2, "save_top_k": -1,
+                        "save_last": True, "filename": "{step}",
+                    },
+                },
+                {
+                    "class_path": f"{CALLBACKS}.ValidationVideos",
+                    "init_args": {
+                        "folder": str(run / "validation"), "every": 4, "clips": 1, "context_frames": 2,
+                        "num_inference_steps": 1,
+                    },
+                },
+                {
+                    "class_path": f"{CALLBACKS}.ExportPipeline",
+                    "init_args": {"folder": str(run / "pipeline"), "domain": "a test"},
+                },
+            ],
+        },
+        "model": {"transformer": {**TINY}, "warmup_steps": 2},
+        "data": {
+            "bank": str(bank), "scenes": 2, "walk_frames": 12, "targets_per_scene": 2, "target_frames": 5, "size": 32,
+            "batch_size": 2, "autoencoder": str(autoencoder),
+        },
+    }  # fmt: skip
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tiny_model_folder):
+    return tiny_model_folder / "vae"
+
+
+@pytest.fixture(scope="module")
+def trained(command, autoencoder, tmp_path_factory):
+    """The folder of a finished run of four steps."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = write_config(folder, autoencoder, folder / "bank.safetensors")
+    done = command("train.py", "fit", "--config", config, folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_run_leaves_losses_videos_checkpoints_and_a_model(trained):
+    run = trained / "run"
+    assert len((run / "losses" / "metrics.csv").read_text().splitlines()) == 1 + 4
+    assert len(list((run / "validation" / "step_0000004").glob("*.mp4"))) == 1
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"step=2.ckpt", "step=4.ckpt", "last.ckpt"}
+    pipeline = Video4SpatialPipeline.from_pretrained(run / "pipeline")
+    assert pipeline.config.domain == "a test" and pipeline.config.target_frames == 5
+
+
+def test_the_exported_model_has_the_averaged_weights(trained):
+    pipeline = Video4SpatialPipeline.from_pretrained(trained / "run" / "pipeline")
+    checkpoint = torch.load(trained / "run" / "checkpoints" / "step=4.ckpt", weights_only=False)
+    averaged = {name.removeprefix("transformer."): value for name, value in checkpoint["state_dict"].items()}
+    exported = pipeline.transformer.state_dict()
+    assert averaged.keys() == exported.keys()
+    assert all(torch.equal(averaged[name], exported[name]) for name in averaged)
+    current = checkpoint["current_model_state"]
+    assert any(not torch.equal(current[name], value) for name, value in checkpoint["state_dict"].items())
+
+
+@pytest.fixture
+def one_thread():
+    """As the commands run in the tests: sums are added up in the order that the number of threads dictates."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_resumption_is_exact(trained, autoencoder, tmp_path, one_thread):
+    """Two steps, then two more from `last`: bitwise the weights, their average and the optimiser of four at once."""
+    config = write_config(tmp_path, autoencoder, trained / "bank.safetensors")
+    checkpoints = tmp_path / "run" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "last.ckpt").write_bytes((trained / "run" / "checkpoints" / "step=2.ckpt").read_bytes())
+    main(["fit", "--config", str(config), "--ckpt_path", "last"])
+    resumed, whole = (
+        torch.load(folder / "run" / "checkpoints" / "step=4.ckpt", weights_only=False)
+        for folder in (tmp_path, trained)
+    )
+    assert resumed["global_step"] == whole["global_step"] == 4
+    for key in ("state_dict", "current_model_state"):
+        assert all(torch.equal(resumed[key][name], value) for name, value in whole[key].items())
+    for one, other in zip(*(c["optimizer_states"][0]["state"].values() for c in (resumed, whole)), strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in ("exp_avg", "exp_avg_sq", "step"))
+    # Only the two steps that were missing were taken again.
+    assert len((tmp_path / "run" / "losses" / "metrics.csv").read_text().splitlines()) == 1 + 2
+
+
+MISTAKES = {
+    "data.scenez=3": "unknown option '--data.scenez' (did you mean '--data.scenes'?)",
+    "trainer.max_steps=four": "trainer.max_steps: expected int, got four",
+    "model.transformer.num_heads=3": "unknown key 'num_heads' (did you mean 'num_attention_heads'?)",
+    "model.transformer.in_channels=5": "do not fit the 4 latent channels",
+    "data.batch_size=0": "batch_size 0 and scenes 2: expected at least 1 of each",
+    "data.autoencoder=nowhere": "data.autoencoder: nowhere is not the folder of an autoencoder",
+    "data.curriculum.context_frame=3": "did you mean",
+    "ckpt_path=nowhere.ckpt": "--ckpt_path nowhere.ckpt: no such checkpoint",
+    "ckpt_path=last": "there is no last checkpoint",
+}
+
+
+@pytest.mark.parametrize("argument", MISTAKES)
+def test_mistakes_are_told_in_one_line(argument, trained, autoencoder, tmp_path, capfd):
+    config = write_config(tmp_path, autoencoder, trained / "bank.safetensors")
+    assert exit_code(main, ["fit", "--config", str(config), f"--{argument}"]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: ") and MISTAKES[argument] in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_key_in_the_file_is_named(trained, autoencoder, tmp_path, capfd):
+    config = write_config(tmp_path, autoencoder, trained / "bank.safetensors")
+    config.write_text(config.read_text().replace("batch_size:", "batchsize:"))
+    assert exit_code(main, ["fit", "--config", str(config)]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line == "error: unknown key 'data.batchsize' (did you mean 'data.batch_size'?)"
+
+
+def test_a_checkpoint_cut_short_is_named(trained, autoencoder, tmp_path, capfd):
+    config = write_config(tmp_path, autoencoder, trained / "bank.safetensors")
+    whole = (trained / "run" / "checkpoints" / "last.ckpt").read_bytes()
+    (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
+    assert exit_code(main, ["fit", "--config", str(config), "--ckpt_path", str(tmp_path / "half.ckpt")]) == 2
+    assert "half.ckpt: the checkpoint is damaged or cut short" in capfd.readouterr().err

@@ -1,0 +1,104 @@
+"""The other verbs of `v4s` on real files."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio
+
+from video4spatial.cameras import parse_trajectory, write_cameras
+from video4spatial.cli.errors import exit_code
+from video4spatial.cli.main import run
+from video4spatial.evaluation.benchmark import NAVIGATION_ROWS
+from video4spatial.media import write_images
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """A true video and a worse one, as folders of images of different sizes; their frames."""
+    truth = np.random.default_rng(0).integers(0, 200, (4, 32, 32, 3), dtype=np.uint8)
+    worse = truth + np.random.default_rng(1).integers(0, 50, truth.shape, dtype=np.uint8)
+    write_images(tmp_path / "truth", truth)
+    write_images(tmp_path / "worse", worse)
+    write_images(tmp_path / "wide", np.pad(truth, ((0, 0), (0, 0), (8, 8), (0, 0))))
+    return truth, worse
+
+
+def test_v4s_is_installed():
+    v4s = Path(sys.executable).with_name("v4s")
+    done = subprocess.run([v4s, "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("v4s ")
+
+
+def test_score_measures_against_the_reference(videos, tmp_path, capsys):
+    truth, worse = videos
+    files = ["--generated", str(tmp_path / "worse"), "--context", str(tmp_path / "truth"), "--anchor", "0"]
+    run(["score", *files, "--reference", str(tmp_path / "wide"), "--json", str(tmp_path / "new" / "scores.json")])
+    assert "cropped centrally" in capsys.readouterr().out
+    scores = json.loads((tmp_path / "new" / "scores.json").read_text())
+    rows = {row["name"]: row["metrics"] for row in scores["rows"]}
+    expected = np.mean([peak_signal_noise_ratio(a, b) for a, b in zip(truth[1:], worse[1:])])
+    assert rows["generated"]["psnr"]["value"] == pytest.approx(expected, abs=1e-3)
+    assert rows["static"]["frozen_share"]["value"] == 1.0 and "mean_colour" in rows
+
+
+def test_score_with_the_commanded_cameras(videos, tmp_path, capsys):
+    write_cameras(tmp_path / "cameras.json", parse_trajectory("forward 1", 4))
+    run(["score", "--generated", str(tmp_path / "worse"), "--reference", str(tmp_path / "truth"),
+         "--cameras", str(tmp_path / "cameras.json")])  # fmt: skip
+    assert "epipolar_error_px" in capsys.readouterr().out
+
+
+def test_score_refuses_videos_of_different_lengths(videos, tmp_path, capsys):
+    write_images(tmp_path / "short", videos[0][:3])
+    files = ["--generated", str(tmp_path / "worse"), "--reference", str(tmp_path / "short")]
+    assert exit_code(run, ["score", *files]) == 2
+    assert "has 4 frames and" in capsys.readouterr().err
+
+
+def test_cameras_inspect_prints_and_draws(tmp_path, capsys):
+    write_cameras(tmp_path / "cameras.json", parse_trajectory("forward 1, left 30deg", 8))
+    run(["cameras", "inspect", str(tmp_path / "cameras.json"), "--output", str(tmp_path / "cameras.png")])
+    said = capsys.readouterr().out
+    assert "OpenGL camera-to-world" in said and "8" in said
+    assert (tmp_path / "cameras.png").stat().st_size > 1000
+
+
+def test_cameras_inspect_refuses_other_files(tmp_path, capsys):
+    (tmp_path / "letter.txt").write_text("Dear all\n")
+    assert exit_code(run, ["cameras", "inspect", str(tmp_path / "letter.txt")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "letter.txt: not a camera file" in line
+
+
+@pytest.mark.parametrize("rows", ["model,seen_scenes", pytest.param("", marks=pytest.mark.slow)], ids=["two", "all"])
+def test_benchmark_writes_rows_beside_references(rows, tiny_model_folder, tmp_path, capsys):
+    run(["benchmark", "navigation", "--model", str(tiny_model_folder), "--scenes", "2", "--steps", "1",
+         "--rows", rows, "--validation-scenes", "1", "--seen-model", str(tiny_model_folder), "--seen-scenes", "1",
+         "--json", str(tmp_path / "result.json")])  # fmt: skip
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["benchmark"] == "navigation_rooms" and result["settings"]["scenes"] == 2
+    found = {row["name"]: row["metrics"] for row in result["rows"]}
+    assert list(found) == (rows.split(",") if rows else list(NAVIGATION_ROWS))
+    assert all(row["psnr"]["status"] == "ok" for row in found.values())
+    assert "seen_scenes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rows", "model,statik"], "unknown row 'statik' (did you mean 'static'?)"),
+        (["--test-set", "rooms_nav_v9"], "there is no test set 'rooms_nav_v9'"),
+        (["--json", "."], "is a folder"),
+    ],
+)
+def test_benchmark_mistakes(arguments, message, tiny_model_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(shutil.copytree(tiny_model_folder, tmp_path / "here"))
+    given = ["--model", str(tiny_model_folder), "--json", "result.json", *arguments]
+    assert exit_code(run, ["benchmark", "navigation", *given]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+
+from video4spatial.cameras import Cameras, project_points
+from video4spatial.training.bank import SceneBank, render_bank
+from video4spatial.training.batches import Curriculum, draw_batch
+
+
+@pytest.fixture(scope="module")
+def bank(tiny_vae) -> SceneBank:
+    rendered = render_bank([3, 4], walk_frames=12, targets_per_scene=2, target_frames=5, height=32, width=32, latent_size=(4, 4))
+    return rendered.encoded(tiny_vae, "cpu")
+
+
+def test_a_bank_holds_walks_and_targets_that_start_on_them(bank):
+    assert bank.frames.shape == (2, 12 + 2 * 4, 32, 32, 3) and bank.latents.shape == (2, 20, 4, 4, 4)
+    assert bank.walk_frames == 12 and bank.anchors.shape == (2, 2)
+    for scene in range(2):
+        for target in range(2):
+            anchor = bank.camera_to_world[scene, bank.anchors[scene, target]]
+            first = bank.camera_to_world[scene, 12 + 4 * target]
+            assert (first[:3, 3] - anchor[:3, 3]).norm() < 0.6  # one step away, not across the room
+
+
+def test_a_bank_file_gives_the_bank_back(bank, tmp_path):
+    bank.save(tmp_path / "bank.safetensors")
+    again = SceneBank.load(tmp_path / "bank.safetensors")
+    assert again.target_frames == 5 and again.latents is None
+    assert torch.equal(again.frames, bank.frames) and torch.equal(again.camera_to_world, bank.camera_to_world)
+    assert [p.name for p in tmp_path.iterdir()] == ["bank.safetensors"]
+
+
+def test_rendering_is_deterministic_and_variants_differ():
+    first, again = (
+        render_bank([5], walk_frames=4, targets_per_scene=1, target_frames=3, height=16, width=16, latent_size=(2, 2), variants=2)
+        for _ in range(2)
+    )
+    assert torch.equal(first.frames, again.frames) and len(first) == 2
+    assert not torch.equal(first.camera_to_world[0], first.camera_to_world[1])
+
+
+def test_a_batch_is_a_function_of_its_step(bank):
+    first, again, other = (draw_batch(bank, 3, Curriculum((2, 5)), 0.5, seed=0, step=s) for s in (7, 7, 8))
+    assert torch.equal(first.latents, again.latents) and torch.equal(first.rays, again.rays)
+    assert first.segments == again.segments
+    assert first.latents.shape != other.latents.shape or not torch.equal(first.latents, other.latents)
+
+
+def latent_index(bank, latents):
+    """Which (scene, frame) of the bank a latent [C, h, w] is."""
+    matches = (bank.latents.float() == latents).flatten(2).all(-1).nonzero()
+    assert len(matches) == 1
+    return tuple(matches[0].tolist())
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_contexts_hold_the_anchor_and_respect_the_guard_band(bank, step):
+    curriculum = Curriculum((3, 3), walk_probability=1.0 if step % 2 else 0.0, guard_frames=2)
+    batch = draw_batch(bank, 4, curriculum, 0.0, seed=1, step=step)
+    assert sum(batch.segments) == 3
+    for sample in range(4):
+        context = [latent_index(bank, batch.context_latents[sample, :, i]) for i in range(3)]
+        targets = [latent_index(bank, batch.latents[sample, :, i]) for i in range(5)]
+        assert len({scene for scene, _ in context + targets}) == 1
+        frames, anchor = [frame for _, frame in context], targets[0][1]
+        assert frames == sorted(set(frames)) and anchor in frames and max(frames) < 12
+        assert batch.context_positions[sample].tolist() == [float(frame) for frame in frames]
+        assert batch.positions[sample, 0] > frames[-1]
+        assert not {frame for _, frame in targets[1:]} & set(frames)
+        if step % 2:
+            assert [frame for _, frame in targets] == list(range(anchor, anchor + 5))
+
+
+def test_points_and_rays_agree_with_the_renderer(bank):
+    """A context pixel's point projects back into its own camera at its own pixel and depth."""
+    batch = draw_batch(bank, 2, Curriculum((4, 4)), 0.0, seed=2, step=0)
+    for sample in range(2):
+        scene, _ = latent_index(bank, batch.context_latents[sample, :, 0])
+        cameras = Cameras(batch.context_poses[sample].double(), bank.intrinsics[scene])
+        for frame in range(4):
+            points = batch.points[sample, frame].flatten(1).T.double()
+            pixels, depth = project_points(cameras[frame], points, 4, 4)
+            grid = torch.stack(torch.meshgrid(torch.arange(4), torch.arange(4), indexing="xy"), -1).flatten(0, 1) + 0.5
+            torch.testing.assert_close(pixels[0], grid.double(), atol=1e-3, rtol=0)
+            _, index = latent_index(bank, batch.context_latents[sample, :, frame])
+            torch.testing.assert_close(depth[0].float(), bank.depth[scene, index].flatten().float(), atol=1e-2, rtol=1e-3)
+    # target 0 looks through the anchor's camera: the ray through the picture's middle goes straight ahead
+    middle = batch.rays[:, 0, 3:].mean((-1, -2))
+    assert torch.all(middle[:, 2] > 0.8) and torch.all(batch.rays[:, 0, :3].abs() < 1e-6)
+
+
+def test_the_curriculum_moves():
+    curriculum = Curriculum((4, 8), known_cameras=(1.0, 0.1), anneal_until=0.5)
+    assert curriculum.known_cameras_at(0) == 1.0
+    assert np.isclose(curriculum.known_cameras_at(0.25), 0.55) and np.isclose(curriculum.known_cameras_at(0.9), 0.1)
+    assert curriculum.context_frames_at(0) == (4, 4) and curriculum.context_frames_at(0.8) == (4, 8)
