@@ -75,6 +75,7 @@ def test_cameras_inspect_refuses_other_files(tmp_path, capsys):
     assert "letter.txt: not a camera file" in line
 
 
+@pytest.mark.timeout(1200)  # all rows on a busy machine
 @pytest.mark.parametrize("rows", ["model,seen_scenes", pytest.param("", marks=pytest.mark.slow)], ids=["two", "all"])
 def test_benchmark_writes_rows_beside_references(rows, tiny_model_folder, tmp_path, capsys):
     run(["benchmark", "navigation", "--model", str(tiny_model_folder), "--scenes", "2", "--steps", "1",

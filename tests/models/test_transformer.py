@@ -2,8 +2,12 @@ import pytest
 import torch
 from diffusers import WanTransformer3DModel
 
+from scipy.spatial.transform import Rotation
+
 from tests.conftest import seeded_transformer
+from video4spatial.cameras import Cameras, plucker_rays
 from video4spatial.models import Video4SpatialTransformer3DModel
+from video4spatial.models.rotary import rotate
 
 
 def example(context_frames: int, seed: int = 0, batch: int = 1, size: int = 4):
@@ -133,6 +137,44 @@ def test_new_modules_start_at_zero_effect():
         with_cameras = model(**targets).sample
         without = model(**{**targets, "rays": None, "scene_rays": None}).sample
     assert torch.equal(with_cameras, without)
+
+
+def turned_rays(angles):
+    """Rays [1, F, 6, 4, 4] of cameras turned about the vertical by angles in degrees."""
+    turns = Rotation.from_euler("y", angles, degrees=True).as_matrix()
+    poses = torch.eye(4, dtype=torch.float64).repeat(len(angles), 1, 1)
+    poses[:, :3, :3] = torch.from_numpy(turns)
+    return plucker_rays(Cameras.from_fov(poses, 70.0), 4, 4).unsqueeze(0)
+
+
+def test_on_the_compass_only_relative_directions_matter_and_a_full_turn_closes():
+    model = seeded_transformer(spatial_positions="compass")
+    latents, positions = torch.randn(1, 4, 2, 4, 4), torch.zeros(1, 2)
+
+    def scores(angles):
+        """Attention scores between all tokens of two frames, of one fixed content."""
+        _, rotary = model._embed(latents, positions, turned_rays(angles))
+        content = torch.ones(1, 8, 2, 12) * torch.linspace(-1, 1, 12)
+        rotated = rotate(content, rotary)
+        return torch.einsum("bqhd,bkhd->bhqk", rotated, rotated)
+
+    torch.testing.assert_close(scores([0.0, 30.0]), scores([100.0, 130.0]), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(scores([0.0, 30.0]), scores([170.0, -160.0]), atol=1e-4, rtol=1e-4)
+    assert (scores([0.0, 30.0]) - scores([0.0, 60.0])).abs().max() > 0.1
+    # two cameras that look the same way put their tokens in the same places
+    same = scores([20.0, 20.0])
+    torch.testing.assert_close(same[..., :4, :4], same[..., :4, 4:], atol=1e-4, rtol=1e-4)
+
+
+def test_on_the_compass_cached_equals_uncached():
+    model = seeded_transformer(spatial_positions="compass")
+    context, targets = example(5)
+    with torch.no_grad():
+        cache, _ = model.encode_context(*context.values())
+        cached = model(**targets, context=cache).sample
+        torch.testing.assert_close(cached, model(**targets, **context).sample, atol=2e-6, rtol=1e-5)
+        unknown = model(**{**targets, "scene_rays": None, "rays": None}, context=cache).sample
+    assert (unknown - cached).abs().max() > 1e-4
 
 
 def test_positions_carry_the_gap_between_context_and_targets():

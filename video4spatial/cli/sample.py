@@ -77,9 +77,6 @@ def navigate_parser() -> Parser:
     add("--fps", metavar="F", type=number(0), help="images per second, for a folder of images (default 4)")
     add("--scale", metavar="S", type=number(0), default=1.0,
         help="factor on the lengths in camera files (default %(default)g)")  # fmt: skip
-    add("--context-frames", metavar="N", type=integer(1), default=32,
-        help="most context frames given to the model; longer videos are thinned evenly "
-        "(default %(default)s)")  # fmt: skip
     _add_sampling_options(parser)
     add("--output", metavar="DIR", required=True, help="folder to write")
     return parser
@@ -87,6 +84,9 @@ def navigate_parser() -> Parser:
 
 def _add_sampling_options(parser: Parser) -> None:
     add = parser.add_argument
+    add("--context-frames", metavar="N", type=integer(1),
+        help="most context frames given to the model; longer videos are thinned evenly "
+        "(default: as many as the model was trained with)")  # fmt: skip
     names = ", ".join(built_in_models()) or "none in this installation"
     add("--model", metavar="PATH_OR_NAME", default="rooms",
         help=f"pipeline folder, or a built-in model: {names} (default %(default)s)")  # fmt: skip
@@ -126,7 +126,12 @@ def demo(arguments: list[str]) -> None:
     output = options.output or DEMO_FOLDER
     with output_folder(output, options.overwrite or options.output is None) as folder:
         route_messages()
+        from video4spatial.clips.simulated import evenly_spread
+
         clip = _demo_clip(options.scene, model)
+        total = len(clip.context_frames)
+        shown = evenly_spread(total, min(options.context_frames or model.context_frames, total), clip.anchor)
+        clip = clip.with_context(shown)
         cameras = clip.context_cameras if options.known_cameras else None
         settings = {"scene": options.scene, "known_cameras": options.known_cameras}
         sampled = _generate(clip, cameras, model, options, settings, notes=())
@@ -172,7 +177,7 @@ def _footage(options: Namespace, model: ModelFolder):
             frame_rate=model.frame_rate,
             context_cameras=options.context_cameras,
             anchor=options.anchor,
-            context_frames=options.context_frames,
+            context_frames=options.context_frames or model.context_frames,
             fov_degrees=options.fov,
             image_rate=options.fps,
             scale=options.scale,

@@ -9,6 +9,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from video4spatial.clips import Clip
+from video4spatial.clips.simulated import evenly_spread
 from video4spatial.evaluation import references
 from video4spatial.evaluation.measurement import Measurement
 from video4spatial.evaluation.registry import METRICS, NAVIGATION_METRICS
@@ -26,31 +27,46 @@ class ModelRow:
     """A row that runs the model.
 
     Args:
-        context: (clip, the next clip) -> the clip whose context the model is shown.
+        context: (clip, the next clip, number of frames the model was trained with) -> the clip whose context it is shown.
         context_cameras: whether the model is told the cameras of the context.
         context_frames: whether it is shown the context at all; otherwise it gets the anchor frame alone, outside any
             scene.
     """
 
-    context: Callable[[Clip, Clip], Clip]
+    context: Callable[[Clip, Clip, int], Clip]
     context_cameras: bool = False
     context_frames: bool = True
 
 
+def _trained_length(clip: Clip, count: int) -> Clip:
+    """The clip with `count` evenly spread context frames, or all where it has fewer."""
+    total = len(clip.context_frames)
+    return clip.with_context(evenly_spread(total, min(count, total), clip.anchor))
+
+
 MODEL_ROWS: dict[str, ModelRow] = {
-    "model": ModelRow(lambda clip, other: clip),
-    "model_with_context_cameras": ModelRow(lambda clip, other: clip, context_cameras=True),
-    "context_2": ModelRow(lambda clip, other: nested_contexts(clip)[2]),
-    "context_8": ModelRow(lambda clip, other: nested_contexts(clip)[8]),
-    "context_32": ModelRow(lambda clip, other: nested_contexts(clip)[32]),
-    "other_scene_context": ModelRow(references.other_scene_context),
-    "anchor_only": ModelRow(lambda clip, other: references.anchor_only(clip)),
-    "no_context": ModelRow(lambda clip, other: references.anchor_only(clip), context_frames=False),
+    "model": ModelRow(lambda clip, other, count: _trained_length(clip, count)),
+    "model_with_context_cameras": ModelRow(
+        lambda clip, other, count: _trained_length(clip, count), context_cameras=True
+    ),
+    "context_2": ModelRow(lambda clip, other, count: nested_contexts(clip)[2]),
+    "context_8": ModelRow(lambda clip, other, count: nested_contexts(clip)[8]),
+    "context_32": ModelRow(lambda clip, other, count: nested_contexts(clip)[32]),
+    "other_scene_context": ModelRow(
+        lambda clip, other, count: references.other_scene_context(
+            _trained_length(clip, count), _trained_length(other, count)
+        )
+    ),
+    "anchor_only": ModelRow(lambda clip, other, count: references.anchor_only(clip)),
+    "no_context": ModelRow(lambda clip, other, count: references.anchor_only(clip), context_frames=False),
 }
 """Rows that run the model under test on the test clips."""
 
+SEEN_ROWS = ("seen_scenes", "seen_scenes_with_context_cameras", "seen_scenes_static")
+"""Rows on new paths through the scenes that a second model was trained on: that model, and the anchor repeated."""
+
 NAVIGATION_ROWS = (
-    "model", "model_with_context_cameras", "seen_scenes", "context_2", "context_8", "context_32",
+    "model", "model_with_context_cameras", *SEEN_ROWS, "context_2", "context_8", "context_32",
     "ground_truth", "ground_truth_blurred", "vae_ceiling", "copy_nearest", "copy_nearest_blurred", "mean_colour",
     "static", "reversed", "shuffled", "other_scene_context", "anchor_only", "no_context",
 )  # fmt: skip
@@ -123,8 +139,8 @@ def benchmark_navigation(
         rows: names from `NAVIGATION_ROWS`.
         metrics: names from the registry.
         sampling: how the models are sampled.
-        seen_pipeline, seen_clips: a model trained on few scenes, and unseen paths in those scenes, for the row
-            `seen_scenes`.
+        seen_pipeline, seen_clips: a model trained on few scenes, and unseen paths in those scenes, for the rows
+            `SEEN_ROWS`.
         validation_clips: for fitting the blur of `copy_nearest_blurred`; never clips that are scored.
         progress: whether to show a progress bar.
 
@@ -151,14 +167,16 @@ def benchmark_navigation(
         raise ValueError("; ".join(problems) + ".")
 
     blur = references.fit_blur(validation_clips) if validation_clips and "copy_nearest_blurred" in rows else None
+    seen_given = seen_pipeline is not None and len(seen_clips) > 0
     given = {
-        "seen_scenes": seen_pipeline is not None and len(seen_clips) > 0,
+        **{name: seen_given for name in SEEN_ROWS},
         "copy_nearest_blurred": blur is not None,
     }
     scored = [name for name in rows if given.get(name, True)]
     measurements: dict[str, list[tuple[str, dict[str, Measurement]]]] = {name: [] for name in rows}
-    on_clips = [name for name in scored if name != "seen_scenes"]
-    total = len(on_clips) * len(clips) + ("seen_scenes" in scored) * len(seen_clips)
+    on_clips = [name for name in scored if name not in SEEN_ROWS]
+    on_seen = [name for name in scored if name in SEEN_ROWS]
+    total = len(on_clips) * len(clips) + len(on_seen) * len(seen_clips)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
@@ -170,23 +188,31 @@ def benchmark_navigation(
                 bar.update(task, description=f"{name:26}")
                 if name in MODEL_ROWS:
                     row = MODEL_ROWS[name]
-                    frames = generate(pipeline, row.context(clip, other), sampling, index, row)
+                    shown = row.context(clip, other, pipeline.config.context_frames)
+                    frames = generate(pipeline, shown, sampling, index, row)
                 else:
                     frames = _reference_frames(name, clip, blur, pipeline)
                 # Always scored against the whole clip, so that co-visible pixels are the same in every row.
                 measurements[name].append((clip.scene, score_clip(clip, frames, metrics)))
                 bar.advance(task)
-        for index, entry in enumerate(seen_clips if "seen_scenes" in scored else ()):
-            bar.update(task, description=f"{'seen_scenes':26}")
+        for index, entry in enumerate(seen_clips if on_seen else ()):
             clip = _loaded(entry, seen_pipeline)
-            frames = generate(seen_pipeline, clip, sampling, index)
-            measurements["seen_scenes"].append((clip.scene, score_clip(clip, frames, metrics)))
-            bar.advance(task)
+            for name in on_seen:
+                bar.update(task, description=f"{name:26}")
+                if name == "seen_scenes_static":
+                    frames = references.FRAME_REFERENCES["static"](clip)
+                else:
+                    row = MODEL_ROWS["model_with_context_cameras" if name.endswith("cameras") else "model"]
+                    shown = row.context(clip, clip, seen_pipeline.config.context_frames)
+                    frames = generate(seen_pipeline, shown, sampling, index, row)
+                measurements[name].append((clip.scene, score_clip(clip, frames, metrics)))
+                bar.advance(task)
 
     settings = {
         "clips": len(clips),
         "scenes": len({clip.scene for clip in clips}),
-        "seen_clips": len(seen_clips) if "seen_scenes" in scored else 0,
+        "seen_clips": len(seen_clips) if on_seen else 0,
+        "context_frames": pipeline.config.context_frames,
         "height": pipeline.config.height,
         "width": pipeline.config.width,
         "num_inference_steps": sampling.num_inference_steps,
@@ -248,5 +274,5 @@ def _paired(measurements: dict, metrics: Sequence[str]) -> dict:
             for metric in metrics
         }
         for name, scored in measurements.items()
-        if name not in ("model", "seen_scenes") and scored
+        if name != "model" and name not in SEEN_ROWS and scored
     }

@@ -2,6 +2,8 @@
 
 import torch
 
+FINEST_TURN = 24.0  # periods of the finest compass channel in a full turn: 15 degrees each
+
 
 def axis_sizes(attention_head_dim: int) -> tuple[int, int, int]:
     """Channels of one head given to time, height and width (the split of Wan's rotary embedding).
@@ -22,37 +24,72 @@ def _angles(positions: torch.Tensor, channels: int, theta: float) -> torch.Tenso
     return positions.unsqueeze(-1) * frequencies
 
 
+def grid_angles(height: int, width: int, theta_channels: tuple[int, int], theta: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Angles of a token's row [height, c] and column [width, c] on the picture's own grid, as in Wan."""
+    return tuple(
+        _angles(torch.arange(count, dtype=torch.float64), channels, theta)
+        for count, channels in zip((height, width), theta_channels)
+    )
+
+
+def compass_angles(directions: torch.Tensor, channels: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Angles of the direction a token looks in: whole multiples of its elevation and azimuth, so that a full turn closes.
+
+    Tokens of different frames that look the same way then stand in the same place, whatever camera they were seen from.
+
+    Args:
+        directions: [B, F, P, 3] unit vectors in OpenCV axes of one common camera.
+        channels: of a head, for height and width.
+
+    Returns:
+        Angles for elevation [B, F, P, c / 2] and azimuth [B, F, P, c / 2] in float64.
+    """
+    x, y, z = directions.detach().to("cpu", torch.float64).unbind(-1)
+    result = []
+    for angle, count in zip((y.clamp(-1, 1).asin(), torch.atan2(x, z)), channels):
+        steps = torch.arange(count // 2, dtype=torch.float64)
+        geometric = (FINEST_TURN ** (steps / max(count // 2 - 1, 1))).round()
+        result.append(angle.unsqueeze(-1) * torch.maximum(steps + 1, geometric))
+    return tuple(result)
+
+
 def scene_rotary(
-    positions: torch.Tensor, height: int, width: int, attention_head_dim: int, device: torch.device, theta: float = 10000.0
+    positions: torch.Tensor,
+    height: int,
+    width: int,
+    attention_head_dim: int,
+    device: torch.device,
+    directions: torch.Tensor | None = None,
+    theta: float = 10000.0,
 ) -> torch.Tensor:
     """Rotations for every token of a video whose latents stand at arbitrary times.
 
-    Angles are computed in float64 on the CPU (there are few of them) and handed over in single precision: rotary positions in bfloat16
-    collapse beyond 256, and float64 does not exist on every device.
+    Angles are computed in float64 on the CPU (there are few of them) and handed over in single precision: rotary positions in
+    bfloat16 collapse beyond 256, and float64 does not exist on every device.
 
     Args:
         positions: [B, F] position of every latent on the scene clock (1 unit is one target latent).
         height, width: tokens per latent along each picture axis.
         attention_head_dim: channels of one attention head.
         device: where the result is needed.
-        theta: base of the frequencies.
+        directions: [B, F, height * width, 3] where each token looks, for positions on the compass; None for the grid.
+        theta: base of the frequencies of time and grid.
 
     Returns:
         [B, F * height * width, 1, attention_head_dim / 2] complex64, cosine + i sine of the angles.
     """
     batch, frames = positions.shape
-    time_size, height_size, width_size = axis_sizes(attention_head_dim)
+    time_size, *spatial = axis_sizes(attention_head_dim)
     time = _angles(positions.detach().to("cpu", torch.float64), time_size, theta)
-    rows = _angles(torch.arange(height, dtype=torch.float64), height_size, theta)
-    columns = _angles(torch.arange(width, dtype=torch.float64), width_size, theta)
-    angles = torch.cat(
-        [
-            time.view(batch, frames, 1, 1, -1).expand(-1, -1, height, width, -1),
-            rows.view(1, 1, height, 1, -1).expand(batch, frames, -1, width, -1),
-            columns.view(1, 1, 1, width, -1).expand(batch, frames, height, -1, -1),
-        ],
-        dim=-1,
-    ).reshape(batch, frames * height * width, 1, -1)
+    time = time.view(batch, frames, 1, -1).expand(-1, -1, height * width, -1)
+    if directions is None:
+        rows, columns = grid_angles(height, width, spatial, theta)
+        rows = rows.view(height, 1, -1).expand(-1, width, -1).reshape(1, 1, height * width, -1)
+        columns = columns.view(1, width, -1).expand(height, -1, -1).reshape(1, 1, height * width, -1)
+        rows, columns = (angles.expand(batch, frames, -1, -1) for angles in (rows, columns))
+    else:
+        rows, columns = compass_angles(directions, spatial)
+    angles = torch.cat([time, rows, columns], dim=-1).flatten(1, 2).unsqueeze(2)
     return torch.polar(torch.ones_like(angles), angles).to(torch.complex64).to(device)
 
 

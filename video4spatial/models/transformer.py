@@ -1,5 +1,6 @@
 """The diffusion transformer: a clean scene context and noisy targets on one scene clock."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.normalization import FP32LayerNorm
 from diffusers.utils import BaseOutput
 from torch import nn
+from torch.nn import functional as F
 
 from video4spatial.models.blocks import TransformerBlock
 from video4spatial.models.camera_encoder import CameraEncoder
@@ -78,6 +80,10 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         attention_mode: `causal_context` or `full`.
         camera_channels: Plücker channels per latent (6 times the temporal compression); None builds no camera modules.
         camera_order: channel order of the Plücker rays the model was trained with.
+        spatial_positions: `grid` (rows and columns, as Wan) or `compass`: a token's place is the direction it looks in, relative to
+            the first context camera where the context's cameras are known, else relative to the anchor's. Tokens without a known
+            camera look straight ahead through a lens of `nominal_fov_degrees`.
+        nominal_fov_degrees: see `spatial_positions`.
         camera_frequencies: octaves of sines and cosines given with the rays.
         geometry_heads: build point-map and relative-camera heads on context tokens.
         prediction_type: `flow` (noise - clean latents, as Wan) or `sample` (clean latents).
@@ -112,12 +118,14 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         camera_channels: int | None = None,
         camera_order: Literal["moment_direction", "direction_moment"] = "moment_direction",
         camera_frequencies: int = 4,
+        spatial_positions: Literal["grid", "compass"] = "grid",
+        nominal_fov_degrees: float = 70.0,
         geometry_heads: bool = False,
         prediction_type: Literal["flow", "sample"] = "flow",
         null_context: tuple[str, ...] = ("absent",),
     ):
         super().__init__()
-        _check_config(patch_size, qk_norm, image_dim, added_kv_proj_dim, attention_mode, prediction_type, null_context)
+        _check_config(self.config)
         dim = num_attention_heads * attention_head_dim
         self.patch_embedding = nn.Conv3d(in_channels, dim, kernel_size=tuple(patch_size), stride=tuple(patch_size))
         self.condition_embedder = ConditionEmbedder(dim, freq_dim, text_dim)
@@ -164,7 +172,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         """
         if self.config.attention_mode != "causal_context":
             raise ValueError("attention_mode='full' lets the context see the targets: nothing of it can be cached.")
-        hidden_states, rotary = self._embed(latents, positions)
+        hidden_states, rotary = self._embed(latents, positions, scene_rays)
         hidden_states = hidden_states + self._camera_tokens("scene", scene_rays, hidden_states)
         _, modulation = self.condition_embedder(positions.new_zeros(len(latents), 1).float(), hidden_states.dtype)
         layers = []
@@ -230,14 +238,14 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         if context_latents is not None and not full:
             context, context_states = self.encode_context(context_latents, context_positions, context_scene_rays)
 
-        tokens, rotary = self._embed(hidden_states, positions)
+        tokens, rotary = self._embed(hidden_states, positions, rays if scene_rays is None else scene_rays)
         if self.config.camera_channels is not None:
             tokens = tokens + self._camera_tokens("anchor", rays, tokens)
             tokens = tokens + self._camera_tokens("scene", scene_rays, tokens)
         num_context = 0
         if context_latents is not None and full:
             num_context = context_latents.shape[2]
-            context_tokens, context_rotary = self._embed(context_latents, context_positions)
+            context_tokens, context_rotary = self._embed(context_latents, context_positions, context_scene_rays)
             context_tokens = context_tokens + self._camera_tokens("scene", context_scene_rays, context_tokens)
             tokens = torch.cat([context_tokens, tokens], dim=1)
             rotary = torch.cat([context_rotary, rotary], dim=1)
@@ -260,13 +268,32 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         geometry = self.read_geometry(context_states, height, width) if return_geometry else None
         return TransformerOutput(sample, geometry) if return_dict else (sample, geometry)
 
-    def _embed(self, latents: torch.Tensor, positions: torch.Tensor):
+    def _embed(self, latents: torch.Tensor, positions: torch.Tensor, rays: torch.Tensor | None = None):
         """Latents [B, C, F, H, W] to tokens [B, F, P, dim] and their rotations."""
         tokens = self.patch_embedding(latents)
         height, width = tokens.shape[-2:]
         tokens = tokens.flatten(3).permute(0, 2, 3, 1).contiguous()
-        rotary = scene_rotary(positions, height, width, self.config.attention_head_dim, latents.device)
+        directions = None
+        if self.config.spatial_positions == "compass":
+            directions = self._directions(rays, height, width)
+            directions = directions.expand(*positions.shape, -1, -1)
+        rotary = scene_rotary(positions, height, width, self.config.attention_head_dim, latents.device, directions)
         return tokens, rotary
+
+    def _directions(self, rays: torch.Tensor | None, height: int, width: int) -> torch.Tensor:
+        """Where tokens look: from rays [B, F, channels, H, W] (a latent's last camera), or straight ahead: [B, F, P, 3]."""
+        if rays is None:
+            reach = math.tan(math.radians(self.config.nominal_fov_degrees) / 2)
+            x = ((torch.arange(width) + 0.5) / width * 2 - 1) * reach
+            y = ((torch.arange(height) + 0.5) / height * 2 - 1) * reach * height / width
+            ahead = torch.stack([x.expand(height, width), y[:, None].expand(height, width), torch.ones(height, width)], -1)
+            directions = ahead.flatten(0, 1)[None, None]
+        else:
+            last = rays[:, :, -6:].detach().float().cpu()
+            last = last[:, :, 3:] if self.config.camera_order == "moment_direction" else last[:, :, :3]
+            pooled = F.adaptive_avg_pool2d(last.flatten(0, 1), (height, width)).unflatten(0, rays.shape[:2])
+            directions = pooled.flatten(3).transpose(2, 3)
+        return F.normalize(directions, dim=-1)
 
     def _camera_tokens(self, kind: Literal["anchor", "scene"], rays: torch.Tensor | None, tokens: torch.Tensor):
         """What to add to tokens for rays of a kind, or the learned null where they are unknown."""
@@ -284,19 +311,25 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         return tokens.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
 
 
-def _check_config(patch_size, qk_norm, image_dim, added_kv_proj_dim, attention_mode, prediction_type, null_context):
+def _check_config(config) -> None:
     problems = []
-    if patch_size[0] != 1:
-        problems.append(f"patch_size={tuple(patch_size)}: a token spans one latent, the first entry must be 1")
-    if qk_norm != "rms_norm_across_heads":
-        problems.append(f"qk_norm={qk_norm!r}: only 'rms_norm_across_heads' is supported")
-    if image_dim is not None or added_kv_proj_dim is not None:
+    if config.patch_size[0] != 1:
+        problems.append(f"patch_size={tuple(config.patch_size)}: a token spans one latent, the first entry must be 1")
+    if config.image_dim is not None or config.added_kv_proj_dim is not None:
         problems.append("image_dim / added_kv_proj_dim: Wan's image branch is not supported, both must be null")
-    if attention_mode not in ("causal_context", "full"):
-        problems.append(f"attention_mode={attention_mode!r}: expected 'causal_context' or 'full'")
-    if prediction_type not in ("flow", "sample"):
-        problems.append(f"prediction_type={prediction_type!r}: expected 'flow' or 'sample'")
-    if not null_context or not set(null_context) <= {"absent", "noise"}:
-        problems.append(f"null_context={null_context!r}: expected 'absent', 'noise' or both")
+    if not config.null_context or not set(config.null_context) <= {"absent", "noise"}:
+        problems.append(f"null_context={config.null_context!r}: expected 'absent', 'noise' or both")
+    if config.spatial_positions == "compass" and config.camera_channels is None:
+        problems.append("spatial_positions='compass' needs cameras: set camera_channels")
+    choices = {
+        "qk_norm": ("rms_norm_across_heads",),
+        "attention_mode": ("causal_context", "full"),
+        "prediction_type": ("flow", "sample"),
+        "spatial_positions": ("grid", "compass"),
+        "camera_order": ("moment_direction", "direction_moment"),
+    }
+    for name, allowed in choices.items():
+        if config[name] not in allowed:
+            problems.append(f"{name}={config[name]!r}: expected {' or '.join(map(repr, allowed))}")
     if problems:
         raise ValueError("unsupported transformer configuration:\n  " + "\n  ".join(problems))

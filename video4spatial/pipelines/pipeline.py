@@ -52,6 +52,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
         height, width: picture size of the model in pixels.
         frame_rate: frames per second of the model's targets.
         target_frames: frames per target the model was trained with, the anchor's included.
+        context_frames: most context frames it was trained with; more can be given, and are further from what it knows.
         domain: what the model has seen, in words; shown to users who bring other footage.
     """
 
@@ -66,12 +67,18 @@ class Video4SpatialPipeline(DiffusionPipeline):
         width: int = 64,
         frame_rate: float = 4.0,
         target_frames: int = 9,
+        context_frames: int = 8,
         domain: str = "",
     ):
         super().__init__()
         self.register_modules(vae=vae, transformer=transformer, scheduler=scheduler)
         self.register_to_config(
-            height=height, width=width, frame_rate=frame_rate, target_frames=target_frames, domain=domain
+            height=height,
+            width=width,
+            frame_rate=frame_rate,
+            target_frames=target_frames,
+            context_frames=context_frames,
+            domain=domain,
         )
 
     @torch.no_grad()

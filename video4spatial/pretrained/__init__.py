@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 FOLDER = Path(__file__).parent
-SETTINGS = ("height", "width", "frame_rate", "target_frames")
+SETTINGS = ("height", "width", "frame_rate", "target_frames", "context_frames")
 
 
 class ModelFolderError(ValueError):
@@ -24,6 +24,7 @@ class ModelFolder:
         height, width: picture size of the model in pixels.
         frame_rate: frames per second of its videos.
         target_frames: frames per video it was trained with, the anchor's included.
+        context_frames: most context frames it was trained with.
         domain: what it has seen, in words.
     """
 
@@ -32,6 +33,7 @@ class ModelFolder:
     width: int
     frame_rate: float
     target_frames: int
+    context_frames: int
     domain: str
 
 

@@ -42,6 +42,12 @@ class NavigationBatch:
     drop_conditions: bool
     generator: torch.Generator
 
+    @property
+    def latents_per_sample(self) -> int:
+        """Latents that go through the transformer for one example."""
+        targets = self.latents.shape[2]
+        return targets - 1 if self.drop_conditions else targets + self.context_latents.shape[2]
+
 
 @dataclass(frozen=True)
 class Curriculum:
@@ -54,6 +60,7 @@ class Curriculum:
         drop_probability: share of steps without any condition (for guidance).
         walk_probability: share of steps whose targets are a stretch of the walk itself (small motion), at the start; at the end
             it is half of that.
+        target_latents: how many of a target's frames after the anchor an example holds, drawn in order; fewer make more examples.
         guard_frames: a stretch of the walk is kept out of its own context, with up to this many frames around it.
         nearby_probability: share of steps that take their context from the frames nearest to the target's cameras.
     """
@@ -63,6 +70,7 @@ class Curriculum:
     anneal_until: float = 0.7
     drop_probability: float = 0.1
     walk_probability: float = 0.5
+    target_latents: int = 8
     guard_frames: int = 8
     nearby_probability: float = 0.7
 
@@ -113,6 +121,9 @@ def draw_batch(
         after = walk + which[:, None] * steps + torch.arange(steps)
         targets = torch.cat([anchors[:, None], after], dim=1)
 
+    kept = torch.randperm(steps, generator=generator)[: curriculum.target_latents].sort().values + 1
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), kept])
+    targets = targets[:, offsets]
     poses = bank.camera_to_world[scenes]  # [B, N, 4, 4]
     rows = torch.arange(batch_size)[:, None]
     target_poses = poses[rows, targets]
@@ -124,7 +135,7 @@ def draw_batch(
     context = priority.argsort(dim=1)[:, :count].sort(dim=1).values
 
     gap = 1 + integers(0, 12, batch_size)
-    positions = (context[:, -1] + gap)[:, None] + torch.arange(steps + 1)
+    positions = (context[:, -1] + gap)[:, None] + offsets
     intrinsics = bank.intrinsics[scenes].unsqueeze(1)
     origin = torch.linalg.inv(poses[rows, context[:, :1]])
     context_poses = origin @ poses[rows, context]

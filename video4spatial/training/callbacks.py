@@ -16,6 +16,7 @@ from video4spatial.media import write_video
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.pipelines import Video4SpatialPipeline
 from video4spatial.simulation.scenes import SEED_RANGES
+from video4spatial.training.batches import NavigationBatch
 
 
 class TimeBudget(lightning.Callback):
@@ -45,7 +46,7 @@ class TimeBudget(lightning.Callback):
 
 
 class JsonLog(lightning.Callback):
-    """Appends one JSON line of averaged metrics every so many steps: step, seconds, samples, losses.
+    """Appends one JSON line every so many steps: step, seconds, samples and tokens seen since the start, averaged losses.
 
     Args:
         path: file to append to.
@@ -55,6 +56,7 @@ class JsonLog(lightning.Callback):
     def __init__(self, path: str, every: int = 50):
         self.path, self.every = Path(path), every
         self.sums, self.count, self.started = {}, 0, None
+        self.samples, self.tokens = 0, 0
 
     def on_train_start(self, trainer, module) -> None:
         """Start the clock."""
@@ -67,8 +69,16 @@ class JsonLog(lightning.Callback):
             if name.startswith("train/"):
                 self.sums.setdefault(name.removeprefix("train/"), []).append(float(value))
         self.count += 1
+        if isinstance(batch, NavigationBatch):
+            self.samples += len(batch.latents)
+            self.tokens += len(batch.latents) * batch.latents_per_sample * module.transformer.tokens_per_latent(
+                *batch.latents.shape[-2:]
+            )
+        else:
+            self.samples += len(batch)
         if self.count % self.every == 0:
             line = {"step": trainer.global_step, "seconds": round(time.monotonic() - self.started, 1)}
+            line |= {"samples": self.samples, "tokens": self.tokens}
             line |= {name: round(sum(values) / len(values), 5) for name, values in self.sums.items()}
             with self.path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
@@ -130,6 +140,7 @@ def build_pipeline(
         width=data.hparams.size,
         frame_rate=data.hparams.frame_rate,
         target_frames=data.hparams.target_frames,
+        context_frames=data.curriculum.context_frames[1],
         domain=domain,
     )
 

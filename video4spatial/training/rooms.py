@@ -98,11 +98,12 @@ def transformer(
     size: int = 64,
     batch_size: int = 16,
     learning_rate: float = 6e-4,
-    width: int = 256,
+    width: int = 192,
     layers: int = 6,
-    patch: int = 2,
+    patch: int = 1,
     prediction_type: Literal["flow", "sample"] = "sample",
-    noise_shift: float = 3.0,
+    spatial_positions: Literal["grid", "compass"] = "compass",
+    noise_shift: float = 8.0,
     geometry_weight: float = 0.2,
     curriculum: Curriculum | None = None,
     init_from: str | None = None,
@@ -125,6 +126,7 @@ def transformer(
         learning_rate: of AdamW.
         width, layers, patch: width of the tokens (a multiple of 64), blocks, latent pixels per token along each axis.
         prediction_type: what the model predicts.
+        spatial_positions: rotary positions of tokens: on the picture's grid, or by the direction they look in.
         noise_shift: shift of training (and sampling) noise levels.
         geometry_weight: weight of the geometry losses.
         curriculum: what the examples look like over time.
@@ -148,6 +150,7 @@ def transformer(
             "num_layers": layers,
             "camera_channels": 6,
             "geometry_heads": True,
+            "spatial_positions": spatial_positions,
             "prediction_type": prediction_type,
         },
         init_from=None if init_from is None else str(Path(init_from) / "transformer"),
