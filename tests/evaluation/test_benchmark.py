@@ -41,6 +41,13 @@ def test_seen_scenes_use_their_own_model(tiny_pipeline, clips):
     assert settings["seen_clips"] == 2 and settings["paired_differences"] == {}
 
 
+def test_more_processes_give_the_same_figures(tiny_pipeline, clips):
+    options = dict(rows=["model", "static"], metrics=["psnr"], sampling=Sampling(1), progress=False)
+    alone, _ = benchmark_navigation(tiny_pipeline, clips, **options)
+    together, _ = benchmark_navigation(tiny_pipeline, clips, **options, processes=2)
+    assert alone == together
+
+
 def test_all_mistakes_at_once(tiny_pipeline, clips):
     with pytest.raises(ValueError, match="unknown row modle.*unknown metric pnsr.*no clips"):
         benchmark_navigation(tiny_pipeline, [], ["modle"], metrics=["pnsr"])

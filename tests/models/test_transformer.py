@@ -141,7 +141,7 @@ def test_new_modules_start_at_zero_effect():
 
 def turned_rays(angles):
     """Rays [1, F, 6, 4, 4] of cameras turned about the vertical by angles in degrees."""
-    turns = Rotation.from_euler("y", angles, degrees=True).as_matrix()
+    turns = Rotation.from_rotvec([[0.0, angle, 0.0] for angle in angles], degrees=True).as_matrix()
     poses = torch.eye(4, dtype=torch.float64).repeat(len(angles), 1, 1)
     poses[:, :3, :3] = torch.from_numpy(turns)
     return plucker_rays(Cameras.from_fov(poses, 70.0), 4, 4).unsqueeze(0)

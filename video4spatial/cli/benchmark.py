@@ -1,5 +1,7 @@
 """`v4s benchmark`: score a model on frozen clips, always beside the reference rows."""
 
+import os
+
 from video4spatial.cli.arguments import Parser, integer, number, unknown
 from video4spatial.cli.errors import UserError, user_mistakes
 from video4spatial.cli.loading import load_pipeline
@@ -47,6 +49,8 @@ def navigation_parser() -> Parser:
         help="model trained on few scenes, for the row seen_scenes (default %(default)s)")  # fmt: skip
     add("--seen-scenes", metavar="N", type=integer(1), default=16,
         help="number of scenes it was trained on, the first of the training scenes (default %(default)s)")  # fmt: skip
+    add("--processes", metavar="N", type=integer(1), default=os.cpu_count() or 1,
+        help="processes that score while the model samples (default %(default)s, one per core)")  # fmt: skip
     add("--json", metavar="FILE", required=True, help="results file to write")
     return parser
 
@@ -62,9 +66,9 @@ def navigation(arguments: list[str]) -> None:
         check_file(options.json, "--json")
     route_messages()
     if seen is None:
-        note(f"{SEEN_MODEL} is not part of this installation, so the row seen_scenes stays empty (--seen-model).")
+        note(f"{SEEN_MODEL} is not part of this installation, so the rows seen_scenes stay empty (--seen-model).")
     pipeline = load_pipeline(folder)
-    from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, Sampling, benchmark_navigation
+    from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, SEEN_ROWS, Sampling, benchmark_navigation
     from video4spatial.evaluation.results import write_results
     from video4spatial.evaluation.test_set import load_test_set
     from video4spatial.simulation.scenes import SEED_RANGES
@@ -82,7 +86,7 @@ def navigation(arguments: list[str]) -> None:
         with stage("rendering validation clips (the first time, the renderer is compiled: up to a minute)"):
             first = SEED_RANGES["validation"].start
             validation = _simulated(range(first, first + options.validation_scenes), folder.height, walk_seed=0)
-    if "seen_scenes" in rows and seen is not None:
+    if set(SEEN_ROWS) & set(rows) and seen is not None:
         seen_pipeline = load_pipeline(seen)
         with stage("rendering new walks through training scenes"):
             first = SEED_RANGES["train"].start
@@ -95,6 +99,7 @@ def navigation(arguments: list[str]) -> None:
         seen_pipeline=seen_pipeline,
         seen_clips=seen_clips,
         validation_clips=validation,
+        processes=options.processes,
         progress=console.is_terminal,
     )
     settings = {"model": options.model, "test_set": options.test_set, **settings}

@@ -1,7 +1,9 @@
 """Benchmark of a model on navigation clips, always beside the reference rows."""
 
 import logging
+import multiprocessing
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,6 +131,7 @@ def benchmark_navigation(
     seen_pipeline: Video4SpatialPipeline | None = None,
     seen_clips: Sequence[Clip | TestClip] = (),
     validation_clips: Sequence[Clip] = (),
+    processes: int = 1,
     progress: bool = True,
 ) -> tuple[list[dict], dict]:
     """Score a model and the reference rows on the same clips.
@@ -142,6 +145,7 @@ def benchmark_navigation(
         seen_pipeline, seen_clips: a model trained on few scenes, and unseen paths in those scenes, for the rows
             `SEEN_ROWS`.
         validation_clips: for fitting the blur of `copy_nearest_blurred`; never clips that are scored.
+        processes: how many score at the same time, beside the one that samples; the result does not depend on it.
         progress: whether to show a progress bar.
 
     Returns:
@@ -173,15 +177,19 @@ def benchmark_navigation(
         "copy_nearest_blurred": blur is not None,
     }
     scored = [name for name in rows if given.get(name, True)]
-    measurements: dict[str, list[tuple[str, dict[str, Measurement]]]] = {name: [] for name in rows}
     on_clips = [name for name in scored if name not in SEEN_ROWS]
     on_seen = [name for name in scored if name in SEEN_ROWS]
     total = len(on_clips) * len(clips) + len(on_seen) * len(seen_clips)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, disable=not progress, transient=True) as bar:
+    with Progress(*columns, disable=not progress, transient=True) as bar, _Scorers(processes, metrics) as scorers:
         task = bar.add_task("navigation", total=total)
+
+        def score(name: str, clip: Clip, frames: np.ndarray) -> None:
+            # Always scored against the whole clip, so that co-visible pixels are the same in every row.
+            scorers.submit(name, clip, frames, done=lambda: bar.advance(task))
+
         for index, entry in enumerate(clips):
             clip, other = _loaded(entry, pipeline), _loaded(_of_another_scene(clips, index), pipeline)
             for name in on_clips:
@@ -189,12 +197,9 @@ def benchmark_navigation(
                 if name in MODEL_ROWS:
                     row = MODEL_ROWS[name]
                     shown = row.context(clip, other, pipeline.config.context_frames)
-                    frames = generate(pipeline, shown, sampling, index, row)
+                    score(name, clip, generate(pipeline, shown, sampling, index, row))
                 else:
-                    frames = _reference_frames(name, clip, blur, pipeline)
-                # Always scored against the whole clip, so that co-visible pixels are the same in every row.
-                measurements[name].append((clip.scene, score_clip(clip, frames, metrics)))
-                bar.advance(task)
+                    score(name, clip, _reference_frames(name, clip, blur, pipeline))
         for index, entry in enumerate(seen_clips if on_seen else ()):
             clip = _loaded(entry, seen_pipeline)
             for name in on_seen:
@@ -205,8 +210,8 @@ def benchmark_navigation(
                     row = MODEL_ROWS["model_with_context_cameras" if name.endswith("cameras") else "model"]
                     shown = row.context(clip, clip, seen_pipeline.config.context_frames)
                     frames = generate(seen_pipeline, shown, sampling, index, row)
-                measurements[name].append((clip.scene, score_clip(clip, frames, metrics)))
-                bar.advance(task)
+                score(name, clip, frames)
+        measurements = {name: [] for name in rows} | scorers.results()
 
     settings = {
         "clips": len(clips),
@@ -223,6 +228,42 @@ def benchmark_navigation(
         "paired_differences": _paired(measurements, metrics),
     }
     return [_result_row(name, measurements[name], metrics) for name in rows], settings
+
+
+class _Scorers:
+    """Scores clips here, or in processes of their own; results come in the order they were asked for."""
+
+    def __init__(self, processes: int, metrics: Sequence[str]):
+        self.metrics = metrics
+        self.pool = None
+        if processes > 1:
+            context = multiprocessing.get_context("spawn")
+            self.pool = ProcessPoolExecutor(processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))
+        self.asked: list[tuple[str, str, Future]] = []
+
+    def __enter__(self) -> "_Scorers":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
+    def submit(self, name: str, clip: Clip, frames: np.ndarray, done: Callable[[], None]) -> None:
+        """Have one video of a row scored."""
+        if self.pool is None:
+            future = Future()
+            future.set_result(score_clip(clip, frames, self.metrics))
+        else:
+            future = self.pool.submit(score_clip, clip, frames, self.metrics)
+        future.add_done_callback(lambda _: done())
+        self.asked.append((name, clip.scene, future))
+
+    def results(self) -> dict[str, list[tuple[str, dict[str, Measurement]]]]:
+        """{row: [(scene, measurements)]}, once all are done."""
+        results: dict[str, list[tuple[str, dict[str, Measurement]]]] = {}
+        for name, scene, future in self.asked:
+            results.setdefault(name, []).append((scene, future.result()))
+        return results
 
 
 def _loaded(entry: Clip | TestClip, pipeline: Video4SpatialPipeline) -> Clip:
