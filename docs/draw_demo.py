@@ -1,0 +1,56 @@
+"""Draws docs/images/demo.png: what the built-in model was given, what it generated, and the truth.
+
+    python docs/draw_demo.py [--scenes 0 1 2]
+
+Clips of the frozen test set, the first ones unless told otherwise; nothing is picked.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from video4spatial import Video4SpatialPipeline
+from video4spatial.evaluation.benchmark import MODEL_ROWS, Sampling, generate
+from video4spatial.evaluation.test_set import load_test_set
+from video4spatial.pretrained import resolve_model
+
+
+def main() -> None:
+    """Draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, nargs="+", default=[0, 1, 2], help="clips of the test set")
+    parser.add_argument("--model", default="rooms", help="built-in model or pipeline folder")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    pipeline = Video4SpatialPipeline.from_pretrained(resolve_model(options.model))
+    clips = load_test_set()
+    columns = pipeline.config.target_frames
+    figure = Figure(figsize=(columns * 1.0, len(options.scenes) * 4 * 1.08), dpi=110)
+    for block, index in enumerate(options.scenes):
+        clip = clips[index].load(size=pipeline.config.height)
+        shown = MODEL_ROWS["model"].context(clip, clip, pipeline.config.context_frames)
+        rows = {
+            "context": shown.context_frames,
+            "generated": generate(pipeline, clip=shown, sampling=Sampling(), noise=index),
+            "generated, context\ncameras known": generate(
+                pipeline, shown, Sampling(), index, MODEL_ROWS["model_with_context_cameras"]
+            ),
+            "truth": clip.target_frames,
+        }
+        for line, (name, frames) in enumerate(rows.items()):
+            for column, frame in enumerate(frames[:columns]):
+                place = (block * 4 + line) * columns + column + 1
+                axes = figure.add_subplot(len(options.scenes) * 4, columns, place)
+                axes.imshow(frame, interpolation="nearest")
+                axes.set_xticks([])
+                axes.set_yticks([])
+                if column == 0:
+                    axes.set_ylabel(name, fontsize=6)
+    figure.subplots_adjust(left=0.06, right=0.995, top=0.995, bottom=0.005, wspace=0.03, hspace=0.03)
+    figure.savefig(Path(__file__).parent / "images" / "demo.png")
+
+
+if __name__ == "__main__":
+    main()
