@@ -1,6 +1,6 @@
 """Draws docs/images/demo.png: what the built-in model was given, what it generated, and the truth.
 
-    python docs/draw_demo.py [--scenes 0 1 2]
+    python docs/draw_demo.py [--scenes 0 1]
 
 Clips of the frozen test set, the first ones unless told otherwise; nothing is picked.
 """
@@ -20,8 +20,9 @@ from video4spatial.pretrained import resolve_model
 def main() -> None:
     """Draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, nargs="+", default=[0, 1, 2], help="clips of the test set")
+    parser.add_argument("--scenes", type=int, nargs="+", default=[0, 1], help="clips of the test set")
     parser.add_argument("--model", default="rooms", help="built-in model or pipeline folder")
+    parser.add_argument("--steps", type=int, default=4, help="denoising steps")
     options = parser.parse_args()
     torch.manual_seed(0)
     pipeline = Video4SpatialPipeline.from_pretrained(resolve_model(options.model))
@@ -33,9 +34,9 @@ def main() -> None:
         shown = MODEL_ROWS["model"].context(clip, clip, pipeline.config.context_frames)
         rows = {
             "context": shown.context_frames,
-            "generated": generate(pipeline, clip=shown, sampling=Sampling(), noise=index),
+            "generated": generate(pipeline, clip=shown, sampling=Sampling(options.steps), noise=index),
             "generated, context\ncameras known": generate(
-                pipeline, shown, Sampling(), index, MODEL_ROWS["model_with_context_cameras"]
+                pipeline, shown, Sampling(options.steps), index, MODEL_ROWS["model_with_context_cameras"]
             ),
             "truth": clip.target_frames,
         }
