@@ -46,6 +46,8 @@ def test_more_processes_give_the_same_figures(tiny_pipeline, clips):
     alone, _ = benchmark_navigation(tiny_pipeline, clips, **options)
     together, _ = benchmark_navigation(tiny_pipeline, clips, **options, processes=2)
     assert alone == together
+    # the clips sent away are still whole: no tensor of theirs was moved to shared memory
+    assert not any(clip.context_cameras.times.is_shared() for clip in clips)
 
 
 def test_all_mistakes_at_once(tiny_pipeline, clips):

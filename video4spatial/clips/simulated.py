@@ -129,7 +129,7 @@ def simulated_navigation_clip(
         name=name or f"rooms-{scene_seed}-{walk_seed}-{target_seed}",
         scene=f"rooms-{scene_seed}",
         context_frames=pictures.rgb[:count],
-        context_times=context.times.numpy(),
+        context_times=context.times.numpy().copy(),
         instruction=Navigate(target),
         anchor=anchor_position,
         context_cameras=context,

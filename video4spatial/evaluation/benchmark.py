@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -230,6 +231,10 @@ def benchmark_navigation(
     return [_result_row(name, measurements[name], metrics) for name in rows], settings
 
 
+def _score_pickled(arguments: bytes) -> dict[str, Measurement]:
+    return score_clip(*pickle.loads(arguments))
+
+
 class _Scorers:
     """Scores clips here, or in processes of their own; results come in the order they were asked for."""
 
@@ -254,7 +259,8 @@ class _Scorers:
             future = Future()
             future.set_result(score_clip(clip, frames, self.metrics))
         else:
-            future = self.pool.submit(score_clip, clip, frames, self.metrics)
+            # Plain pickle copies: the pool's own would move the clip's tensors to shared memory, under whoever views them.
+            future = self.pool.submit(_score_pickled, pickle.dumps((clip, frames, self.metrics)))
         future.add_done_callback(lambda _: done())
         self.asked.append((name, clip.scene, future))
 
