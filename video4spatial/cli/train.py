@@ -102,6 +102,10 @@ def build_cli(arguments: list[str], run: bool = True):
                 for file in found:
                     _check_checkpoint(file)
 
+        def fit(self, model, **options) -> None:
+            """Called for the mode `fit`; a checkpoint may bring tensors and plain values, never code."""
+            self.trainer.fit(model, **options | {"weights_only": True})
+
     quiet_diffusers()
     # Lightning's hints (few workers, no validation loader, arguments given in Python) do not apply here.
     warnings.filterwarnings("ignore", module="lightning")

@@ -103,5 +103,8 @@ def rotate(hidden_states: torch.Tensor, rotary: torch.Tensor) -> torch.Tensor:
     Returns:
         [B, N, heads, head_dim] in the dtype given.
     """
-    pairs = torch.view_as_complex(hidden_states.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * rotary).flatten(-2).type_as(hidden_states)
+    # In real numbers, which torch.compile can fuse.
+    even, odd = hidden_states.float().unflatten(-1, (-1, 2)).unbind(-1)
+    cosine, sine = rotary.real, rotary.imag
+    turned = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1)
+    return turned.flatten(-2).type_as(hidden_states)

@@ -129,7 +129,7 @@ def draw_batch(
     target_poses = poses[rows, targets]
     priority = torch.rand(batch_size, walk, generator=generator)
     if uniform() < curriculum.nearby_probability:
-        priority = priority * 2.0 + _distance(poses[:, :walk], target_poses)
+        priority = priority * 0.5 + _distance(poses[:, :walk], target_poses)
     priority[forbidden] = torch.inf
     priority[rows[:, 0], anchors] = -1.0
     context = priority.argsort(dim=1)[:, :count].sort(dim=1).values

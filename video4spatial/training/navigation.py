@@ -104,7 +104,7 @@ class NavigationModule(lightning.LightningModule):
         matrices = [p for p in self.parameters() if p.ndim >= 2]
         vectors = [p for p in self.parameters() if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": self.hparams.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=self.hparams.learning_rate, betas=(0.9, 0.99), fused=True)
+        return torch.optim.AdamW(groups, lr=self.hparams.learning_rate, betas=(0.9, 0.99))
 
     def on_train_batch_start(self, batch, batch_index: int) -> None:
         """Warm up by steps, then hold, then fall with the progress of training (by steps or by a time budget)."""
