@@ -1,6 +1,7 @@
 """Camera files: round trips, files written by hand in each format's own terms, and errors that name the place."""
 
 import json
+import struct
 import warnings
 
 import kornia
@@ -10,6 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from video4spatial.cameras import FORMATS, CameraFileError, Cameras, detect_format, read_cameras, write_cameras
+from video4spatial.cameras.formats import colmap, recammaster
 
 
 def random_cameras(seed: int = 0, count: int = 4, **fields) -> Cameras:
@@ -27,18 +29,27 @@ def write_json(path, content) -> str:
 IDENTITY = np.eye(4).tolist()
 
 
+# What each format has no place for; it says so when it writes.
+NO_TIMES = {"kitti", "colmap", "recammaster", "worldplay"}
+NO_SCALE = {"realestate10k", "colmap", "worldplay", "camera_path"}
+NO_INTRINSICS = {"recammaster"}
+
+
 @pytest.mark.parametrize("name", list(FORMATS))
 @pytest.mark.parametrize("count", [1, 3, 20])
 def test_round_trip_through_every_format(tmp_path, name, count):
     cameras = random_cameras(count, count)
-    write_cameras(tmp_path / "file", cameras, name)
+    with warnings.catch_warnings(record=True) as said:
+        write_cameras(tmp_path / "file", cameras, name)
+    assert bool(said) == (name in (NO_TIMES | NO_INTRINSICS) - {"colmap"})
     assert detect_format(tmp_path / "file") == name
+    stated = {"fov_degrees": 70.0, "aspect": 1.6} if name in NO_INTRINSICS else {}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        back = read_cameras(tmp_path / "file")
+        back = read_cameras(tmp_path / "file", **stated)
     assert back.allclose(cameras, 1e-12)
-    assert torch.allclose(back.times, cameras.times)
-    assert back.metric == (name != "realestate10k")
+    assert back.times is None if name in NO_TIMES else torch.allclose(back.times, cameras.times)
+    assert back.metric == (name not in NO_SCALE)
     assert [path.name for path in tmp_path.iterdir()] == ["file"], "nothing is left beside the file"
 
 
@@ -167,6 +178,219 @@ def test_broken_transforms_json(tmp_path, change, message):
     content = {"fl_x": 50, "w": 100, "h": 80, "frames": [{"transform_matrix": IDENTITY}], **change}
     with pytest.raises(CameraFileError, match=message):
         read_cameras(write_json(tmp_path / "a.json", content), "transforms")
+
+
+LEVEL = Rotation.from_euler("y", 90, degrees=True)  # a camera that looks along the world's x
+
+
+def write_colmap_binary(folder, models, images):
+    """The two files as COLMAP's documentation lays them out."""
+    folder.mkdir()
+    with (folder / "cameras.bin").open("wb") as file:
+        file.write(struct.pack("<Q", len(models)))
+        for identity, model, width, height, parameters in models:
+            file.write(struct.pack("<iiQQ", identity, model, width, height) + np.array(parameters, "<f8").tobytes())
+    with (folder / "images.bin").open("wb") as file:
+        file.write(struct.pack("<Q", len(images)))
+        for identity, quaternion, translation, camera, name, points in images:
+            file.write(struct.pack("<i7di", identity, *quaternion, *translation, camera) + name.encode() + b"\0")
+            file.write(struct.pack("<Q", points) + struct.pack("<ddq", 1.5, 2.5, -1) * points)
+
+
+def test_colmap_text_and_binary_by_hand(tmp_path):
+    # World-to-camera of a camera at (2, 0, 1) that looks along x.
+    rotation = LEVEL.inv()
+    quaternion = rotation.as_quat()[[3, 0, 1, 2]]
+    translation = -rotation.as_matrix() @ [2, 0, 1]
+    numbers = " ".join(map(str, [*quaternion, *translation]))
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "cameras.txt").write_text("# comment\n7 SIMPLE_RADIAL 640 480 320 320 240 0\n")
+    # Names with blanks, an empty line of points, an order that is not that of the names.
+    (tmp_path / "text" / "images.txt").write_text(
+        f"# comment\n2 {numbers} 7 walk 10.png\n\n1 1 0 0 0 0 0 0 7 walk 9.png\n1.5 2.5 -1 3 4 -1\n"
+    )
+    images = [(2, quaternion, translation, 7, "walk 10.png", 3), (1, [1, 0, 0, 0], [0, 0, 0], 7, "walk 9.png", 0)]
+    write_colmap_binary(tmp_path / "binary", [(7, 2, 640, 480, [320, 320, 240, 0])], images)
+    for folder in (tmp_path / "text", tmp_path / "binary"):
+        assert detect_format(folder) == "colmap"
+        cameras = read_cameras(folder)
+        assert torch.allclose(cameras.positions, torch.tensor([[0.0, 0, 0], [2, 0, 1]]).double())
+        assert torch.allclose(cameras.forward, torch.tensor([[0.0, 0, 1], [1, 0, 0]]).double())
+        # Both count from the corner of the first pixel: the middle of the picture is one half, without a shift.
+        assert cameras.intrinsics[0, :2, 2].tolist() == [0.5, 0.5]
+        assert float(cameras.fov_degrees[0]) == pytest.approx(90) and not cameras.metric
+        assert [image.name for image in colmap.read_images(folder)] == ["walk 9.png", "walk 10.png"]
+
+
+def test_colmap_agrees_with_pycolmap(tmp_path):
+    pycolmap = pytest.importorskip("pycolmap")
+    cameras = random_cameras(6, 5)
+    write_cameras(tmp_path / "model", cameras, "colmap", image_size=(480, 768))
+    model = pycolmap.Reconstruction(tmp_path / "model")
+    for image in model.images.values():
+        index = int(image.name[6:12])
+        expected = image.cam_from_world().matrix()
+        assert np.allclose(cameras.world_to_camera[index, :3].numpy(), expected)
+        assert np.allclose(image.camera.calibration_matrix(), cameras.pixel_intrinsics(480, 768)[index].numpy())
+    (tmp_path / "binary").mkdir()
+    model.write_binary(tmp_path / "binary")
+    assert read_cameras(tmp_path / "binary").allclose(cameras, 1e-9)
+
+
+@pytest.mark.parametrize("model, parameters", [(2, [320, 320, 240, 0.1]), (5, [300, 300, 320, 240, 0, 0, 0, 0])])
+def test_distorted_colmap_models_are_refused(tmp_path, model, parameters):
+    image = (1, [1, 0, 0, 0], [0, 0, 0], 1, "a.png", 0)
+    write_colmap_binary(tmp_path / "model", [(1, model, 640, 480, parameters)], [image])
+    with pytest.raises(CameraFileError, match="distorted .*undistort them first"):
+        read_cameras(tmp_path / "model")
+    assert colmap.read_images(tmp_path / "model")[0].lens.distorted
+
+
+def test_damaged_colmap_models(tmp_path):
+    image = (1, [1, 0, 0, 0], [0, 0, 0], 1, "a.png", 5)
+    write_colmap_binary(tmp_path / "model", [(1, 1, 640, 480, [320, 320, 320, 240])], [image])
+    whole = (tmp_path / "model" / "images.bin").read_bytes()
+    for size in range(0, len(whole), 17):
+        (tmp_path / "model" / "images.bin").write_bytes(whole[:size])
+        with pytest.raises(CameraFileError, match="images.bin: damaged or cut short"):
+            read_cameras(tmp_path / "model")
+    (tmp_path / "model" / "images.bin").write_bytes(whole.replace(struct.pack("<i", 1) + b"a", struct.pack("<i", 4) + b"a"))
+    with pytest.raises(CameraFileError, match="'a.png' has camera 4, which cameras.bin does not hold"):
+        read_cameras(tmp_path / "model")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "cameras.txt").write_text("1 PINHOLE 640 480 320 320 320\n")
+    (tmp_path / "text" / "images.txt").write_text("1 1 0 0 0 0 0 0 1 a.png\n\n")
+    with pytest.raises(CameraFileError, match="line 1: PINHOLE .* with 3 parameters, expected 4"):
+        read_cameras(tmp_path / "text")
+    (tmp_path / "text" / "cameras.txt").write_text("1 PINHOLE 640 480 320 320 320 240\n")
+    (tmp_path / "text" / "images.txt").write_text("1 1 0 0 0 0 0 1 a.png\n\n")
+    with pytest.raises(CameraFileError, match="line 1: expected image, qw"):
+        read_cameras(tmp_path / "text")
+
+
+def test_kitti_by_hand(tmp_path):
+    matrix = np.concatenate([LEVEL.as_matrix(), [[1], [2], [3]]], axis=1)
+    (tmp_path / "00.txt").write_text(" ".join(map(str, matrix.flatten())) + "\n")
+    with pytest.warns(UserWarning, match="60 degrees is assumed"):
+        cameras = read_cameras(tmp_path / "00.txt")
+    assert torch.allclose(cameras.forward, torch.tensor([[1.0, 0, 0]]).double()) and cameras.metric
+    assert cameras.positions.tolist() == [[1, 2, 3]]
+
+
+CAMERA_AT = np.block([[LEVEL.as_matrix(), np.array([[1.0], [2], [3]])], [np.array([[0.0, 0, 0, 1]])]])
+PIXELS = np.array([[50.0, 0, 50], [0, 50, 40], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("arrays", [
+    {"c2w": CAMERA_AT[None], "intrinsics": PIXELS[None]},
+    {"w2c": np.linalg.inv(CAMERA_AT)[None], "intrinsics": PIXELS[None]},
+    {"cam_c2w": CAMERA_AT[None], "intrinsic": PIXELS},
+    {"extrinsic": np.linalg.inv(CAMERA_AT)[None, None, :3], "intrinsic": PIXELS[None, None],
+     "images": np.zeros((1, 1, 3, 80, 100), np.float32)},
+    {"extrinsics": np.linalg.inv(CAMERA_AT)[None], "intrinsics": PIXELS[None], "depth": np.zeros((1, 80, 100))},
+], ids=["lyra_training", "lyra_inference", "megasam", "vggt", "depth_anything"])  # fmt: skip
+def test_npz_layouts(tmp_path, arrays):
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert detect_format(tmp_path / "a.npz") == "npz"
+    sized = "images" in arrays or "depth" in arrays
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        cameras = read_cameras(tmp_path / "a.npz")
+    assert bool(said) == (not sized)
+    assert torch.allclose(cameras.camera_to_world[0], torch.from_numpy(CAMERA_AT))
+    assert torch.allclose(cameras.intrinsics[0], torch.tensor([[0.5, 0, 0.5], [0, 0.625, 0.5], [0, 0, 1]]).double())
+
+
+def test_npz_of_vipe_finds_its_intrinsics(tmp_path):
+    for name, data in (("pose", CAMERA_AT[None]), ("intrinsics", np.array([[50.0, 50, 50, 40]]))):
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / "clip.npz", data=data, inds=np.arange(1))
+    with pytest.warns(UserWarning, match="taken as their middle"):
+        cameras = read_cameras(tmp_path / "pose" / "clip.npz")
+    assert torch.allclose(cameras.camera_to_world[0], torch.from_numpy(CAMERA_AT))
+    assert float(cameras.fov_degrees) == pytest.approx(90)
+
+
+@pytest.mark.parametrize("arrays, message", [
+    ({"c2w": CAMERA_AT[None], "w2c": CAMERA_AT[None]}, "expected one array of poses .* found c2w, w2c"),
+    ({"c2w": CAMERA_AT}, r"c2w has shape \[4, 4\], expected \[N, 3, 4\] or \[N, 4, 4\]"),
+    ({"c2w": CAMERA_AT[None], "intrinsics": np.stack([PIXELS] * 3)}, "3 intrinsics for 1 poses"),
+    ({"c2w": CAMERA_AT[None], "intrinsics": -PIXELS[None]}, "positive focal lengths"),
+    ({"c2w": np.array([["a"] * 4] * 4)}, "holds <U1, expected numbers"),
+    ({"c2w": np.array([{"code": 1}])}, "damaged, or not plain arrays"),
+])  # fmt: skip
+def test_broken_npz(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(CameraFileError, match=message):
+        read_cameras(tmp_path / "a.npz")
+
+
+def test_recammaster_by_hand(tmp_path):
+    # Unreal: x forward, y right, z up, centimetres, for row vectors. The camera at (100, 50, 20) looks along the world's y (right).
+    turned = "[0 1 0 0] [-1 0 0 0] [0 0 1 0] [100 50 20 1] "
+    still = "[1 0 0 0] [0 1 0 0] [0 0 1 0] [0 0 0 1] "
+    content = {"frame0": {"cam01": still, "cam02": turned}, "frame1": {"cam01": turned, "cam02": still}}
+    path = write_json(tmp_path / "camera_extrinsics.json", content)
+    assert detect_format(path) == "recammaster"
+    with pytest.warns(UserWarning, match=r"2 cameras: cam01 is read \(the others: cam02\)"):
+        cameras = read_cameras(path, fov_degrees=70)
+    relative = cameras.relative_to(cameras[0]).camera_to_world[1]
+    # Seen from the first camera in OpenCV axes: 0.5 m right, 0.2 m up, 1 m ahead, and turned right by 90 degrees.
+    assert torch.allclose(relative[:3, 3], torch.tensor([0.5, -0.2, 1.0]).double())
+    assert torch.allclose(relative[:3, 2], torch.tensor([1.0, 0, 0]).double())
+    assert torch.allclose(torch.linalg.det(cameras.rotations), torch.ones(2).double()) and cameras.metric
+    both = recammaster.read_all(path, 70.0)
+    assert list(both) == ["cam01", "cam02"] and torch.allclose(both["cam02"].positions[1], torch.zeros(3).double())
+
+
+@pytest.mark.parametrize("content, message", [
+    ({"frame0": {"cam01": "[1 0 0 0]"}}, "frame0, cam01: expected four rows of four numbers"),
+    ({"frame0": {"cam01": "[1 0 0 0]"}, "frame2": {}}, "frame1 is missing"),
+])
+def test_broken_recammaster(tmp_path, content, message):
+    with pytest.raises(CameraFileError, match=message):
+        read_cameras(write_json(tmp_path / "a.json", content))
+
+
+def test_worldplay_by_hand(tmp_path):
+    entry = {"extrinsic": CAMERA_AT.tolist(), "K": [[960, 0, 960], [0, 960, 540], [0, 0, 1]]}
+    cameras = read_cameras(write_json(tmp_path / "a.json", {"0": entry, "1": entry}))
+    assert detect_format(tmp_path / "a.json") == "worldplay"
+    assert torch.allclose(cameras.camera_to_world[1], torch.from_numpy(CAMERA_AT))
+    assert float(cameras.fov_degrees[0]) == pytest.approx(90)
+    assert float(cameras.aspect[0]) == pytest.approx(16 / 9)
+    with pytest.raises(CameraFileError, match='"1": "K" must be 3x3'):
+        read_cameras(write_json(tmp_path / "b.json", {"0": entry, "1": {**entry, "K": [1, 2]}}))
+    with pytest.raises(CameraFileError, match='"0" is missing'):
+        read_cameras(write_json(tmp_path / "c.json", {"1": entry}))
+
+
+def test_camera_path_by_hand(tmp_path):
+    pose = np.eye(4)
+    pose[:3, 3] = [1, 2, 3]
+    camera = {"camera_to_world": pose.flatten().tolist(), "fov": 60, "aspect": 2}
+    content = {"camera_type": "perspective", "render_height": 100, "render_width": 200, "fps": 4, "camera_path": [camera] * 2}
+    cameras = read_cameras(write_json(tmp_path / "camera_path.json", content))
+    assert detect_format(tmp_path / "camera_path.json") == "camera_path"
+    assert cameras.forward[0].tolist() == [0, 0, -1] and cameras.positions[0].tolist() == [1, 2, 3]
+    assert cameras.times.tolist() == [0, 0.25]
+    # The field of view is the vertical one.
+    assert float(2 * torch.atan(0.5 / cameras.intrinsics[0, 1, 1]).rad2deg()) == pytest.approx(60)
+    assert float(cameras.aspect[0]) == pytest.approx(2)
+    with pytest.raises(CameraFileError, match="camera_type 'equirectangular' is not a pinhole"):
+        read_cameras(write_json(tmp_path / "b.json", {**content, "camera_type": "equirectangular"}))
+    broken = {**content, "camera_path": [camera, {**camera, "camera_to_world": [1, 2]}]}
+    with pytest.raises(CameraFileError, match="camera 1: expected 16 numbers"):
+        read_cameras(write_json(tmp_path / "c.json", broken))
+
+
+def test_a_folder_is_not_written_over(tmp_path):
+    write_cameras(tmp_path / "model", random_cameras(), "colmap")
+    before = (tmp_path / "model" / "images.txt").read_text()
+    for name in ("colmap", "tum"):
+        with pytest.raises(CameraFileError, match="a folder of that name already"):
+            write_cameras(tmp_path / "model", random_cameras(1), name)
+    assert (tmp_path / "model" / "images.txt").read_text() == before and len(list(tmp_path.iterdir())) == 1
 
 
 def test_missing_files_folders_and_formats(tmp_path):

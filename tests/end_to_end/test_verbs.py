@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
-from video4spatial.cameras import parse_trajectory, write_cameras
+from video4spatial.cameras import parse_trajectory, read_cameras, write_cameras
 from video4spatial.cli.errors import exit_code
 from video4spatial.cli.main import run
 from video4spatial.evaluation.benchmark import NAVIGATION_ROWS
@@ -66,6 +66,25 @@ def test_cameras_inspect_prints_and_draws(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "OpenGL camera-to-world" in said and "8" in said
     assert (tmp_path / "cameras.png").stat().st_size > 1000
+
+
+def test_cameras_convert_between_formats(tmp_path, capsys):
+    cameras = parse_trajectory("forward 1, left 30deg", 8)
+    write_cameras(tmp_path / "cameras.json", cameras)
+    run(["cameras", "convert", str(tmp_path / "cameras.json"), str(tmp_path / "model"), "--to", "colmap", "--size", "64x64"])
+    run(["cameras", "convert", str(tmp_path / "model"), str(tmp_path / "back.npz")])
+    assert read_cameras(tmp_path / "back.npz").allclose(cameras, 1e-9)
+    assert "8 cameras read as COLMAP: OpenCV world-to-camera" in capsys.readouterr().out
+    for arguments, message in (
+        (["back.npz", "a.json", "--to", "transform"], "unknown camera format 'transform'. Did you mean 'transforms'?"),
+        (["back.npz", "a.json", "--size", "64"], "expected width x height in pixels"),
+        (["back.npz", "a.txt"], "does not say which format to write"),
+        (["nothing.npz", "a.json"], "no such camera file"),
+    ):
+        source, target, *options = arguments
+        assert exit_code(run, ["cameras", "convert", str(tmp_path / source), str(tmp_path / target), *options]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line and not (tmp_path / target).exists()
 
 
 def test_cameras_inspect_refuses_other_files(tmp_path, capsys):

@@ -182,7 +182,7 @@ def _existing_file(expression_or_path: str | PathLike) -> Path | None:
         if not text or len(text) > 1024 or "\n" in text:
             return None
         path, named = Path(text), text.lower().endswith(FILE_ENDINGS) or "/" in text
-    if path.is_file():
+    if path.is_file() or (named and path.is_dir()):
         return path
     if named:
         raise FileNotFoundError(f"{path}: no such trajectory file")

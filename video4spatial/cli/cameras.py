@@ -1,19 +1,26 @@
-"""`v4s cameras`: look into camera files."""
+"""`v4s cameras`: look into camera files, and convert them."""
 
-from video4spatial.cli.arguments import Parser, unknown
+import re
+
+from video4spatial.cli.arguments import Parser, number, unknown
 from video4spatial.cli.errors import UserError, user_mistakes
 from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.terminal import route_messages, say
 
 
 def main(arguments: list[str]) -> None:
-    """Run `v4s cameras inspect`."""
+    """Run `v4s cameras inspect` or `convert`."""
+    actions = {"inspect": inspect, "convert": convert}
     if arguments and arguments[0] in ("-h", "--help"):
-        print("usage: v4s cameras inspect FILE [options]\n\nv4s cameras inspect --help explains it.")
+        print(
+            "usage: v4s cameras inspect FILE [options]\n       v4s cameras convert FILE OUTPUT [options]\n\n"
+            "v4s cameras inspect --help and v4s cameras convert --help explain them."
+        )
         return
-    if not arguments or arguments[0] != "inspect":
-        raise UserError(unknown("action", arguments[0] if arguments else "", ["inspect"]) + "; known: inspect")
-    inspect(arguments[1:])
+    if not arguments or arguments[0] not in actions:
+        given = arguments[0] if arguments else ""
+        raise UserError(unknown("action", given, actions) + f"; known: {', '.join(actions)}")
+    actions[arguments[0]](arguments[1:])
 
 
 def inspect_parser() -> Parser:
@@ -40,3 +47,37 @@ def inspect(arguments: list[str]) -> None:
         with user_mistakes():
             report.draw(options.output)
         say(f"drawn in {options.output}")
+
+
+def convert_parser() -> Parser:
+    """Options of `v4s cameras convert`."""
+    parser = Parser("v4s cameras convert", "Write the cameras of a file in another format.")
+    add = parser.add_argument
+    add("file", metavar="FILE", help="camera file, or folder of a COLMAP model")
+    add("output", metavar="OUTPUT", help="file (for COLMAP a new folder) to write")
+    add("--from", dest="source", metavar="FORMAT", help="format of FILE (default: recognised from its content)")
+    add("--to", dest="target", metavar="FORMAT",
+        help="format of OUTPUT (default: from its ending, .json is transforms)")  # fmt: skip
+    add("--fov", metavar="DEG", type=number(0, 180),
+        help="horizontal field of view, for files without intrinsics")  # fmt: skip
+    add("--size", metavar="WxH", help="picture size in pixels, for formats that store pixels (default: 1024 wide)")
+    return parser
+
+
+def convert(arguments: list[str]) -> None:
+    """Write the cameras of a file in another format."""
+    options = convert_parser().parse(arguments)
+    from video4spatial.cameras import read_cameras, write_cameras
+
+    route_messages()
+    with user_mistakes():
+        size = None
+        if options.size is not None:
+            match = re.fullmatch(r"([1-9]\d*)[xX]([1-9]\d*)", options.size)
+            if match is None:
+                raise UserError(f"--size {options.size!r}: expected width x height in pixels, such as 640x480")
+            size = int(match[2]), int(match[1])
+        aspect = None if size is None else size[1] / size[0]
+        cameras = read_cameras(options.file, options.source, fov_degrees=options.fov, aspect=aspect)
+        write_cameras(options.output, cameras, options.target, image_size=size)
+    say(f"{len(cameras)} cameras read as {cameras.convention}; written to {options.output}")

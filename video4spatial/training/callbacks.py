@@ -77,12 +77,20 @@ class JsonLog(lightning.Callback):
         else:
             self.samples += len(batch)
         if self.count % self.every == 0:
-            line = {"step": trainer.global_step, "seconds": round(time.monotonic() - self.started, 1)}
-            line |= {"samples": self.samples, "tokens": self.tokens}
-            line |= {name: round(sum(values) / len(values), 5) for name, values in self.sums.items()}
-            with self.path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            self.sums = {}
+            self._write(trainer)
+
+    def on_train_end(self, trainer, module) -> None:
+        """Write what came after the last line."""
+        if self.sums:
+            self._write(trainer)
+
+    def _write(self, trainer) -> None:
+        line = {"step": trainer.global_step, "seconds": round(time.monotonic() - self.started, 1)}
+        line |= {"samples": self.samples, "tokens": self.tokens}
+        line |= {name: round(sum(values) / len(values), 5) for name, values in self.sums.items()}
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        self.sums = {}
 
 
 class ExportPipeline(lightning.Callback):

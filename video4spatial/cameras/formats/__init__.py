@@ -4,7 +4,7 @@ A format module offers
 
 - `DESCRIPTION`: one line for people, shown where a file is not recognised;
 - `SUFFIXES`: endings that choose the format when writing (may be empty);
-- `sniff(path) -> bool`: whether a file looks like this format, from its first lines;
+- `sniff(path) -> bool`: whether a file (or folder) looks like this format, from its first lines;
 - `read(path, fov_degrees, aspect) -> Cameras`: both None unless the user gives them, for files without intrinsics;
 - `write(path, cameras, image_size)`: `image_size` is (height, width) in pixels or None.
 """
@@ -13,19 +13,36 @@ from __future__ import annotations
 
 import difflib
 import os
+import shutil
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
 
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import CameraError
-from video4spatial.cameras.formats import realestate10k, transforms_json, tum
+from video4spatial.cameras.formats import (
+    camera_path,
+    colmap,
+    kitti,
+    npz,
+    realestate10k,
+    recammaster,
+    transforms_json,
+    tum,
+    worldplay,
+)
 from video4spatial.cameras.formats.reading import CameraFileError
 
 FORMATS: dict[str, ModuleType] = {
     "transforms": transforms_json,
     "realestate10k": realestate10k,
     "tum": tum,
+    "kitti": kitti,
+    "colmap": colmap,
+    "npz": npz,
+    "recammaster": recammaster,
+    "worldplay": worldplay,
+    "camera_path": camera_path,
 }
 
 
@@ -39,7 +56,7 @@ def read_cameras(
     """Read a camera file and convert it to OpenCV camera-to-world once, at the door.
 
     Args:
-        path: the file.
+        path: the file, or the folder of a COLMAP model.
         format: a name in `FORMATS`; by default it is recognised from the content.
         fov_degrees: horizontal field of view, used for files without intrinsics (60 if not given, with a warning).
         aspect: width / height of the pictures for files that do not say it (1 if not given).
@@ -75,9 +92,9 @@ def write_cameras(
     """Write a camera file aside and rename it into place, so that no half-written file is ever seen.
 
     Args:
-        path: the file; its folder must exist.
+        path: the file (a folder that does not exist yet for COLMAP); its folder must exist.
         cameras: cameras [T] without batch axes.
-        format: a name in `FORMATS`; by default it follows from the ending (.json: transforms, .tum: TUM).
+        format: a name in `FORMATS`; by default it follows from the ending (.json: transforms, .tum, .kitti, .npz).
         image_size: (height, width) for formats that store pixels; by default 1024 wide with square pixels.
 
     Raises:
@@ -93,10 +110,14 @@ def write_cameras(
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         FORMATS[name].write(aside, cameras, image_size)
+        if path.is_dir():
+            raise CameraFileError("there is a folder of that name already: remove it or choose another name")
         os.replace(aside, path)
     except CameraError as error:
         raise CameraFileError(f"{path}: {error}") from error
     finally:
+        if aside.is_dir():
+            shutil.rmtree(aside)
         aside.unlink(missing_ok=True)
 
 

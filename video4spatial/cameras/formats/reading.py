@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import ROTATION_TOLERANCE, CameraError
 from video4spatial.cameras.intrinsics import intrinsics_from_fov
 from video4spatial.cameras.rotations import nearest_rotation
 
 DEFAULT_FOV_DEGREES = 60.0
 MAXIMUM_PROBLEMS = 5
+DEFAULT_WIDTH = 1024
+INTRINSICS_COMMENT = "normalised intrinsics fx fy cx cy:"
 
 
 class CameraFileError(CameraError):
@@ -128,6 +133,79 @@ def assumed_intrinsics(path: Path, fov_degrees: float | None, aspect: float | No
         )
     intrinsics = intrinsics_from_fov(fov_degrees, 1.0 if aspect is None else aspect)
     return intrinsics, f"field of view of {fov_degrees:g}° {word}"
+
+
+def commented_intrinsics(table: Table) -> Tensor | None:
+    """Intrinsics [3, 3] that `intrinsics_comment` wrote, or None."""
+    for comment in table.comments:
+        if not comment.startswith(INTRINSICS_COMMENT):
+            continue
+        values = numbers_of(comment.removeprefix(INTRINSICS_COMMENT))
+        if values is not None and len(values) == 4:
+            fx, fy, cx, cy = values
+            return torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=torch.float64)
+    return None
+
+
+def intrinsics_comment(cameras: Cameras, format_name: str) -> list[str]:
+    """A comment line with constant intrinsics for a format that has no place for them; none, and a warning, where they change."""
+    intrinsics = cameras.intrinsics
+    if (intrinsics != intrinsics[:1]).any() or (intrinsics[:, 0, 1] != 0).any():
+        warnings.warn(
+            f"{format_name} holds no intrinsics: those of these cameras are left out", UserWarning, stacklevel=5
+        )
+        return []
+    values = [intrinsics[0, 0, 0], intrinsics[0, 1, 1], intrinsics[0, 0, 2], intrinsics[0, 1, 2]]
+    return [f"# {INTRINSICS_COMMENT} " + " ".join(repr(float(value)) for value in values)]
+
+
+def pixel_size(cameras: Cameras, image_size: tuple[int, int] | None) -> tuple[int, int]:
+    """The size (height, width) a format with pixels is written for: the given one, or 1024 wide with square pixels."""
+    return image_size or (max(1, round(DEFAULT_WIDTH / float(cameras.aspect[0]))), DEFAULT_WIDTH)
+
+
+def normalised_intrinsics(path: Path, matrices: Tensor, image_size: tuple[int, int] | None) -> tuple[Tensor, str]:
+    """Intrinsics [N, 3, 3] in pixels as normalised ones, and the words that say how.
+
+    Args:
+        path: for messages.
+        matrices: in pixels.
+        image_size: (height, width), or None where the file does not say it: then the principal point is taken to be the middle.
+
+    Raises:
+        CameraFileError: for numbers that are no intrinsics in pixels.
+    """
+    principal = matrices[:, :2, 2]
+    if not matrices.isfinite().all() or (matrices[:, [0, 1], [0, 1]] <= 0).any() or (principal <= 0).any():
+        raise CameraFileError(f"{path}: intrinsics must be finite, with positive focal lengths and principal points")
+    source = "intrinsics in pixels"
+    if image_size is None:
+        source += " (principal point taken as the middle of the picture)"
+        warnings.warn(
+            f"{path} does not say the size of its pictures: the principal point is taken as their middle",
+            UserWarning,
+            stacklevel=4,
+        )
+        size = 2 * principal
+    else:
+        size = torch.tensor([[float(image_size[1]), float(image_size[0])]], dtype=torch.float64)
+    normalised = matrices.double().clone()
+    normalised[:, :2] /= size[:, :, None]
+    return normalised, source
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CameraFileError(f"{path}: not valid JSON ({error})") from error
+
+
+def json_text(path: Path) -> str:
+    """The text of a file that begins as a JSON object does, for recognising formats; otherwise an empty one."""
+    lines = first_lines(path, 1)
+    return path.read_text(encoding="utf-8", errors="replace") if lines and lines[0].startswith("{") else ""
 
 
 def warn_distortion(path: Path, present: bool) -> None:

@@ -21,8 +21,10 @@ from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.formats.reading import (
     CameraFileError,
     assumed_intrinsics,
-    first_lines,
+    json_text,
+    pixel_size,
     raise_problems,
+    read_json,
     rigid_poses,
     warn_distortion,
 )
@@ -30,7 +32,6 @@ from video4spatial.cameras.intrinsics import intrinsics_from_fov
 
 DESCRIPTION = 'JSON with "frames", each with a 4x4 camera-to-world "transform_matrix" (nerfstudio, instant-ngp, ours)'
 SUFFIXES = (".json",)
-DEFAULT_WIDTH = 1024
 # Multiplying by this from the right turns OpenGL camera axes into OpenCV ones, and back.
 OPENGL_TO_OPENCV = torch.diag(torch.tensor([1.0, -1, -1, 1], dtype=torch.float64))
 PINHOLE_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
@@ -39,18 +40,12 @@ DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
 
 def sniff(path: Path) -> bool:
     """A JSON object whose text names transform_matrix (it may stand far behind a long header, or be missing)."""
-    lines = first_lines(path, 1)
-    if not lines or not lines[0].startswith("{"):
-        return False
-    return '"transform_matrix"' in path.read_text(encoding="utf-8", errors="replace")
+    return '"transform_matrix"' in json_text(path)
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
     """Read transforms.json; a given field of view or aspect is used only for what the file does not say."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CameraFileError(f"{path}: not valid JSON ({error})") from error
+    content = read_json(path)
     frames = content.get("frames") if isinstance(content, dict) else None
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise CameraFileError(f'{path}: expected an object with a list "frames" of at least one frame')
@@ -82,7 +77,7 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
     """Write transforms.json with OpenGL axes, as nerfstudio expects, and say so in the file."""
-    height, width = image_size or (max(1, round(DEFAULT_WIDTH / float(cameras.aspect[0]))), DEFAULT_WIDTH)
+    height, width = pixel_size(cameras, image_size)
     pixels = cameras.pixel_intrinsics(height, width)
     if (pixels[:, 0, 1] != 0).any():
         raise CameraFileError("transforms.json cannot hold skewed intrinsics")

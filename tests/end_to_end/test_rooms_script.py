@@ -1,0 +1,46 @@
+"""The budgeted script: an autoencoder, a transformer on it, and one that goes on from its weights."""
+
+import json
+
+import pytest
+import torch
+
+from video4spatial import Video4SpatialPipeline
+from video4spatial.training.rooms import autoencoder, transformer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What two short runs leave."""
+    folder = tmp_path_factory.mktemp("rooms")
+    bank = {"bank": str(folder / "bank.safetensors"), "scenes": 2, "size": 32, "batch_size": 2}
+    autoencoder(str(folder / "vae"), minutes=0.01, **bank)
+    model = {"width": 64, "layers": 1, "targets_per_scene": 2, "walk_frames": 12, "export_every": 0}
+    transformer(str(folder / "vae"), str(folder / "first"), minutes=0.02, **bank, **model)
+    transformer(
+        str(folder / "vae"), str(folder / "second"), minutes=0.02, **bank, **model, init_from=str(folder / "first"),
+        learning_rate=0.0,
+    )  # fmt: skip
+    return folder
+
+
+def test_it_leaves_models_that_generate(folder):
+    pipeline = Video4SpatialPipeline.from_pretrained(folder / "first")
+    assert pipeline.config.height == 32 and pipeline.config.domain == "simulated rooms"
+    assert 0 < pipeline.vae.config.scaling_factor < 10
+
+
+def test_the_log_counts_what_training_cost(folder):
+    lines = [json.loads(line) for line in (folder / "first.jsonl").read_text().splitlines()]
+    assert lines and lines[-1]["samples"] == 2 * lines[-1]["step"] and lines[-1]["tokens"] > 0
+
+
+def test_a_run_goes_on_from_the_weights_of_another(folder):
+    first, second = (Video4SpatialPipeline.from_pretrained(folder / name).transformer for name in ("first", "second"))
+    # Its learning rate was zero, so what it wrote is what it started from.
+    torch.testing.assert_close(second.state_dict(), first.state_dict())
+
+
+def test_an_autoencoder_is_not_written_over(folder):
+    with pytest.raises(FileExistsError, match="choose another --output"):
+        autoencoder(str(folder / "vae"))

@@ -1,0 +1,56 @@
+"""KITTI poses: 12 numbers per line, the upper three rows of a camera-to-world matrix; no times, no intrinsics.
+
+OpenCV axes, metres. We write the intrinsics, where they are constant, into a comment that other programs skip.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from video4spatial.cameras.cameras import Cameras
+from video4spatial.cameras.formats.reading import (
+    assumed_intrinsics,
+    commented_intrinsics,
+    first_lines,
+    intrinsics_comment,
+    numbers_of,
+    read_table,
+    rigid_poses,
+)
+
+DESCRIPTION = "text with 12 numbers per line: 3x4 camera-to-world, row by row (KITTI)"
+SUFFIXES = (".kitti",)
+COLUMNS = 12
+
+
+def sniff(path: Path) -> bool:
+    """The first line that is not a comment holds 12 numbers."""
+    rows = [line for line in first_lines(path, 100) if not line.startswith("#")]
+    values = numbers_of(rows[0]) if rows else None
+    return values is not None and len(values) == COLUMNS
+
+
+def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
+    """Read KITTI poses; the field of view is used where the comment with intrinsics is missing."""
+    table = read_table(path, COLUMNS, "3x4 camera-to-world")
+    matrices = table.rows.reshape(-1, 3, 4)
+    intrinsics = commented_intrinsics(table)
+    source = "intrinsics from a comment"
+    if intrinsics is None:
+        intrinsics, source = assumed_intrinsics(path, fov_degrees, aspect)
+    return Cameras(
+        rigid_poses(matrices[:, :, :3], matrices[:, :, 3]),
+        intrinsics,
+        metric=True,
+        convention=f"KITTI: OpenCV camera-to-world, {source}",
+    )
+
+
+def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
+    """Write KITTI poses; times are left out with a warning, and intrinsics where they change."""
+    if cameras.times is not None:
+        warnings.warn("KITTI holds no times: those of these cameras are left out", UserWarning, stacklevel=4)
+    lines = intrinsics_comment(cameras, "KITTI")
+    lines += [" ".join(map(repr, row)) for row in cameras.camera_to_world[:, :3].flatten(1).tolist()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,143 @@
+"""Arrays in an npz file, as reconstruction models write them; the name of the array says which way the matrices go.
+
+- ours: `camera_to_world` [N, 4, 4], normalised `intrinsics` [N, 3, 3], and where known `times` [N] and `metric`;
+- VGGT, Depth Anything 3: `extrinsic` or `extrinsics` [N, 3 or 4, 4] world-to-camera with `intrinsic` or `intrinsics` in pixels of
+  the size of `images` or `depth`;
+- Lyra: `w2c` (its inference) or `c2w` (its training) with `intrinsics` in pixels; MegaSaM: `cam_c2w` with `intrinsic`;
+- ViPE: `data` [N, 4, 4] camera-to-world and `inds`; its intrinsics [N, 4] stand in a file of the same name in the folder
+  `intrinsics` beside the folder `pose`.
+
+All have OpenCV axes. Leading axes of length 1 are dropped.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from video4spatial.cameras.cameras import Cameras
+from video4spatial.cameras.formats.reading import (
+    CameraFileError,
+    assumed_intrinsics,
+    normalised_intrinsics,
+    rigid_poses,
+)
+from video4spatial.cameras.rotations import invert_rigid
+
+DESCRIPTION = "npz with camera_to_world, c2w, w2c, extrinsic(s) or ViPE's data, and intrinsic(s)"
+SUFFIXES = (".npz",)
+OURS = "camera_to_world"
+CAMERA_TO_WORLD = (OURS, "c2w", "cam2world", "cam_c2w")
+WORLD_TO_CAMERA = ("world_to_camera", "w2c", "extrinsic", "extrinsics", "viewmats")
+INTRINSICS = ("intrinsics", "intrinsic", "K", "Ks")
+PICTURES = ("images", "depth", "depths", "depth_map")
+
+
+def sniff(path: Path) -> bool:
+    """A zip archive with an array of one of the known names."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = {name.removesuffix(".npy") for name in archive.namelist()}
+    return bool(names & {*CAMERA_TO_WORLD, *WORLD_TO_CAMERA}) or {"data", "inds"} <= names
+
+
+def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
+    """Read an npz file; a given field of view is used only where no intrinsics are found."""
+    arrays = _load(path)
+    found = [name for name in (*CAMERA_TO_WORLD, *WORLD_TO_CAMERA) if name in arrays]
+    if not found and {"data", "inds"} <= set(arrays):
+        found = ["data"]
+    if len(found) != 1:
+        known = ", ".join((*CAMERA_TO_WORLD, *WORLD_TO_CAMERA))
+        raise CameraFileError(f"{path}: expected one array of poses ({known}), found {', '.join(found) or 'none'}")
+    name = found[0]
+    matrices = _shaped(path, name, arrays[name], [(3, 4), (4, 4)])
+    poses = rigid_poses(matrices[:, :3, :3], matrices[:, :3, 3])
+    direction = "world-to-camera" if name in WORLD_TO_CAMERA else "camera-to-world"
+    intrinsics, source = _intrinsics(path, arrays, len(poses), fov_degrees, aspect)
+    times = torch.as_tensor(np.asarray(arrays["times"], dtype=np.float64)) if "times" in arrays else None
+    return Cameras(
+        invert_rigid(poses) if name in WORLD_TO_CAMERA else poses,
+        intrinsics,
+        metric="metric" in arrays and bool(arrays["metric"]),
+        times=times,
+        convention=f"npz {name}: OpenCV {direction}, {source}",
+    )
+
+
+def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
+    """Write our own layout: nothing is lost."""
+    arrays = {OURS: cameras.camera_to_world.numpy(), "intrinsics": cameras.intrinsics.numpy()}
+    if cameras.times is not None:
+        arrays["times"] = cameras.times.numpy()
+    with path.open("wb") as file:
+        np.savez(file, metric=np.array(cameras.metric), **arrays)
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            # Pictures and depth may be large: only their shape is needed, and read with them only where it is.
+            wanted = {*CAMERA_TO_WORLD, *WORLD_TO_CAMERA, *INTRINSICS, *PICTURES, "data", "inds", "times", "metric"}
+            return {name: archive[name] for name in archive.files if name in wanted}
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        raise CameraFileError(f"{path}: damaged, or not plain arrays ({error})") from error
+
+
+def _shaped(path: Path, name: str, array: np.ndarray, shapes: list[tuple[int, ...]]) -> Tensor:
+    """The array as [N, *shape] float64, leading axes of length 1 dropped."""
+    if array.dtype.kind not in "fiu":
+        raise CameraFileError(f"{path}: {name} holds {array.dtype}, expected numbers")
+    given = array.shape
+    for shape in shapes:
+        if array.shape[-len(shape) :] == shape:
+            while array.ndim > len(shape) + 1 and array.shape[0] == 1:
+                array = array[0]
+            if array.ndim == len(shape) + 1 and len(array):
+                return torch.as_tensor(np.asarray(array, dtype=np.float64))
+    wanted = " or ".join(f"[N, {', '.join(map(str, shape))}]" for shape in shapes)
+    raise CameraFileError(f"{path}: {name} has shape {list(given)}, expected {wanted}")
+
+
+def _intrinsics(
+    path: Path, arrays: dict[str, np.ndarray], count: int, fov_degrees: float | None, aspect: float | None
+) -> tuple[Tensor, str]:
+    name = next((name for name in INTRINSICS if name in arrays), None)
+    array = arrays.get(name) if name is not None else _of_vipe(path)
+    if array is None:
+        return assumed_intrinsics(path, fov_degrees, aspect)
+    if array.shape == (3, 3) or array.shape == (4,):
+        array = array[None]
+    given = _shaped(path, name or "ViPE's intrinsics", array, [(3, 3), (4,)])
+    if given.ndim == 2:
+        fx, fy, cx, cy = given.unbind(-1)
+        zero, one = torch.zeros_like(fx), torch.ones_like(fx)
+        rows = [torch.stack(row, -1) for row in ((fx, zero, cx), (zero, fy, cy), (zero, zero, one))]
+        given = torch.stack(rows, dim=1)
+    if len(given) not in (1, count):
+        raise CameraFileError(f"{path}: {len(given)} intrinsics for {count} poses, expected as many, or one for all")
+    given = given.expand(count, -1, -1)
+    if OURS in arrays:
+        return given.clone(), "normalised intrinsics"
+    return normalised_intrinsics(path, given, _picture_size(arrays))
+
+
+def _of_vipe(path: Path) -> np.ndarray | None:
+    beside = path.parent.parent / "intrinsics" / path.name
+    return _load(beside).get("data") if path.parent.name == "pose" and beside.is_file() else None
+
+
+def _picture_size(arrays: dict[str, np.ndarray]) -> tuple[int, int] | None:
+    """(height, width) of pictures [..., 3, H, W] or [..., H, W, 3], or of depth [..., H, W] or [..., H, W, 1]."""
+    for name in PICTURES:
+        shape = arrays[name].shape if name in arrays else ()
+        if len(shape) >= 3:
+            if shape[-1] in (1, 3):
+                return shape[-3], shape[-2]
+            return shape[-2], shape[-1]
+    return None
