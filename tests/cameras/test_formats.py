@@ -152,6 +152,7 @@ ROW = "0 0.5 0.9 0.5 0.5 0 0 1 0 0 0 0 1 0 0 0 0 1 0"
     ("0 0 0 0 0 0 0 1\n1 0 0 0 0 0 0\n", "line 2: expected 8 numbers .*found 7"),
     ("0 0 0 0 0 0 0 1\n1 0 0 0 0 0 0 0\n", "line 2: the quaternion has length 0 instead of 1"),
     ("0 inf 0 0 0 0 0 1\n", "line 1: holds NaN or infinity"),
+    ("#timestamp\n1403715273262142976 0 0 0 1 0 0 0\n", "line 2: time 1403715273262142976 is not in seconds. Is this EuRoC"),
     ('{"frames": [{"transform_matrix": [[1, 0', "not valid JSON"),
     ('{"frames": [], "transform_matrix": 0}', 'a list "frames" of at least one frame'),
 ])
@@ -283,7 +284,7 @@ PIXELS = np.array([[50.0, 0, 50], [0, 50, 40], [0, 0, 1]])
 
 @pytest.mark.parametrize("arrays", [
     {"c2w": CAMERA_AT[None], "intrinsics": PIXELS[None]},
-    {"w2c": np.linalg.inv(CAMERA_AT)[None], "intrinsics": PIXELS[None]},
+    {"w2c": np.linalg.inv(CAMERA_AT)[None], "intrinsics": PIXELS[None], "image_height": 80, "image_width": 100},
     {"cam_c2w": CAMERA_AT[None], "intrinsic": PIXELS},
     {"extrinsic": np.linalg.inv(CAMERA_AT)[None, None, :3], "intrinsic": PIXELS[None, None],
      "images": np.zeros((1, 1, 3, 80, 100), np.float32)},
@@ -292,7 +293,7 @@ PIXELS = np.array([[50.0, 0, 50], [0, 50, 40], [0, 0, 1]])
 def test_npz_layouts(tmp_path, arrays):
     np.savez(tmp_path / "a.npz", **arrays)
     assert detect_format(tmp_path / "a.npz") == "npz"
-    sized = "images" in arrays or "depth" in arrays
+    sized = bool({"images", "depth", "image_height"} & set(arrays))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         cameras = read_cameras(tmp_path / "a.npz")

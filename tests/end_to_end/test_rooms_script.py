@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from video4spatial import Video4SpatialPipeline
-from video4spatial.training.rooms import autoencoder, transformer
+from video4spatial.training.rooms import autoencoder, ship, transformer
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +44,17 @@ def test_a_run_goes_on_from_the_weights_of_another(folder):
 def test_an_autoencoder_is_not_written_over(folder):
     with pytest.raises(FileExistsError, match="choose another --output"):
         autoencoder(str(folder / "vae"))
+
+
+def test_shipped_files_are_half_as_large_and_load_in_single_precision(folder, tmp_path):
+    ship(str(folder / "first"), str(tmp_path / "shipped"))
+    for part, digits in (("transformer", 2**-8), ("vae", 2**-10)):
+        name = f"{part}/diffusion_pytorch_model.safetensors"
+        assert (tmp_path / "shipped" / name).stat().st_size < 0.6 * (folder / "first" / name).stat().st_size
+        first, shipped = (
+            getattr(Video4SpatialPipeline.from_pretrained(path), part).state_dict()
+            for path in (folder / "first", tmp_path / "shipped")
+        )
+        for key, value in first.items():
+            assert shipped[key].dtype == torch.float32
+            torch.testing.assert_close(shipped[key], value, rtol=digits, atol=1e-7)

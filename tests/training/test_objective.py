@@ -18,7 +18,7 @@ def bank(tiny_vae):
 @pytest.mark.parametrize("prediction_type", ["flow", "sample"])
 def test_a_small_model_overfits_a_batch(bank, prediction_type):
     torch.manual_seed(0)
-    module = NavigationModule({**TINY, "prediction_type": prediction_type}, geometry_weight=0.1)
+    module = NavigationModule({**TINY, "prediction_type": prediction_type}, points_weight=0.1, camera_weight=0.1)
     curriculum = Curriculum((3, 3), drop_probability=0.0)
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
     history = []

@@ -25,7 +25,7 @@ class NavigationModule(lightning.LightningModule):
         warmup_steps: steps of linear warm-up; also after a restart from weights.
         decay_from: share of training after which the rate falls linearly to a twentieth.
         noise_shift: shift of the training noise towards high levels.
-        geometry_weight: weight of the geometry losses on context tokens; 0 trains without.
+        points_weight, camera_weight: weights of the geometry losses on context tokens; 0 trains without.
 
     Raises:
         ValueError: for keyword arguments that the transformer does not have.
@@ -40,7 +40,8 @@ class NavigationModule(lightning.LightningModule):
         warmup_steps: int = 200,
         decay_from: float = 0.75,
         noise_shift: float = 3.0,
-        geometry_weight: float = 0.2,
+        points_weight: float = 0.2,
+        camera_weight: float = 1.0,
     ):
         known = list(inspect.signature(Video4SpatialTransformer3DModel.__init__).parameters)[1:]
         wrong = [name for name in transformer if name not in known]
@@ -70,6 +71,7 @@ class NavigationModule(lightning.LightningModule):
         noise = torch.randn(targets.shape, generator=batch.generator).to(targets)
         noisy = add_noise(targets, noise, sigmas)
         timesteps = (1000 * sigmas)[:, None].expand(-1, targets.shape[2])
+        weights = {"flow": 1.0, "points": self.hparams.points_weight, "camera": self.hparams.camera_weight}
         losses = {}
         if batch.drop_conditions:
             prediction = model(noisy, timesteps, positions=batch.positions[:, 1:]).sample
@@ -84,7 +86,7 @@ class NavigationModule(lightning.LightningModule):
                 )
                 states.append(hidden)
                 start += length
-            if config.geometry_heads and self.hparams.geometry_weight > 0:
+            if config.geometry_heads and (weights["points"] > 0 or weights["camera"] > 0):
                 geometry = model.read_geometry(torch.cat(states, dim=1), *targets.shape[-2:])
                 losses |= geometry_losses(geometry, batch)
             prediction = model(
@@ -96,8 +98,8 @@ class NavigationModule(lightning.LightningModule):
                 context=context,
             ).sample[:, :, 1:]
         flow = flow_matching_loss(prediction, targets, noise, sigmas, config.prediction_type)
-        geometry_total = sum(losses.values()) if losses else 0.0
-        return {"loss": flow + self.hparams.geometry_weight * geometry_total, "flow": flow, **losses}
+        losses = {"flow": flow, **losses}
+        return {"loss": sum(weights[name] * value for name, value in losses.items()), **losses}
 
     def configure_optimizers(self):
         """AdamW; matrices decay, vectors do not."""

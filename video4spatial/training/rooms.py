@@ -2,6 +2,7 @@
 
     python -m video4spatial.training.rooms autoencoder --minutes 15 --output runs/vae
     python -m video4spatial.training.rooms transformer --minutes 60 --autoencoder runs/vae --output runs/rooms
+    python -m video4spatial.training.rooms ship --pipeline runs/rooms --output built_in/rooms
 
 A run that follows another starts from its weights (`--init-from`) with a new warm-up; exact resume is `train.py`'s.
 """
@@ -19,9 +20,10 @@ from jsonargparse import auto_cli
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from video4spatial.models.autoencoder import measure_latent_statistics
+from video4spatial.pipelines import Video4SpatialPipeline
 from video4spatial.training.autoencoder import AutoencoderModule, start_linear
 from video4spatial.training.batches import Curriculum
-from video4spatial.training.callbacks import ExportPipeline, JsonLog, TimeBudget
+from video4spatial.training.callbacks import ExportPipeline, JsonLog, TimeBudget, save_pipeline
 from video4spatial.training.data import RoomsData
 from video4spatial.training.navigation import NavigationModule
 
@@ -81,7 +83,8 @@ def autoencoder(
     else:
         module.autoencoder = module.autoencoder.from_pretrained(init_from)
     average = EMAWeightAveraging(decay=0.998)
-    _trainer(minutes, [average, JsonLog(f"{output}.jsonl")]).fit(module, data)
+    # In single precision on every device: the constants of `start_linear` need its digits.
+    _trainer(minutes, [average, JsonLog(f"{output}.jsonl")], "32-true").fit(module, data)
     model = module.autoencoder.eval()
     measure_latent_statistics(model, (data.draw(step).unsqueeze(2).to(model.device) for step in range(10**6, 10**6 + 40)))
     aside = folder.with_name(folder.name + ".part")
@@ -108,7 +111,8 @@ def transformer(
     prediction_type: Literal["flow", "sample"] = "sample",
     spatial_positions: Literal["grid", "compass"] = "compass",
     noise_shift: float = 8.0,
-    geometry_weight: float = 0.2,
+    points_weight: float = 0.2,
+    camera_weight: float = 1.0,
     curriculum: Curriculum | None = None,
     precision: Precision | None = None,
     compile: bool = False,
@@ -134,7 +138,7 @@ def transformer(
         prediction_type: what the model predicts.
         spatial_positions: rotary positions of tokens: on the picture's grid, or by the direction they look in.
         noise_shift: shift of training (and sampling) noise levels.
-        geometry_weight: weight of the geometry losses.
+        points_weight, camera_weight: weights of the geometry losses on the context.
         curriculum: what the examples look like over time.
         precision: bf16-mixed or 32-true; by default bf16 where the device has units for it (a GPU, or a CPU with AMX).
         compile: compile the blocks: some minutes at first, then about a third faster.
@@ -164,7 +168,8 @@ def transformer(
         init_from=None if init_from is None else str(Path(init_from) / "transformer"),
         learning_rate=learning_rate,
         noise_shift=noise_shift,
-        geometry_weight=geometry_weight,
+        points_weight=points_weight,
+        camera_weight=camera_weight,
     )
     data = RoomsData(
         bank=bank,
@@ -189,6 +194,19 @@ def transformer(
     _trainer(minutes, callbacks, precision).fit(module, data)
 
 
+def ship(pipeline: str, output: str) -> None:
+    """Write a trained pipeline in half precision, as the built-in models are stored; it loads in single precision again.
+
+    Args:
+        pipeline: folder of the trained pipeline.
+        output: folder to write; must not exist.
+    """
+    folder = _new_folder(output)
+    # The autoencoder has large offsets (`start_linear`), which bfloat16 would round away.
+    dtypes = {"transformer": torch.bfloat16, "vae": torch.float16}
+    save_pipeline(Video4SpatialPipeline.from_pretrained(pipeline, torch_dtype=dtypes), folder)
+
+
 def _new_folder(path: str) -> Path:
     folder = Path(path)
     if folder.exists():
@@ -198,4 +216,4 @@ def _new_folder(path: str) -> Path:
 
 
 if __name__ == "__main__":
-    auto_cli([autoencoder, transformer], as_positional=False)
+    auto_cli([autoencoder, transformer, ship], as_positional=False)

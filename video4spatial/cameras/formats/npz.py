@@ -3,7 +3,8 @@
 - ours: `camera_to_world` [N, 4, 4], normalised `intrinsics` [N, 3, 3], and where known `times` [N] and `metric`;
 - VGGT, Depth Anything 3: `extrinsic` or `extrinsics` [N, 3 or 4, 4] world-to-camera with `intrinsic` or `intrinsics` in pixels of
   the size of `images` or `depth`;
-- Lyra: `w2c` (its inference) or `c2w` (its training) with `intrinsics` in pixels; MegaSaM: `cam_c2w` with `intrinsic`;
+- Lyra: `w2c` (its inference) or `c2w` (its training) with `intrinsics` in pixels of `image_height` and `image_width`;
+- MegaSaM: `cam_c2w` with `intrinsic`;
 - ViPE: `data` [N, 4, 4] camera-to-world and `inds`; its intrinsics [N, 4] stand in a file of the same name in the folder
   `intrinsics` beside the folder `pose`.
 
@@ -34,6 +35,7 @@ OURS = "camera_to_world"
 CAMERA_TO_WORLD = (OURS, "c2w", "cam2world", "cam_c2w")
 WORLD_TO_CAMERA = ("world_to_camera", "w2c", "extrinsic", "extrinsics", "viewmats")
 INTRINSICS = ("intrinsics", "intrinsic", "K", "Ks")
+OTHERS = ("data", "inds", "times", "metric", "image_height", "image_width")
 PICTURES = ("images", "depth", "depths", "depth_map")
 
 
@@ -82,8 +84,7 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            # Pictures and depth may be large: only their shape is needed, and read with them only where it is.
-            wanted = {*CAMERA_TO_WORLD, *WORLD_TO_CAMERA, *INTRINSICS, *PICTURES, "data", "inds", "times", "metric"}
+            wanted = {*CAMERA_TO_WORLD, *WORLD_TO_CAMERA, *INTRINSICS, *PICTURES, *OTHERS}
             return {name: archive[name] for name in archive.files if name in wanted}
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise CameraFileError(f"{path}: damaged, or not plain arrays ({error})") from error
@@ -133,7 +134,9 @@ def _of_vipe(path: Path) -> np.ndarray | None:
 
 
 def _picture_size(arrays: dict[str, np.ndarray]) -> tuple[int, int] | None:
-    """(height, width) of pictures [..., 3, H, W] or [..., H, W, 3], or of depth [..., H, W] or [..., H, W, 1]."""
+    """(height, width) as the file says it, or of pictures [..., 3, H, W] or [..., H, W, 3], or of depth [..., H, W] or [..., H, W, 1]."""
+    if {"image_height", "image_width"} <= set(arrays):
+        return int(arrays["image_height"]), int(arrays["image_width"])
     for name in PICTURES:
         shape = arrays[name].shape if name in arrays else ()
         if len(shape) >= 3:

@@ -13,6 +13,7 @@ import torch
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import CameraError
 from video4spatial.cameras.formats.reading import (
+    CameraFileError,
     assumed_intrinsics,
     commented_intrinsics,
     first_lines,
@@ -28,6 +29,7 @@ DESCRIPTION = "text with 8 numbers per line: time tx ty tz qx qy qz qw, camera-t
 SUFFIXES = (".tum",)
 COLUMNS = 8
 QUATERNION_TOLERANCE = 0.02
+LATEST_SECONDS = 1e11  # the year 5138
 
 
 def sniff(path: Path) -> bool:
@@ -40,6 +42,11 @@ def sniff(path: Path) -> bool:
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
     """Read a TUM trajectory; the field of view is used where the comment with intrinsics is missing."""
     table = read_table(path, COLUMNS, "time tx ty tz qx qy qz qw")
+    if table.rows[0, 0] > LATEST_SECONDS:
+        raise CameraFileError(
+            f"{path}: line {table.lines[0]}: time {table.rows[0, 0]:.0f} is not in seconds. Is this EuRoC ground truth (nanoseconds, "
+            "quaternions wxyz)? Its poses are those of the inertial sensor: bring them to the camera first"
+        )
     quaternions = table.rows[:, [7, 4, 5, 6]]
     norms = torch.linalg.vector_norm(quaternions, dim=-1)
     raise_problems(path, [
