@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,13 @@ class ImageFolderReader(VideoReader):
     Images are taken in natural order of their names (`2.png` before `10.png`), turned upright by their EXIF
     orientation, grey is repeated to RGB and alpha is dropped, not blended. Other files in the folder are ignored.
 
-    Arguments: `path` the folder, or one image; `frame_rate` images per second.
+    Arguments: `path` the folder, or one image; `frame_rate` images per second; `images` only these, in this order.
     Raises: `MediaError` for an empty folder or images of unlike sizes or unreadable ones, all named at once.
     """
 
-    def __init__(self, path: str | os.PathLike, frame_rate: float) -> None:
+    def __init__(self, path: str | os.PathLike, frame_rate: float, images: Sequence[Path] | None = None) -> None:
         path = Path(path)
-        self.images = image_paths(path) if path.is_dir() else [path]
+        self.images = list(images) if images is not None else image_paths(path) if path.is_dir() else [path]
         if not self.images:
             raise MediaError(f"{path}: the folder has no images ({', '.join(IMAGE_SUFFIXES)})")
         sizes, problems = [], []

@@ -59,17 +59,21 @@ class Lens:
     parameters: tuple[float, ...]
 
     @property
+    def places(self) -> tuple[int, int, int, int]:
+        """Where fx, fy, cx, cy stand among the parameters; the others are distortion."""
+        return _layout(self.model)[1]
+
+    @property
     def intrinsics(self) -> Tensor:
         """Normalised intrinsics [3, 3], without the distortion."""
-        fx, fy, cx, cy = (self.parameters[place] for place in _layout(self.model)[1])
+        fx, fy, cx, cy = (self.parameters[place] for place in self.places)
         width, height = self.width, self.height
         return torch.tensor([[fx / width, 0, cx / width], [0, fy / height, cy / height], [0, 0, 1]], dtype=torch.float64)
 
     @property
     def distorted(self) -> bool:
         """Whether straight lines bend: a fisheye, or distortion parameters other than zero."""
-        used = set(_layout(self.model)[1])
-        rest = [value for place, value in enumerate(self.parameters) if place not in used]
+        rest = [value for place, value in enumerate(self.parameters) if place not in self.places]
         return self.model in FISHEYES or any(rest)
 
 

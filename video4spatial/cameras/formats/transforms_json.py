@@ -45,7 +45,17 @@ def sniff(path: Path) -> bool:
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
     """Read transforms.json; a given field of view or aspect is used only for what the file does not say."""
-    content = read_json(path)
+    return cameras_of(path, read_json(path), fov_degrees, aspect)
+
+
+def cameras_of(path: Path, content: Any, fov_degrees: float | None = None, aspect: float | None = None) -> Cameras:
+    """Cameras of the content of a transforms.json, for readers that leave some of its frames out.
+
+    Args:
+        path: for messages.
+        content: the object that the file holds.
+        fov_degrees, aspect: as in `read`.
+    """
     frames = content.get("frames") if isinstance(content, dict) else None
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise CameraFileError(f'{path}: expected an object with a list "frames" of at least one frame')

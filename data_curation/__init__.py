@@ -1,0 +1,1 @@
+"""From raw scene captures to clips: readers, stages, executors."""

@@ -1,0 +1,83 @@
+"""Readers of raw captures. A format is one module of this folder and one line in `READERS`.
+
+A reader module offers
+
+- `DESCRIPTION`: one line for people;
+- `find(source) -> list[str]`: the scenes at or below a source (a folder or file; for simulated rooms a range of seeds), in a fixed order;
+- `read(scene, **options) -> Capture`: one of them, its cameras converted to OpenCV camera-to-world once, pixels read when asked for.
+
+Frames without a usable pose are left out and listed under `provenance["left_out"]`. What makes a whole scene unusable is raised as
+`ReaderError`, so that one scene never stops the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+from os import PathLike
+from types import ModuleType
+
+from data_curation.readers import (
+    arkitscenes,
+    colmap_model,
+    footage,
+    pose_files,
+    pose_table,
+    realestate10k,
+    rooms,
+    scannetpp,
+    transforms,
+    tum_rgbd,
+)
+from data_curation.readers.support import ReaderError
+from video4spatial.captures import Capture
+
+READERS: dict[str, ModuleType] = {
+    "rooms": rooms,
+    "scannetpp": scannetpp,
+    "arkitscenes": arkitscenes,
+    "tum_rgbd": tum_rgbd,
+    "seven_scenes": pose_files,
+    "pose_table": pose_table,
+    "transforms": transforms,
+    "colmap": colmap_model,
+    "realestate10k": realestate10k,
+    "footage": footage,
+}
+"""Readers by name; the first whose scenes are found reads a source of unknown kind (`footage` takes what is left)."""
+
+
+def find_scenes(source: str | PathLike, reader: str | None = None) -> tuple[str, list[str]]:
+    """The scenes of a source.
+
+    Args:
+        source: folder, file or (for `rooms`) range of seeds.
+        reader: a name in `READERS`; by default the first that finds scenes.
+
+    Returns:
+        The reader's name and its scenes.
+
+    Raises:
+        ReaderError: for an unknown reader, or a source in which nothing is found.
+    """
+    if reader is not None:
+        if reader not in READERS:
+            close = difflib.get_close_matches(reader, READERS, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise ReaderError(f"unknown reader {reader!r}{hint}; known: {', '.join(READERS)}")
+        names = [reader]
+    else:
+        names = list(READERS)
+    for name in names:
+        scenes = READERS[name].find(str(source))
+        if scenes:
+            return name, scenes
+    wanted = "\n".join(f"  {name}: {READERS[name].DESCRIPTION}" for name in names)
+    raise ReaderError(f"{source}: no scenes found. Looked for:\n{wanted}")
+
+
+def read_scene(reader: str, scene: str, **options) -> Capture:
+    """Read one scene that `find_scenes` found."""
+    return READERS[reader].read(scene, **options)
+
+
+__all__ = ["READERS", "ReaderError", "find_scenes", "read_scene"]

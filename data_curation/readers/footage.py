@@ -1,0 +1,46 @@
+"""Plain videos and folders of images: pictures without cameras, usable as context only until poses are found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data_curation.readers.support import Pictures, ReaderError, scene_name, scenes_below
+from video4spatial.captures import Capture
+from video4spatial.media import image_paths, open_video
+
+DESCRIPTION = "video files, or folders of images, without cameras"
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
+
+
+def find(source: str) -> list[str]:
+    """A video, a folder of images, or all of both below a folder."""
+    path = Path(source)
+    if path.is_file():
+        return [str(path)] if path.suffix.lower() in VIDEO_SUFFIXES else []
+    if not path.is_dir():
+        return []
+    videos = [file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
+    folders = scenes_below(path, lambda folder: folder.is_dir() and len(image_paths(folder)) >= 2)
+    return sorted(map(str, [*videos, *folders]))
+
+
+def read(scene: str, frame_rate: float | None = None) -> Capture:
+    """A video or folder of images.
+
+    Args:
+        scene: path.
+        frame_rate: of folders of images, which have no times; default 4 per second.
+    """
+    path = Path(scene)
+    if not path.exists():
+        raise ReaderError(f"{path}: no such video or folder")
+    video = open_video(path, frame_rate=frame_rate)
+    return Capture(
+        name=path.stem if path.is_file() else scene_name(path),
+        frame_count=len(video),
+        height=video.height,
+        width=video.width,
+        times=video.times,
+        read_frames=Pictures(video, tuple(range(len(video)))),
+        provenance={"reader": "footage", "source": str(path), "convention": "no cameras"},
+    )

@@ -1,0 +1,60 @@
+"""RealEstate10K: `NAME.txt` of cameras with `NAME.mp4` (or a folder of images) beside it or in `../videos/`.
+
+Intrinsics are divided by the size of the video, so they hold for any decoded size, also where the picture was squashed to another
+aspect. Videos must be found by their owner; a missing one is told as `source_missing`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from data_curation.readers.footage import VIDEO_SUFFIXES
+from data_curation.readers.support import Pictures, ReaderError
+from video4spatial.cameras import CameraFileError, read_cameras
+from video4spatial.cameras.formats import realestate10k
+from video4spatial.captures import Capture
+from video4spatial.media import open_video
+
+DESCRIPTION = "RealEstate10K text files with their videos or folders of images beside them"
+
+
+def find(source: str) -> list[str]:
+    """Camera files at or below a source."""
+    path = Path(source)
+    files = [path] if path.is_file() else sorted(path.rglob("*.txt")) if path.is_dir() else []
+    return [str(file) for file in files if file.suffix == ".txt" and realestate10k.sniff(file)]
+
+
+def read(scene: str) -> Capture:
+    """One clip: a camera per frame of its video."""
+    path = Path(scene)
+    try:
+        cameras = read_cameras(path, "realestate10k")
+    except (CameraFileError, OSError) as error:
+        raise ReaderError(str(error)) from error
+    video_path = _video(path)
+    if video_path is None:
+        raise ReaderError(f"source_missing: {path.with_suffix('')} has no video ({', '.join(VIDEO_SUFFIXES)}) or folder of images")
+    video = open_video(video_path)
+    if len(video) != len(cameras):
+        raise ReaderError(f"{video_path} has {len(video)} frames, {path.name} {len(cameras)} cameras: expected one per frame")
+    times = np.asarray(cameras.times)
+    return Capture(
+        name=path.stem,
+        frame_count=len(video),
+        height=video.height,
+        width=video.width,
+        times=times - times[0],
+        read_frames=Pictures(video, tuple(range(len(video)))),
+        cameras=cameras,
+        licence="CC-BY-4.0 (cameras); videos belong to their owners",
+        provenance={"reader": "realestate10k", "source": str(path), "convention": cameras.convention},
+    )
+
+
+def _video(path: Path) -> Path | None:
+    places = (path, path.parent.parent / "videos" / path.name)
+    candidates = [place.with_suffix(suffix) for place in places for suffix in (*VIDEO_SUFFIXES, "")]
+    return next((candidate for candidate in candidates if candidate.exists()), None)

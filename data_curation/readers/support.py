@@ -1,0 +1,210 @@
+"""What several readers share: pictures, depth and poses as datasets store them, and errors that name the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from video4spatial.cameras import Cameras
+from video4spatial.cameras.formats.colmap import FISHEYES, Lens
+from video4spatial.media import MediaError, VideoReader
+from video4spatial.media.image_folder import ImageFolderReader
+
+ROTATION_TOLERANCE = 5e-3  # of R^T R - I, as stored digits allow
+
+
+class ReaderError(ValueError):
+    """A scene that cannot be read; the message names the file and what was expected."""
+
+
+@dataclass(frozen=True)
+class Undistortion:
+    """Pictures of a lens that bends lines, as a pinhole with the same focal lengths and size would have taken them.
+
+    Args:
+        lens: the lens; its parameters are those of the pictures' own size.
+    """
+
+    lens: Lens
+
+    @property
+    def intrinsics(self) -> torch.Tensor:
+        """Normalised intrinsics [3, 3] of the pinhole."""
+        return self.lens.intrinsics
+
+    def __call__(self, pictures: np.ndarray, nearest: bool = False) -> np.ndarray:
+        """[n, H, W, ...] pictures of the lens' size to the same shape; what lies outside of them becomes 0."""
+        maps = _undistortion_maps(self.lens)
+        how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+        return np.stack([cv2.remap(picture, *maps, how) for picture in pictures])
+
+
+def _undistortion_maps(lens: Lens) -> tuple[np.ndarray, np.ndarray]:
+    """Where every pixel of the pinhole's picture comes from, for `cv2.remap`."""
+    fx, fy, cx, cy = (lens.parameters[place] for place in lens.places)
+    # COLMAP counts from the corner of the first pixel, OpenCV from its centre.
+    matrix = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]])
+    rest = np.array(lens.parameters[max(lens.places) + 1 :], dtype=np.float64)
+    size = (lens.width, lens.height)
+    if lens.model in ("OPENCV_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE"):
+        distortion = np.concatenate([rest, np.zeros(4 - len(rest))])
+        return cv2.fisheye.initUndistortRectifyMap(matrix, distortion, np.eye(3), matrix, size, cv2.CV_32FC1)
+    if lens.model in FISHEYES:
+        raise ReaderError(f"lens {lens.model}: cannot be undistorted here; run colmap image_undistorter first")
+    distortion = rest if len(rest) >= 4 else np.array([*rest, *np.zeros(2 - len(rest)), 0, 0])
+    return cv2.initUndistortRectifyMap(matrix, distortion, np.eye(3), matrix, size, cv2.CV_32FC1)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of a capture, read on demand: from a video or images, some of its frames, undistorted and turned upright.
+
+    Args:
+        video: where the pixels come from.
+        indices: frames of the video that are the capture's, in order.
+        undistortion: applied first, or None.
+        quarter_turns: turns to the left, applied last.
+    """
+
+    video: VideoReader
+    indices: tuple[int, ...]
+    undistortion: Undistortion | None = None
+    quarter_turns: int = 0
+
+    def __call__(self, indices: Sequence[int]) -> np.ndarray:
+        """uint8 [n, H, W, 3] of the capture's frames."""
+        frames = self.video.read([self.indices[index] for index in indices])
+        if self.undistortion is not None:
+            frames = self.undistortion(frames)
+        return np.ascontiguousarray(np.rot90(frames, self.quarter_turns, axes=(1, 2)))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) after turning."""
+        size = self.video.height, self.video.width
+        return size[::-1] if self.quarter_turns % 2 else size
+
+
+@dataclass(frozen=True)
+class DepthImages:
+    """Depth stored as 16-bit images, read on demand as float32 metres at the size of the pictures.
+
+    Args:
+        paths: one per frame, None where there is none (read as unknown, 0).
+        size: (height, width) of the pictures before turning.
+        units_per_metre: what a metre is stored as.
+        invalid: stored values that mean unknown, besides 0.
+        undistortion: that of the pictures, where depth is registered to them.
+        quarter_turns: turns to the left.
+    """
+
+    paths: tuple[Path | None, ...]
+    size: tuple[int, int]
+    units_per_metre: float = 1000.0
+    invalid: tuple[int, ...] = (65535,)
+    undistortion: Undistortion | None = None
+    quarter_turns: int = 0
+
+    def __call__(self, indices: Sequence[int]) -> np.ndarray:
+        """[n, H, W] float32; nearest neighbours, because means across edges are depths of nothing."""
+        maps = np.stack([self._one(self.paths[index]) for index in indices])
+        if self.undistortion is not None:
+            maps = self.undistortion(maps, nearest=True)
+        return np.ascontiguousarray(np.rot90(maps, self.quarter_turns, axes=(1, 2)))
+
+    def _one(self, path: Path | None) -> np.ndarray:
+        if path is None:
+            return np.zeros(self.size, np.float32)
+        try:
+            with Image.open(path) as image:
+                stored = np.asarray(image)
+        except (OSError, SyntaxError) as error:
+            raise MediaError(f"{path}: not a readable depth image ({error})") from error
+        if stored.ndim != 2 or stored.dtype.kind not in "iu":
+            raise MediaError(f"{path}: expected one channel of whole numbers, found {stored.dtype} {list(stored.shape)}")
+        metres = stored.astype(np.float32) / self.units_per_metre
+        metres[np.isin(stored, self.invalid)] = 0
+        return cv2.resize(metres, self.size[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def images(paths: Sequence[Path], frame_rate: float = 30.0) -> ImageFolderReader:
+    """Images in the order given, as a video."""
+    if not paths:
+        raise ReaderError("no images to read")
+    return ImageFolderReader(paths[0].parent, frame_rate, images=list(paths))
+
+
+def invalid_poses(camera_to_world: np.ndarray) -> np.ndarray:
+    """[N] whether a pose [N, 4, 4] is no rigid motion: NaN, infinite (lost tracking), sheared or mirrored."""
+    finite = np.isfinite(camera_to_world).all((1, 2))
+    rotation = np.where(finite[:, None, None], camera_to_world[:, :3, :3], 0)
+    error = np.abs(np.swapaxes(rotation, 1, 2) @ rotation - np.eye(3)).max((1, 2))
+    last_row = np.where(finite[:, None], camera_to_world[:, 3], 0)
+    rigid = (error < ROTATION_TOLERANCE) & (np.linalg.det(rotation) > 0)
+    return ~(finite & rigid & np.isclose(last_row, [0, 0, 0, 1], atol=1e-6).all(1))
+
+
+def read_matrix(path: Path, rows: int, columns: int) -> np.ndarray:
+    """A matrix in a text file; infinities and NaN are kept, for the reader to judge."""
+    try:
+        matrix = np.loadtxt(path, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise ReaderError(f"{path}: not a matrix of numbers ({error})") from error
+    if matrix.shape != (rows, columns):
+        raise ReaderError(f"{path}: expected {rows}x{columns} numbers, found {'x'.join(map(str, matrix.shape))}")
+    return matrix
+
+
+def normalised(matrix: np.ndarray, height: int, width: int, source: Path | str) -> torch.Tensor:
+    """Normalised intrinsics [3, 3] of a matrix in pixels of pictures of a size."""
+    if not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        raise ReaderError(f"{source}: expected finite intrinsics with positive focal lengths")
+    return torch.from_numpy(np.array(matrix, dtype=np.float64) / [[width], [height], [1]])
+
+
+def turned(cameras: Cameras, quarter_turns: int) -> Cameras:
+    """The cameras of pictures that were turned to the left in steps of 90 degrees: they roll along, intrinsics follow."""
+    for _ in range(quarter_turns % 4):
+        # A pixel (x, y) goes to (y, 1 - x): the new right is the old down, the new down the old left.
+        axes = torch.tensor([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=torch.float64)
+        old = cameras.intrinsics
+        intrinsics = old.clone()
+        intrinsics[..., 0, 0], intrinsics[..., 1, 1] = old[..., 1, 1], old[..., 0, 0]
+        intrinsics[..., 0, 2], intrinsics[..., 1, 2] = old[..., 1, 2], 1 - old[..., 0, 2]
+        cameras = replace(cameras, camera_to_world=cameras.camera_to_world @ axes, intrinsics=intrinsics)
+    return cameras
+
+
+def quarter_turns_upright(cameras: Cameras, up: Sequence[float]) -> np.ndarray:
+    """[T] turns to the left (0 to 3) after which the world's up points to the top of each picture."""
+    direction = cameras.rotations.mT @ torch.tensor(up, dtype=torch.float64)  # up in camera axes (x right, y down)
+    x, y = direction[:, 0].numpy(), direction[:, 1].numpy()
+    # Up at the top of the picture is -y; at the right (+x) one turn to the left brings it there.
+    return np.where(np.abs(y) >= np.abs(x), np.where(y <= 0, 0, 2), np.where(x > 0, 1, 3))
+
+
+def scene_name(folder: Path) -> str:
+    """The folder's name, with its parent's in front where it says nothing by itself (images, seq-01)."""
+    generic = folder.name in ("images", "frames", "rgb", "color", "data") or folder.name.startswith("seq-")
+    return f"{folder.parent.name}-{folder.name}" if generic and folder.parent.name else folder.name
+
+
+def first_existing(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of some names that the folder holds."""
+    return next((folder / name for name in names if (folder / name).exists()), None)
+
+
+def scenes_below(root: Path, is_scene: Callable[[Path], bool], depth: int = 4) -> list[Path]:
+    """Folders at or below `root` that are scenes, in order of their names; scenes hold no further scenes."""
+    if is_scene(root):
+        return [root]
+    if depth == 0 or not root.is_dir():
+        return []
+    children = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+    return [scene for child in children for scene in scenes_below(child, is_scene, depth - 1)]
