@@ -87,6 +87,20 @@ def test_cameras_convert_between_formats(tmp_path, capsys):
         assert message in line and not (tmp_path / target).exists()
 
 
+def test_curate_inspect_says_what_a_source_holds(tmp_path, capsys):
+    run(["curate", "inspect", "train:0-1", "--scenes", "1", "--pairs", "3"])
+    said = capsys.readouterr().out
+    assert "2 scenes read by rooms" in said and "px median from the lines" in said and "1 more (--scenes)" in said
+    broken = tmp_path / "scene"
+    (broken / "images").mkdir(parents=True)
+    (broken / "poses.txt").write_text("1 2 3\n")
+    (broken / "K.txt").write_text("")
+    assert exit_code(run, ["curate", "inspect", str(tmp_path)]) == 2
+    assert "expected 0x16 numbers" in capsys.readouterr().err
+    assert exit_code(run, ["curate", "inspect", str(tmp_path), "--reader", "scanet"]) == 2
+    assert "did you mean 'scannetpp'" in capsys.readouterr().err
+
+
 def test_cameras_inspect_refuses_other_files(tmp_path, capsys):
     (tmp_path / "letter.txt").write_text("Dear all\n")
     assert exit_code(run, ["cameras", "inspect", str(tmp_path / "letter.txt")]) == 2

@@ -13,7 +13,8 @@ VERBS = {
     "train": "train a model from a configuration file",
     "score": "compare a generated video with a reference",
     "benchmark": "score a model on a frozen test set, beside the reference rows",
-    "cameras": "inspect camera files",
+    "cameras": "inspect and convert camera files",
+    "curate": "look into raw captures",
 }
 
 

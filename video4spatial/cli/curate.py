@@ -1,0 +1,103 @@
+"""`v4s curate`: raw captures in. Today `inspect`, which says what a source holds and whether its cameras fit its pictures."""
+
+from video4spatial.cli.arguments import Parser, integer, unknown
+from video4spatial.cli.errors import UserError, user_mistakes
+from video4spatial.cli.terminal import note, route_messages, say, stage
+
+
+def main(arguments: list[str]) -> None:
+    """Run `v4s curate inspect`."""
+    actions = {"inspect": inspect}
+    if arguments and arguments[0] in ("-h", "--help"):
+        print("usage: v4s curate inspect SOURCE [options]\n\nv4s curate inspect --help explains it.")
+        return
+    if not arguments or arguments[0] not in actions:
+        given = arguments[0] if arguments else ""
+        raise UserError(unknown("action", given, actions) + f"; known: {', '.join(actions)}")
+    actions[arguments[0]](arguments[1:])
+
+
+def inspect_parser() -> Parser:
+    """Options of `v4s curate inspect`."""
+    parser = Parser(
+        "v4s curate inspect",
+        "Say what a source of captures holds: frames, cameras, convention, licence, what is left out and why, and how far "
+        "matching pixels lie from the epipolar lines of the cameras.",
+    )
+    add = parser.add_argument
+    add("source", metavar="SOURCE", help="folder or file of captures, or simulated rooms such as train:0-3")
+    add("--reader", metavar="NAME", help="how to read it (default: the first reader that finds scenes)")
+    add("--scenes", metavar="N", type=integer(1), default=8, help="look into the first so many (default %(default)s)")
+    add("--pairs", metavar="N", type=integer(0), default=24,
+        help="pairs of frames for the epipolar check, 0 leaves it out (default %(default)s)")  # fmt: skip
+    add("--gap", metavar="N", type=integer(1), default=3, help="frames between the two of a pair (default %(default)s)")
+    return parser
+
+
+def inspect(arguments: list[str]) -> None:
+    """Print what a source holds."""
+    options = inspect_parser().parse(arguments)
+    from data_curation.readers import ReaderError, find_scenes, read_scene
+
+    route_messages()
+    with user_mistakes():
+        reader, scenes = find_scenes(options.source, options.reader)
+    say(f"{len(scenes)} scenes read by {reader}")
+    failed = 0
+    for scene in scenes[: options.scenes]:
+        try:
+            capture = read_scene(reader, scene)
+            lines = _described(capture, options.pairs, options.gap)
+        except (ReaderError, ValueError, OSError) as error:
+            failed += 1
+            note(f"{scene}: {error}")
+            continue
+        say("\n".join(["", *lines]))
+    if len(scenes) > options.scenes:
+        say(f"\n{len(scenes) - options.scenes} more (--scenes)")
+    if failed:
+        raise UserError(f"{failed} of {min(len(scenes), options.scenes)} scenes could not be read: see above")
+
+
+def _described(capture, pairs: int, gap: int) -> list[str]:
+    """Lines about a capture."""
+    from data_curation.stages.epipolar import epipolar_check
+
+    seconds = float(capture.times[-1] - capture.times[0])
+    lines = [
+        f"capture       {capture.name}",
+        f"frames        {len(capture)} of {capture.width}x{capture.height}, {seconds:.1f} s",
+        f"read as       {capture.provenance.get('convention', 'exact cameras of the simulator')}",
+        f"licence       {capture.licence}, {'may' if capture.redistributable else 'may not'} be passed on",
+        f"has           {', '.join(_parts(capture))}",
+    ]
+    for reason, names in capture.provenance.get("left_out", {}).items():
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        lines.append(f"left out      {len(names)} {reason} ({shown})")
+    if capture.cameras is not None:
+        unit = "m" if capture.cameras.metric else "(unknown unit)"
+        lines.append(
+            f"path          {float(capture.cameras.path_length()):.2f} {unit}, field of view {float(capture.cameras.fov_degrees[0]):.0f}°"
+        )
+        if pairs:
+            with stage(f"matching frames of {capture.name}"):
+                check = epipolar_check(capture, gap, pairs)
+            lines.append(f"epipolar      {_checked(check)}")
+    return lines
+
+
+def _parts(capture) -> list[str]:
+    parts = ["pictures"]
+    parts += ["cameras"] if capture.cameras is not None else []
+    parts += ["depth"] if capture.read_depth is not None else []
+    parts += ["instances"] if capture.read_instances is not None else []
+    return parts + ([f"{len(capture.objects)} objects"] if capture.objects else [])
+
+
+def _checked(check) -> str:
+    if check.median_pixels is None:
+        return f"no pair of {check.tried} had enough matches and moved"
+    return (
+        f"{check.median_pixels:.2f} px median from the lines over {check.pairs} pairs ({check.motion_pixels:.0f} px of motion); "
+        f"{check.good_share:.0%} of pairs at most 2 px; cameras inverted: {check.inverted_pixels:.1f} px"
+    )
