@@ -90,7 +90,7 @@ def test_cameras_convert_between_formats(tmp_path, capsys):
 def test_curate_inspect_says_what_a_source_holds(tmp_path, capsys):
     run(["curate", "inspect", "train:0-1", "--scenes", "1", "--pairs", "3"])
     said = capsys.readouterr().out
-    assert "2 scenes read by rooms" in said and "px median from the lines" in said and "1 more (--scenes)" in said
+    assert "2 scenes read by rooms" in said and "epipolar      " in said and "1 more (--scenes)" in said
     broken = tmp_path / "scene"
     (broken / "images").mkdir(parents=True)
     (broken / "poses.txt").write_text("1 2 3\n")
