@@ -96,7 +96,8 @@ def test_curate_inspect_says_what_a_source_holds(tmp_path, capsys):
     (broken / "poses.txt").write_text("1 2 3\n")
     (broken / "K.txt").write_text("")
     assert exit_code(run, ["curate", "inspect", str(tmp_path)]) == 2
-    assert "expected 0x16 numbers" in capsys.readouterr().err
+    output = capsys.readouterr()
+    assert "expected 0x16 numbers" in output.out and "1 of 1 scenes could not be read" in output.err
     assert exit_code(run, ["curate", "inspect", str(tmp_path), "--reader", "scanet"]) == 2
     assert "did you mean 'scannetpp'" in capsys.readouterr().err
 
