@@ -28,14 +28,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="pipeline folder that the run wrote")
     parser.add_argument("--scenes", type=int, default=32, help="clips of the test set (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=8, help="denoising steps (default %(default)s)")
+    parser.add_argument("--steps", type=int, help="denoising steps (default: what suits the model)")
     parser.add_argument("--earlier", type=Path, nargs="*", default=[], help="logs of the runs this one continues")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results", help="folder of the JSON")
     options = parser.parse_args()
     log = [json.loads(line) for line in options.run.with_suffix(".jsonl").read_text().splitlines()]
     before = [json.loads(path.read_text().splitlines()[-1]) for path in options.earlier]
     clips = load_test_set(limit=options.scenes)
-    sampling = Sampling(options.steps)
     exports = sorted(options.run.parent.glob(f"{options.run.name}-step*"), key=_step)
     if not exports:
         parser.error(f"no kept exports {options.run}-stepN: train with --keep_exports true")
@@ -43,6 +42,7 @@ def main() -> None:
     for export in exports:
         pipeline = Video4SpatialPipeline.from_pretrained(export)
         pipeline.set_progress_bar_config(disable=True)
+        sampling = Sampling(options.steps or pipeline.config.num_inference_steps)
         names = ["model", "model_with_context_cameras"] + (list(REFERENCES) if export is exports[-1] else [])
         scored, settings = benchmark_navigation(pipeline, clips, names, metrics=METRICS, sampling=sampling, processes=1)
         line = max((entry for entry in log if entry["step"] <= _step(export)), key=lambda entry: entry["step"])

@@ -22,11 +22,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, nargs="+", default=[0, 1], help="clips of the test set")
     parser.add_argument("--model", default="rooms", help="built-in model or pipeline folder")
-    parser.add_argument("--steps", type=int, default=4, help="denoising steps")
+    parser.add_argument("--steps", type=int, help="denoising steps (default: what suits the model)")
     options = parser.parse_args()
     torch.manual_seed(0)
     pipeline = Video4SpatialPipeline.from_pretrained(resolve_model(options.model))
     clips = load_test_set()
+    sampling = Sampling(options.steps or pipeline.config.num_inference_steps)
     columns = pipeline.config.target_frames
     figure = Figure(figsize=(columns * 1.0, len(options.scenes) * 4 * 1.08), dpi=110)
     for block, index in enumerate(options.scenes):
@@ -34,9 +35,9 @@ def main() -> None:
         shown = MODEL_ROWS["model"].context(clip, clip, pipeline.config.context_frames)
         rows = {
             "context": shown.context_frames,
-            "generated": generate(pipeline, clip=shown, sampling=Sampling(options.steps), noise=index),
+            "generated": generate(pipeline, shown, sampling, index),
             "generated, context\ncameras known": generate(
-                pipeline, shown, Sampling(options.steps), index, MODEL_ROWS["model_with_context_cameras"]
+                pipeline, shown, sampling, index, MODEL_ROWS["model_with_context_cameras"]
             ),
             "truth": clip.target_frames,
         }

@@ -110,6 +110,15 @@ def test_time_is_shared_out_by_metres_and_degrees():
     assert torch.allclose(cameras.times, torch.arange(13, dtype=torch.float64) / 3)
 
 
+def test_keys_as_in_games():
+    keys = parse_trajectory("wasd wwd jj, up 0.1", 9)
+    words = parse_trajectory("forward 0.5m, truck right 0.25m, turn left 30deg, up 0.1m", 9)
+    assert keys.allclose(words, 1e-12)
+    for expression, message in (("wasd wx", "'x' is no key; known: w forward 0.25m"), ("wasd", "no keys are given")):
+        with pytest.raises(TrajectoryError, match=message):
+            parse_trajectory(expression, 9)
+
+
 def test_waiting_takes_its_seconds():
     cameras = parse_trajectory("forward 1, wait 2s, forward 1", 17, frame_rate=4.0)
     assert close(cameras.positions[:, 2][[4, 8, 12, 16]], [1.0, 1.0, 1.0, 2.0])

@@ -6,6 +6,7 @@ To add a verb, write one function and one line in `VERBS`.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -157,6 +158,29 @@ def did_you_mean(word: str, options) -> str:
     """' (did you mean ...?)' for the closest option, or nothing."""
     close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.55)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+KEYS = {
+    "w": ("forward", 0.25, "m"), "s": ("back", 0.25, "m"), "a": ("truck left", 0.25, "m"), "d": ("truck right", 0.25, "m"),
+    "j": ("turn left", 15, "deg"), "l": ("turn right", 15, "deg"), "i": ("tilt up", 15, "deg"), "k": ("tilt down", 15, "deg"),
+}  # fmt: skip
+"""Key as in games: what one press does."""
+
+
+def spelled_keys(keys: str) -> str:
+    """The words for keys pressed one after the other, equal neighbours together: "wwd" is "forward 0.5m, truck right 0.25m".
+
+    Raises:
+        TrajectoryError: for other keys, or none.
+    """
+    pressed = "".join(keys.split())
+    wrong = [key for key in pressed if key not in KEYS]
+    if wrong or not pressed:
+        meanings = ", ".join(f"{key} {words} {step:g}{unit}" for key, (words, step, unit) in KEYS.items())
+        shown = f"{wrong[0]!r} is no key" if wrong else "no keys are given"
+        raise TrajectoryError(f"wasd: {shown}; known: {meanings}; as in 'wasd wwwdd'")
+    runs = [(key, len(list(group))) for key, group in itertools.groupby(pressed)]
+    return ", ".join(f"{KEYS[key][0]} {count * KEYS[key][1]:g}{KEYS[key][2]}" for key, count in runs)
 
 
 LEFT_RIGHT = {"left": -1.0, "right": 1.0}

@@ -32,6 +32,7 @@ from video4spatial.cameras.motions import (
     Quantity,
     TrajectoryError,
     did_you_mean,
+    spelled_keys,
 )
 from video4spatial.cameras.rotations import matrices_from_vectors, rotation_angle_degrees, slerp
 
@@ -118,6 +119,7 @@ def parse_expression(expression: str) -> list[Motion]:
     # Brackets around a point make its commas part of it: look_at (1, 0, 2).
     text = re.sub(r"[(\[]([^()\[\]]*)[)\]]", lambda match: " " + match[1].replace(",", " ") + " ", expression.lower())
     text = re.sub(r"\blook[ -]at\b", "look_at", text)
+    text = re.sub(r"\bwasd\b([^,;\n]*)", lambda match: spelled_keys(match[1]), text)
     segments: list[Motion] = []
     parts: list[list[str | Quantity]] = [[]]
 

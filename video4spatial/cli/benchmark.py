@@ -39,7 +39,7 @@ def navigation_parser() -> Parser:
     add("--scenes", metavar="N", type=integer(2), default=64,
         help="only the first so many scenes (default %(default)s)")  # fmt: skip
     add("--rows", metavar="A,B,...", help="only these rows, separated by commas (default: all)")
-    add("--steps", metavar="N", type=integer(1), default=16, help="denoising steps (default %(default)s)")
+    add("--steps", metavar="N", type=integer(1), help="denoising steps (default: what suits the model)")
     add("--guidance-scale", metavar="W", type=number(0), default=1.0,
         help="joint guidance, 1 is off (default %(default)g)")  # fmt: skip
     add("--seed", metavar="S", type=integer(0), default=0, help="of the noise (default %(default)s)")
@@ -95,7 +95,7 @@ def navigation(arguments: list[str]) -> None:
         pipeline,
         clips,
         rows,
-        sampling=Sampling(options.steps, options.guidance_scale, options.seed),
+        sampling=Sampling(options.steps or folder.num_inference_steps, options.guidance_scale, options.seed),
         seen_pipeline=seen_pipeline,
         seen_clips=seen_clips,
         validation_clips=validation,

@@ -90,7 +90,7 @@ def _add_sampling_options(parser: Parser) -> None:
     names = ", ".join(built_in_models()) or "none in this installation"
     add("--model", metavar="PATH_OR_NAME", default="rooms",
         help=f"pipeline folder, or a built-in model: {names} (default %(default)s)")  # fmt: skip
-    add("--steps", metavar="N", type=integer(1), default=16, help="denoising steps (default %(default)s)")
+    add("--steps", metavar="N", type=integer(1), help="denoising steps (default: what suits the model)")
     add("--guidance-scale", metavar="W", type=number(0), default=1.0,
         help="joint guidance over context and path, 1 is off (default %(default)g)")  # fmt: skip
     add("--seed", metavar="S", type=integer(0), default=0,
@@ -204,7 +204,8 @@ def _generate(clip, cameras, model: ModelFolder, options: Namespace, settings: d
         JointGuidance.absent(options.guidance_scale).check(tuple(pipeline.transformer.config.null_context))
     with stage(f"encoding {len(clip.context_frames)} context frames"):
         context = pipeline.encode_context(clip.context_frames, clip.context_times, cameras)
-    with counted("denoising", options.steps) as advance:
+    steps = options.steps or model.num_inference_steps
+    with counted("denoising", steps) as advance:
 
         def on_step_end(*_) -> None:
             advance()
@@ -213,7 +214,7 @@ def _generate(clip, cameras, model: ModelFolder, options: Namespace, settings: d
             context,
             clip.instruction.cameras,
             anchor=clip.anchor,
-            num_inference_steps=options.steps,
+            num_inference_steps=steps,
             guidance_scale=options.guidance_scale,
             generator=torch.Generator().manual_seed(options.seed),
             callback_on_step_end=on_step_end,
@@ -224,7 +225,7 @@ def _generate(clip, cameras, model: ModelFolder, options: Namespace, settings: d
         "context_cameras": cameras is not None,
         "context_frames": len(clip.context_frames),
         "frames": len(output.frames),
-        "steps": options.steps,
+        "steps": steps,
         "guidance_scale": options.guidance_scale,
         "seed": options.seed,
     }

@@ -54,6 +54,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
         target_frames: frames per target the model was trained with, the anchor's included.
         context_frames: most context frames it was trained with; more can be given, and are further from what it knows.
         domain: what the model has seen, in words; shown to users who bring other footage.
+        num_inference_steps: denoising steps that suit the model, where a call names none.
     """
 
     model_cpu_offload_seq = "vae->transformer->vae"
@@ -69,6 +70,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
         target_frames: int = 9,
         context_frames: int = 8,
         domain: str = "",
+        num_inference_steps: int = 16,
     ):
         super().__init__()
         self.register_modules(vae=vae, transformer=transformer, scheduler=scheduler)
@@ -79,6 +81,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
             target_frames=target_frames,
             context_frames=context_frames,
             domain=domain,
+            num_inference_steps=num_inference_steps,
         )
 
     @torch.no_grad()
@@ -172,7 +175,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
         context: SceneContext | None,
         cameras: Cameras,
         anchor: int = -1,
-        num_inference_steps: int = 16,
+        num_inference_steps: int | None = None,
         guidance_scale: float = 1.0,
         generator: torch.Generator | None = None,
         anchor_frame: np.ndarray | None = None,
@@ -185,7 +188,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
             context: the encoded scene; None generates from the anchor frame alone.
             cameras: T target cameras; only their motion relative to the first matters. Frame 0 is the anchor's viewpoint.
             anchor: index of the context frame the path starts from, counted from either end.
-            num_inference_steps: denoising steps.
+            num_inference_steps: denoising steps; default what suits the model (its configuration).
             guidance_scale: joint guidance over context and instruction; 1 is off.
             generator: source of the noise; the same seed gives the same video.
             anchor_frame: [H, W, 3] uint8, needed (and allowed) only without context.
@@ -199,6 +202,8 @@ class Video4SpatialPipeline(DiffusionPipeline):
             ValueError: naming what does not fit.
         """
         guider = JointGuidance.absent(guidance_scale)
+        if num_inference_steps is None:
+            num_inference_steps = self.config.num_inference_steps
         self._check_call(context, cameras, anchor_frame, num_inference_steps, guider)
         compression, device = temporal_compression(self.vae), self._execution_device
         num_frames = len(cameras)

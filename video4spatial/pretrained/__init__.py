@@ -26,6 +26,7 @@ class ModelFolder:
         target_frames: frames per video it was trained with, the anchor's included.
         context_frames: most context frames it was trained with.
         domain: what it has seen, in words.
+        num_inference_steps: denoising steps that suit it.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class ModelFolder:
     target_frames: int
     context_frames: int
     domain: str
+    num_inference_steps: int
 
 
 def built_in_models() -> list[str]:
@@ -87,7 +89,12 @@ def read_model_folder(name_or_path: str | Path) -> ModelFolder:
         problems.append(f"model_index.json lacks {', '.join(missing)}: it is not a folder of this package")
     if problems:
         raise ModelFolderError(f"the model in {path} cannot be loaded: {'; '.join(problems)}.")
-    return ModelFolder(path, *(index[key] for key in SETTINGS), domain=index.get("domain", ""))
+    return ModelFolder(
+        path,
+        *(index[key] for key in SETTINGS),
+        domain=index.get("domain", ""),
+        num_inference_steps=index.get("num_inference_steps", 16),
+    )
 
 
 def _component_problems(folder: Path) -> list[str]:

@@ -194,17 +194,20 @@ def transformer(
     _trainer(minutes, callbacks, precision).fit(module, data)
 
 
-def ship(pipeline: str, output: str) -> None:
+def ship(pipeline: str, output: str, num_inference_steps: int = 16) -> None:
     """Write a trained pipeline in half precision, as the built-in models are stored; it loads in single precision again.
 
     Args:
         pipeline: folder of the trained pipeline.
         output: folder to write; must not exist.
+        num_inference_steps: denoising steps that it is used with unless others are asked for.
     """
     folder = _new_folder(output)
     # The autoencoder has large offsets (`start_linear`), which bfloat16 would round away.
     dtypes = {"transformer": torch.bfloat16, "vae": torch.float16}
-    save_pipeline(Video4SpatialPipeline.from_pretrained(pipeline, torch_dtype=dtypes), folder)
+    shipped = Video4SpatialPipeline.from_pretrained(pipeline, torch_dtype=dtypes)
+    shipped.register_to_config(num_inference_steps=num_inference_steps)
+    save_pipeline(shipped, folder)
 
 
 def _new_folder(path: str) -> Path:
