@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from video4spatial.cameras import Cameras
-from video4spatial.evaluation.visibility import covisible_mask, seen_from, viewpoint_distance, warp_context
+from video4spatial.cameras.visibility import covisible_mask, seen_from, viewpoint_distance, warp_context
 
 SIZE = 48
 

@@ -21,8 +21,8 @@ def inspect_parser() -> Parser:
     """Options of `v4s curate inspect`."""
     parser = Parser(
         "v4s curate inspect",
-        "Say what a source of captures holds: frames, cameras, convention, licence, what is left out and why, and how far "
-        "matching pixels lie from the epipolar lines of the cameras.",
+        "Say what a source of captures holds: frames, cameras, convention, licence, what is left out and why, poor frames, "
+        "cuts, breaks of the path, and how far matching pixels lie from the epipolar lines of the cameras.",
     )
     add = parser.add_argument
     add("source", metavar="SOURCE", help="folder or file of captures, or simulated rooms such as train:0-3")
@@ -61,7 +61,10 @@ def inspect(arguments: list[str]) -> None:
 
 def _described(capture, pairs: int, gap: int) -> list[str]:
     """Lines about a capture."""
+    from data_curation.stages.cuts import cut_scores, shots
     from data_curation.stages.epipolar import epipolar_check
+    from data_curation.stages.frame_quality import rejected_frames, score_frames
+    from data_curation.stages.pose_quality import broken_steps, path_problem, score_poses
 
     seconds = float(capture.times[-1] - capture.times[0])
     lines = [
@@ -74,16 +77,29 @@ def _described(capture, pairs: int, gap: int) -> list[str]:
     for reason, names in capture.provenance.get("left_out", {}).items():
         shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         lines.append(f"left out      {len(names)} {reason} ({shown})")
-    if capture.cameras is not None:
+    with stage(f"judging the frames of {capture.name}"):
+        poor = {reason: int(mask.sum()) for reason, mask in rejected_frames(score_frames(capture)).items()}
+    lines.append(f"poor frames   {_counted(poor)}")
+    if capture.cameras is None:
+        with stage(f"looking for cuts in {capture.name}"):
+            lines.append(f"shots         {len(shots(cut_scores(capture), least_frames=1))}")
+    else:
         unit = "m" if capture.cameras.metric else "(unknown unit)"
         lines.append(
             f"path          {float(capture.cameras.path_length()):.2f} {unit}, field of view {float(capture.cameras.fov_degrees[0]):.0f}°"
         )
+        broken = broken_steps(score_poses(capture.cameras, capture.times), capture.cameras.metric)
+        lines.append(f"broken steps  {_counted({reason: int(mask.sum()) for reason, mask in broken.items()})}")
+        lines += [f"unusable      {problem}" for problem in [path_problem(capture.cameras)] if problem]
         if pairs:
             with stage(f"matching frames of {capture.name}"):
                 check = epipolar_check(capture, gap, pairs)
             lines.append(f"epipolar      {_checked(check)}")
     return lines
+
+
+def _counted(reasons: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count) or "none"
 
 
 def _parts(capture) -> list[str]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from video4spatial.cameras import Cameras
 from video4spatial.evaluation.image import MINIMUM_COVISIBLE_SHARE, psnr
 from video4spatial.evaluation.measurement import Measurement, Sample
-from video4spatial.evaluation.visibility import warp_context
+from video4spatial.cameras.visibility import warp_context
 
 FROZEN_CHANGE = 0.5
 """Grey levels of mean absolute change below which a frame repeats the one before it."""

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from video4spatial.evaluation.measurement import Measurement, Sample
-from video4spatial.evaluation.visibility import covisible_mask
+from video4spatial.cameras.visibility import covisible_mask
 
 MAXIMUM_PSNR = 100.0
 """dB; identical frames would have infinitely many."""

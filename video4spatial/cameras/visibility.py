@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from video4spatial.cameras import Cameras
+from video4spatial.cameras.cameras import Cameras
 
 NEAR = 1e-3
 """Points closer to the image plane than this (in world units) are behind the camera for our purposes."""

@@ -1,0 +1,93 @@
+"""Which frames are worth having: sharp, well exposed, not a repetition of the one before.
+
+Scores are kept for every frame; thresholds are applied to scores, so that changing one needs no pixels. Sharpness is judged within its own
+scene, because a plain white room is never as sharp as a book shelf.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from video4spatial.captures import Capture
+
+SIDE = 256  # longer side of the pictures that are judged
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """What each of N frames scores.
+
+    Args:
+        sharpness: [N] variance of the Laplacian of the grey picture (0 to 255) at `SIDE` pixels.
+        brightness: [N] mean of the grey picture, 0 to 255.
+        clipped: [N] share of pixels at 0 or 255.
+        change: [N] mean absolute difference to the frame before, 0 to 255; infinite for the first.
+        hash_distance: [N] bits in which the difference hash (64 bits) differs from the frame before; 64 for the first.
+    """
+
+    sharpness: np.ndarray
+    brightness: np.ndarray
+    clipped: np.ndarray
+    change: np.ndarray
+    hash_distance: np.ndarray
+
+
+@dataclass(frozen=True)
+class FrameThresholds:
+    """When a frame is left out. Defaults and their sources: research notes of the project, after cosmos-curate, SpatialVID.
+
+    Args:
+        relative_sharpness: of the scene's median sharpness, below which a frame is blurred.
+        absolute_sharpness: sharpness below which a frame is blurred in any scene.
+        brightness: smallest and largest mean.
+        clipped: largest share of pixels at the ends of the range.
+        repeated_bits, repeated_change: a frame that differs from the one before by no more than both is a repetition.
+    """
+
+    relative_sharpness: float = 0.25
+    absolute_sharpness: float = 4.0
+    brightness: tuple[float, float] = (20.0, 235.0)
+    clipped: float = 0.25
+    repeated_bits: int = 0
+    repeated_change: float = 0.2
+
+
+def score_frames(capture: Capture) -> FrameScores:
+    """Judge every frame of a capture; pixels are read in batches."""
+    rows: list[tuple[float, float, float, float, float]] = []
+    before: tuple[np.ndarray, np.ndarray] | None = None
+    factor = min(1.0, SIDE / max(capture.height, capture.width))
+    size = max(1, round(capture.width * factor)), max(1, round(capture.height * factor))
+    for start in range(0, len(capture), BATCH):
+        for picture in capture.read_frames(range(start, min(start + BATCH, len(capture)))):
+            grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
+            small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(int)
+            bits = small[:, 1:] > small[:, :-1]
+            change, distance = np.inf, bits.size
+            if before is not None:
+                change, distance = cv2.absdiff(grey, before[0]).mean(), int((bits != before[1]).sum())
+            sharpness = cv2.Laplacian(grey, cv2.CV_64F).var()
+            rows.append((sharpness, grey.mean(), ((grey == 0) | (grey == 255)).mean(), change, distance))
+            before = grey, bits
+    return FrameScores(*np.array(rows, dtype=np.float64).reshape(-1, 5).T)
+
+
+def rejected_frames(scores: FrameScores, thresholds: FrameThresholds = FrameThresholds()) -> dict[str, np.ndarray]:
+    """Why frames are left out.
+
+    Returns:
+        {reason: [N] bool}; a frame may have several reasons.
+    """
+    least = max(thresholds.relative_sharpness * float(np.median(scores.sharpness)), thresholds.absolute_sharpness)
+    darkest, brightest = thresholds.brightness
+    return {
+        "blurred": scores.sharpness < least,
+        "dark": scores.brightness < darkest,
+        "bright": scores.brightness > brightest,
+        "clipped": scores.clipped > thresholds.clipped,
+        "repeated": (scores.hash_distance <= thresholds.repeated_bits) & (scores.change <= thresholds.repeated_change),
+    }
