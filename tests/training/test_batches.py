@@ -72,6 +72,26 @@ def test_contexts_hold_the_anchor_and_respect_the_guard_band(bank, step):
             assert [frame for _, frame in targets] == list(range(anchor, anchor + 5))
 
 
+@pytest.mark.parametrize("step", range(4))
+def test_targets_of_a_scene_share_a_context(bank, step):
+    curriculum = Curriculum((4, 8), walk_probability=0.0, targets_per_context=2, drop_probability=0.0)
+    batch = draw_batch(bank, 4, curriculum, 1.0, seed=3, step=step)
+    assert batch.targets_per_context == 2 and len(batch.context_latents) == 2 == len(batch.points) == len(batch.context_poses)
+    assert batch.num_latents == 4 * 5 + 2 * sum(batch.segments)
+    for sample in range(4):
+        scene, anchor = latent_index(bank, batch.latents[sample, :, 0])
+        context = [latent_index(bank, latent) for latent in batch.context_latents[sample // 2].unbind(1)]
+        assert (scene, anchor) in context and {s for s, _ in context} == {scene}
+        # Rays of a target in the frame of the first context camera: the anchor's are those of its frame in the context.
+        place = context.index((scene, anchor))
+        torch.testing.assert_close(batch.scene_rays[sample, 0], batch.context_scene_rays[sample // 2, place])
+    alone = Curriculum((4, 8), walk_probability=2.0, targets_per_context=2, guard_frames=0)
+    alone = draw_batch(bank, 4, alone, 0.0, seed=3, step=step)
+    assert alone.targets_per_context == 1 and sum(alone.segments) == 4
+    with pytest.raises(ValueError, match="a multiple of targets_per_context 2"):
+        draw_batch(bank, 3, curriculum, 1.0, seed=3, step=step)
+
+
 def test_points_and_rays_agree_with_the_renderer(bank):
     """A context pixel's point projects back into its own camera at its own pixel and depth."""
     batch = draw_batch(bank, 2, Curriculum((4, 4)), 0.0, seed=2, step=0)

@@ -39,6 +39,11 @@ class ContextCache:
         )
         return ContextCache(joined, (*self.segments, layers[0][0].shape[1]))
 
+    def repeated(self, times: int) -> "ContextCache":
+        """The same scenes with each one `times` times in a row, for several targets per scene."""
+        layers = tuple((k.repeat_interleave(times, 0), v.repeat_interleave(times, 0)) for k, v in self.layers)
+        return ContextCache(layers, self.segments)
+
     def expanded(self, batch_size: int) -> "ContextCache":
         """The same scene seen by `batch_size` samples, without copying memory."""
         layers = tuple((k.expand(batch_size, -1, -1, -1), v.expand(batch_size, -1, -1, -1)) for k, v in self.layers)

@@ -10,14 +10,15 @@ from video4spatial.training.bank import SceneBank
 
 @dataclass  # not frozen: Lightning moves the tensors of a batch to the device one by one
 class NavigationBatch:
-    """B examples with n context and T target latents (target 0 is the clean anchor).
+    """B examples with T target latents each (target 0 is the clean anchor), and S scenes with n context latents each. B / S examples
+    in a row share a scene, so that a long context is encoded once for all of them.
 
     Args:
-        context_latents: [B, C, n, h, w].
-        context_positions: [B, n] float64 on the scene clock.
-        context_scene_rays: [B, n, 6, h, w] relative to the first context camera.
-        points: [B, n, 3, h, w] where each context pixel is, in the frame of the first context camera (metres).
-        context_poses: [B, n, 4, 4] context cameras relative to the first.
+        context_latents: [S, C, n, h, w].
+        context_positions: [S, n] float64 on the scene clock.
+        context_scene_rays: [S, n, 6, h, w] relative to the first context camera.
+        points: [S, n, 3, h, w] where each context pixel is, in the frame of the first context camera (metres).
+        context_poses: [S, n, 4, 4] context cameras relative to the first.
         latents: [B, C, T, h, w] targets.
         positions: [B, T] float64.
         rays: [B, T, 6, h, w] relative to the anchor.
@@ -43,10 +44,17 @@ class NavigationBatch:
     generator: torch.Generator
 
     @property
-    def latents_per_sample(self) -> int:
-        """Latents that go through the transformer for one example."""
-        targets = self.latents.shape[2]
-        return targets - 1 if self.drop_conditions else targets + self.context_latents.shape[2]
+    def targets_per_context(self) -> int:
+        """Examples that share a context."""
+        return len(self.latents) // len(self.context_latents)
+
+    @property
+    def num_latents(self) -> int:
+        """Latents that go through the transformer."""
+        examples, targets = self.latents.shape[0], self.latents.shape[2]
+        if self.drop_conditions:
+            return examples * (targets - 1)
+        return examples * targets + len(self.context_latents) * self.context_latents.shape[2]
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,9 @@ class Curriculum:
         walk_probability: share of steps whose targets are a stretch of the walk itself (small motion), at the start; at the end
             it is half of that.
         target_latents: how many of a target's frames after the anchor an example holds, drawn in order; fewer make more examples.
-        guard_frames: a stretch of the walk is kept out of its own context, with up to this many frames around it.
+        targets_per_context: targets of one scene that share a context, where they are not stretches of the walk; it divides the batch.
+        guard_frames: a stretch of the walk is kept out of its own context, with up to this many frames around it. As such an example
+            has a context of its own, that has at most `context_frames[1]` / `targets_per_context` frames.
         nearby_probability: share of steps that take their context from the frames nearest to the target's cameras.
     """
 
@@ -71,6 +81,7 @@ class Curriculum:
     drop_probability: float = 0.1
     walk_probability: float = 0.5
     target_latents: int = 8
+    targets_per_context: int = 1
     guard_frames: int = 8
     nearby_probability: float = 0.7
 
@@ -105,11 +116,17 @@ def draw_batch(
         return torch.randint(low, high, shape, generator=generator)
 
     walk, steps = bank.walk_frames, bank.target_frames - 1
-    scenes = integers(0, len(bank), batch_size)
     low, high = curriculum.context_frames_at(progress)
-    count = int(integers(low, high + 1))
-    forbidden = torch.zeros(batch_size, walk, dtype=torch.bool)
-    if uniform() < curriculum.walk_probability * (1 - progress / 2):
+    from_walk = uniform() < curriculum.walk_probability * (1 - progress / 2)
+    group = 1 if from_walk else curriculum.targets_per_context
+    if batch_size % group:
+        raise ValueError(f"batch_size {batch_size}: expected a multiple of targets_per_context {group}.")
+    if from_walk:
+        high = max(low, high // curriculum.targets_per_context)
+    context_scenes = integers(0, len(bank), batch_size // group)
+    scenes = context_scenes.repeat_interleave(group)
+    forbidden = torch.zeros(len(context_scenes), walk, dtype=torch.bool)
+    if from_walk:
         anchors = integers(0, walk - steps, batch_size)
         targets = anchors[:, None] + torch.arange(steps + 1)
         guard = int(integers(0, curriculum.guard_frames + 1))
@@ -127,37 +144,40 @@ def draw_batch(
     poses = bank.camera_to_world[scenes]  # [B, N, 4, 4]
     rows = torch.arange(batch_size)[:, None]
     target_poses = poses[rows, targets]
-    priority = torch.rand(batch_size, walk, generator=generator)
+    context_rows = rows[: len(context_scenes)]
+    priority = torch.rand(len(context_scenes), walk, generator=generator)
     if uniform() < curriculum.nearby_probability:
-        priority = priority * 0.5 + _distance(poses[:, :walk], target_poses)
+        priority = priority * 0.5 + _distance(poses[::group, :walk], target_poses.unflatten(0, (-1, group)).flatten(1, 2))
     priority[forbidden] = torch.inf
-    priority[rows[:, 0], anchors] = -1.0
+    priority[context_rows, anchors.unflatten(0, (-1, group))] = -1.0
+    count = max(int(integers(low, high + 1)), group)
+    count = min(count, int((priority < torch.inf).sum(1).min()))
     context = priority.argsort(dim=1)[:, :count].sort(dim=1).values
 
     gap = 1 + integers(0, 12, batch_size)
-    positions = (context[:, -1] + gap)[:, None] + offsets
+    positions = (context[:, -1].repeat_interleave(group) + gap)[:, None] + offsets
     intrinsics = bank.intrinsics[scenes].unsqueeze(1)
-    origin = torch.linalg.inv(poses[rows, context[:, :1]])
-    context_poses = origin @ poses[rows, context]
+    origin = torch.linalg.inv(poses[::group][context_rows, context[:, :1]])
+    context_poses = origin @ poses[::group][context_rows, context]
     cuts = sorted(set(integers(1, count, int(integers(0, 3))).tolist())) if count > 1 else []
     segments = tuple(b - a for a, b in zip([0, *cuts], [*cuts, count]))
     latents = bank.latents
     height, width = latents.shape[-2:]
     device = latents.device
 
-    def rays(camera_to_world: torch.Tensor) -> torch.Tensor:
-        return plucker_rays(Cameras(camera_to_world, intrinsics), height, width, device=device)
+    def rays(camera_to_world: torch.Tensor, every: int = 1) -> torch.Tensor:
+        return plucker_rays(Cameras(camera_to_world, intrinsics[::every]), height, width, device=device)
 
     return NavigationBatch(
-        context_latents=latents[scenes[:, None], context].float().transpose(1, 2),
+        context_latents=latents[context_scenes[:, None], context].float().transpose(1, 2),
         context_positions=context.double(),
-        context_scene_rays=rays(context_poses),
-        points=_points(bank.depth[scenes[:, None], context].float(), context_poses, intrinsics),
+        context_scene_rays=rays(context_poses, group),
+        points=_points(bank.depth[context_scenes[:, None], context].float(), context_poses, intrinsics[::group]),
         context_poses=context_poses.float().to(device),
         latents=latents[scenes[:, None], targets].float().transpose(1, 2),
         positions=positions.double(),
         rays=rays(torch.linalg.inv(target_poses[:, :1]) @ target_poses),
-        scene_rays=rays(origin @ target_poses),
+        scene_rays=rays(origin.repeat_interleave(group, 0) @ target_poses),
         segments=segments,
         context_cameras_known=uniform() < curriculum.known_cameras_at(progress),
         drop_conditions=uniform() < curriculum.drop_probability,

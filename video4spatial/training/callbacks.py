@@ -71,9 +71,7 @@ class JsonLog(lightning.Callback):
         self.count += 1
         if isinstance(batch, NavigationBatch):
             self.samples += len(batch.latents)
-            self.tokens += len(batch.latents) * batch.latents_per_sample * module.transformer.tokens_per_latent(
-                *batch.latents.shape[-2:]
-            )
+            self.tokens += batch.num_latents * module.transformer.tokens_per_latent(*batch.latents.shape[-2:])
         else:
             self.samples += len(batch)
         if self.count % self.every == 0:

@@ -95,7 +95,7 @@ class NavigationModule(lightning.LightningModule):
                 positions=batch.positions,
                 rays=batch.rays,
                 scene_rays=batch.scene_rays if batch.context_cameras_known else None,
-                context=context,
+                context=context if batch.targets_per_context == 1 else context.repeated(batch.targets_per_context),
             ).sample[:, :, 1:]
         flow = flow_matching_loss(prediction, targets, noise, sigmas, config.prediction_type)
         losses = {"flow": flow, **losses}
