@@ -122,3 +122,26 @@ def number(above: float = -math.inf, below: float = math.inf) -> Callable[[str],
         return value
 
     return read
+
+
+def run_action(command: str, actions: dict[str, Callable[[list[str]], None]], usage: dict[str, str], arguments: list[str]) -> None:
+    """Run the action of a verb that its first argument names.
+
+    Args:
+        command: such as "v4s cameras".
+        actions: what each does with the arguments after it.
+        usage: its arguments in words, for the help.
+        arguments: the verb's.
+
+    Raises:
+        UserError: for another action, or none.
+    """
+    if arguments and arguments[0] in ("-h", "--help"):
+        lines = [f"{command} {name} {usage[name]}" for name in actions]
+        helps = " and ".join(f"{command} {name} --help" for name in actions)
+        print("usage: " + "\n       ".join(lines) + f"\n\n{helps} {'explains it' if len(actions) == 1 else 'explain them'}.")
+        return
+    if not arguments or arguments[0] not in actions:
+        given = arguments[0] if arguments else ""
+        raise UserError(unknown("action", given, actions) + f"; known: {', '.join(actions)}")
+    actions[arguments[0]](arguments[1:])

@@ -2,7 +2,7 @@
 
 import os
 
-from video4spatial.cli.arguments import Parser, integer, number, unknown
+from video4spatial.cli.arguments import Parser, integer, number, run_action, unknown
 from video4spatial.cli.errors import UserError, user_mistakes
 from video4spatial.cli.loading import load_pipeline
 from video4spatial.cli.output_folder import check_file
@@ -16,14 +16,7 @@ NEW_WALK = 1_000_000
 
 def main(arguments: list[str]) -> None:
     """Run `v4s benchmark navigation`."""
-    benchmarks = {"navigation": navigation}
-    if arguments and arguments[0] in ("-h", "--help"):
-        print("usage: v4s benchmark navigation [options]\n\nv4s benchmark navigation --help explains it.")
-        return
-    if not arguments or arguments[0] not in benchmarks:
-        given = arguments[0] if arguments else ""
-        raise UserError(unknown("benchmark", given, benchmarks) + f"; known: {', '.join(benchmarks)}")
-    benchmarks[arguments[0]](arguments[1:])
+    run_action("v4s benchmark", {"navigation": navigation}, {"navigation": "--json FILE [options]"}, arguments)
 
 
 def navigation_parser() -> Parser:

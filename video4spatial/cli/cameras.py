@@ -2,7 +2,7 @@
 
 import re
 
-from video4spatial.cli.arguments import Parser, number, unknown
+from video4spatial.cli.arguments import Parser, number, run_action
 from video4spatial.cli.errors import UserError, user_mistakes
 from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.terminal import route_messages, say
@@ -10,17 +10,8 @@ from video4spatial.cli.terminal import route_messages, say
 
 def main(arguments: list[str]) -> None:
     """Run `v4s cameras inspect` or `convert`."""
-    actions = {"inspect": inspect, "convert": convert}
-    if arguments and arguments[0] in ("-h", "--help"):
-        print(
-            "usage: v4s cameras inspect FILE [options]\n       v4s cameras convert FILE OUTPUT [options]\n\n"
-            "v4s cameras inspect --help and v4s cameras convert --help explain them."
-        )
-        return
-    if not arguments or arguments[0] not in actions:
-        given = arguments[0] if arguments else ""
-        raise UserError(unknown("action", given, actions) + f"; known: {', '.join(actions)}")
-    actions[arguments[0]](arguments[1:])
+    usage = {"inspect": "FILE [options]", "convert": "FILE OUTPUT [options]"}
+    run_action("v4s cameras", {"inspect": inspect, "convert": convert}, usage, arguments)
 
 
 def inspect_parser() -> Parser:

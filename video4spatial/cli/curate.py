@@ -1,20 +1,13 @@
 """`v4s curate`: raw captures in. Today `inspect`, which says what a source holds and whether its cameras fit its pictures."""
 
-from video4spatial.cli.arguments import Parser, integer, unknown
+from video4spatial.cli.arguments import Parser, integer, run_action
 from video4spatial.cli.errors import UserError, user_mistakes
 from video4spatial.cli.terminal import note, route_messages, say, stage
 
 
 def main(arguments: list[str]) -> None:
     """Run `v4s curate inspect`."""
-    actions = {"inspect": inspect}
-    if arguments and arguments[0] in ("-h", "--help"):
-        print("usage: v4s curate inspect SOURCE [options]\n\nv4s curate inspect --help explains it.")
-        return
-    if not arguments or arguments[0] not in actions:
-        given = arguments[0] if arguments else ""
-        raise UserError(unknown("action", given, actions) + f"; known: {', '.join(actions)}")
-    actions[arguments[0]](arguments[1:])
+    run_action("v4s curate", {"inspect": inspect}, {"inspect": "SOURCE [options]"}, arguments)
 
 
 def inspect_parser() -> Parser:
