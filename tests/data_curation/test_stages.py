@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from data_curation.stages.context import ContextSettings, select_context
 from data_curation.stages.cuts import cut_scores, shots
 from data_curation.stages.frame_quality import FrameThresholds, rejected_frames, score_frames
 from data_curation.stages.pose_quality import broken_steps, path_problem, score_poses, stretches
+from data_curation.stages.windows import WindowSettings, navigation_windows
 from video4spatial.cameras import Cameras
+from video4spatial.cameras.visibility import covisible_mask
 from video4spatial.simulation import simulated_capture
 
 COUNT = 16
@@ -90,6 +93,57 @@ def test_an_even_walk_is_not_broken_and_left_out_frames_are_no_jumps(walk):
     scores = score_poses(Cameras.from_fov(poses[kept]), times[kept])
     assert not any(mask.any() for mask in broken_steps(scores, True).values())
     assert stretches(broken_steps(scores, True), len(kept)) == [range(0, 17)]
+
+
+def test_windows_of_a_walk_and_why_others_are_left_out(walk):
+    capture, _ = walk
+    long = simulated_capture(3, 48, 64, 64)
+    windows = navigation_windows(long, [range(48)], np.zeros(48, bool))
+    assert not windows.rejected.get("too_few_frames") and len(windows.kept) >= 8
+    assert all(np.diff(target).tolist() == [1] * 8 for target in windows.kept) and windows.kept[1][0] - windows.kept[0][0] == 4
+    poor = np.zeros(48, bool)
+    poor[10] = True
+    without = navigation_windows(long, [range(48)], poor)
+    assert all(10 not in target for target in without.kept) and without.rejected["poor_frame"] == 2
+    assert navigation_windows(long, [range(0, 6), range(6, 48)], poor).rejected["stretch_too_short"] == 1
+    still = replace(long, cameras=long.cameras[[0] * 48])
+    assert set(navigation_windows(still, [range(48)], np.zeros(48, bool)).rejected) == {"static"}
+    hasty = replace(long, times=long.times / 20)
+    settings = WindowSettings(frame_rate=80.0)
+    assert set(navigation_windows(hasty, [range(48)], np.zeros(48, bool), settings).rejected) == {"too_fast"}
+    # At twice the rate every second frame is taken.
+    dense = replace(long, times=long.times / 2)
+    assert np.diff(navigation_windows(dense, [range(48)], np.zeros(48, bool)).kept[0]).tolist() == [2] * 8
+
+
+@pytest.mark.parametrize("method", ["depth", "frustum"])
+def test_contexts_cover_the_target_and_keep_the_guard_band(method):
+    capture = simulated_capture(11, 64, 64, 64)
+    if method == "frustum":
+        capture = replace(capture, read_depth=None)
+    target = tuple(range(30, 39))
+    settings = ContextSettings(frames=12, guard_seconds=1.0)
+    usable = np.ones(64, bool)
+    usable[5] = False
+    context = select_context(capture, target, usable, settings)
+    assert context.method == method and target[0] in context.frames and len(context.frames) == 12
+    others = np.array([frame for frame in context.frames if frame != target[0]])
+    assert ((others < 30 - 4) | (others > 38 + 4)).all() and 5 not in others
+    assert context.coverage > context.anchor_coverage
+    # An independent count: every fourth pixel of the last target frame against all chosen frames, by the renderer's own depth.
+    if method == "depth":
+        depth = capture.read_depth([*context.frames, *target[1:]])
+        count = len(context.frames)
+        mask = covisible_mask(
+            capture.cameras[list(target[1:])], depth[count:], capture.cameras[list(context.frames)], depth[:count]
+        )
+        assert abs(mask.mean() - context.coverage) < 0.1
+    # Greedy choice is no worse than an even one of the same size.
+    even = [30, *others[np.linspace(0, len(others) - 1, 3).astype(int)]]
+    few = select_context(capture, target, usable, replace(settings, frames=4))
+    only = np.zeros(64, bool)
+    only[even] = True
+    assert few.coverage >= select_context(capture, target, only, replace(settings, frames=4)).coverage - 1e-9
 
 
 def test_paths_that_go_nowhere_or_too_far():

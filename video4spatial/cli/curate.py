@@ -1,8 +1,12 @@
 """`v4s curate`: raw captures in. Today `inspect`, which says what a source holds and whether its cameras fit its pictures."""
 
+import statistics
+
 from video4spatial.cli.arguments import Parser, integer, run_action
 from video4spatial.cli.errors import UserError, user_mistakes
 from video4spatial.cli.terminal import note, route_messages, say, stage
+
+CONTEXTS_TRIED = 12
 
 
 def main(arguments: list[str]) -> None:
@@ -15,7 +19,8 @@ def inspect_parser() -> Parser:
     parser = Parser(
         "v4s curate inspect",
         "Say what a source of captures holds: frames, cameras, convention, licence, what is left out and why, poor frames, "
-        "cuts, breaks of the path, and how far matching pixels lie from the epipolar lines of the cameras.",
+        "cuts, breaks of the path, navigation targets and how much of them the rest of the capture shows, and how far matching "
+        "pixels lie from the epipolar lines of the cameras.",
     )
     add = parser.add_argument
     add("source", metavar="SOURCE", help="folder or file of captures, or simulated rooms such as train:0-3")
@@ -54,10 +59,14 @@ def inspect(arguments: list[str]) -> None:
 
 def _described(capture, pairs: int, gap: int) -> list[str]:
     """Lines about a capture."""
+    import numpy as np
+
+    from data_curation.stages.context import ContextSettings, select_context
     from data_curation.stages.cuts import cut_scores, shots
     from data_curation.stages.epipolar import epipolar_check
     from data_curation.stages.frame_quality import rejected_frames, score_frames
-    from data_curation.stages.pose_quality import broken_steps, path_problem, score_poses
+    from data_curation.stages.pose_quality import broken_steps, path_problem, score_poses, stretches
+    from data_curation.stages.windows import navigation_windows
 
     seconds = float(capture.times[-1] - capture.times[0])
     lines = [
@@ -71,8 +80,9 @@ def _described(capture, pairs: int, gap: int) -> list[str]:
         shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         lines.append(f"left out      {len(names)} {reason} ({shown})")
     with stage(f"judging the frames of {capture.name}"):
-        poor = {reason: int(mask.sum()) for reason, mask in rejected_frames(score_frames(capture)).items()}
-    lines.append(f"poor frames   {_counted(poor)}")
+        reasons = rejected_frames(score_frames(capture))
+    lines.append(f"poor frames   {_counted({reason: int(mask.sum()) for reason, mask in reasons.items()})}")
+    poor = np.logical_or.reduce(list(reasons.values()))
     if capture.cameras is None:
         with stage(f"looking for cuts in {capture.name}"):
             lines.append(f"shots         {len(shots(cut_scores(capture), least_frames=1))}")
@@ -84,6 +94,18 @@ def _described(capture, pairs: int, gap: int) -> list[str]:
         broken = broken_steps(score_poses(capture.cameras, capture.times), capture.cameras.metric)
         lines.append(f"broken steps  {_counted({reason: int(mask.sum()) for reason, mask in broken.items()})}")
         lines += [f"unusable      {problem}" for problem in [path_problem(capture.cameras)] if problem]
+        windows = navigation_windows(capture, stretches(broken, len(capture)), poor)
+        rejected = _counted(windows.rejected)
+        lines.append(f"navigation    {len(windows.kept)} targets" + (f"; left out: {rejected}" if windows.rejected else ""))
+        if windows.kept:
+            tried = windows.kept[:: -(-len(windows.kept) // CONTEXTS_TRIED)]
+            with stage(f"choosing contexts in {capture.name}"):
+                contexts = [select_context(capture, target, ~poor) for target in tried]
+            covered = sum(context.coverage >= ContextSettings().least_coverage for context in contexts)
+            median = statistics.median(context.coverage for context in contexts)
+            lines.append(
+                f"context       covers {median:.0%} of a target (median of {len(contexts)}, by {contexts[0].method}), enough for {covered}"
+            )
         if pairs:
             with stage(f"matching frames of {capture.name}"):
                 check = epipolar_check(capture, gap, pairs)
