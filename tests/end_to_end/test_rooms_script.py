@@ -50,6 +50,8 @@ def test_an_autoencoder_is_not_written_over(folder):
 def test_shipped_files_are_half_as_large_and_load_in_single_precision(folder, tmp_path):
     ship(str(folder / "first"), str(tmp_path / "shipped"), num_inference_steps=3)
     assert read_model_folder(tmp_path / "shipped").num_inference_steps == 3
+    # Nothing tells where it was made.
+    assert not any(str(folder) in path.read_text() for path in (tmp_path / "shipped").rglob("*.json"))
     for part, digits in (("transformer", 2**-8), ("vae", 2**-10)):
         name = f"{part}/diffusion_pytorch_model.safetensors"
         assert (tmp_path / "shipped" / name).stat().st_size < 0.6 * (folder / "first" / name).stat().st_size

@@ -157,6 +157,10 @@ def save_pipeline(pipeline: Video4SpatialPipeline, folder: Path) -> None:
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     pipeline.save_pretrained(aside)
+    for configuration in aside.rglob("*.json"):
+        content = json.loads(configuration.read_text())
+        if isinstance(content, dict) and content.pop("_name_or_path", None) is not None:  # the folder it was loaded from
+            configuration.write_text(json.dumps(content, indent=2) + "\n")
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

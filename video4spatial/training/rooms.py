@@ -194,19 +194,20 @@ def transformer(
     _trainer(minutes, callbacks, precision).fit(module, data)
 
 
-def ship(pipeline: str, output: str, num_inference_steps: int = 16) -> None:
+def ship(pipeline: str, output: str, num_inference_steps: int = 16, domain: str | None = None) -> None:
     """Write a trained pipeline in half precision, as the built-in models are stored; it loads in single precision again.
 
     Args:
         pipeline: folder of the trained pipeline.
         output: folder to write; must not exist.
         num_inference_steps: denoising steps that it is used with unless others are asked for.
+        domain: what the model has seen, in words; None keeps what the pipeline says.
     """
     folder = _new_folder(output)
     # The autoencoder has large offsets (`start_linear`), which bfloat16 would round away.
     dtypes = {"transformer": torch.bfloat16, "vae": torch.float16}
     shipped = Video4SpatialPipeline.from_pretrained(pipeline, torch_dtype=dtypes)
-    shipped.register_to_config(num_inference_steps=num_inference_steps)
+    shipped.register_to_config(num_inference_steps=num_inference_steps, domain=domain or shipped.config.domain)
     save_pipeline(shipped, folder)
 
 
