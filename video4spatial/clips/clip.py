@@ -1,6 +1,6 @@
 """The Clip: one training or test example, and the instruction it carries out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,6 +19,36 @@ class Navigate:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A box on one frame of the context, which names an object without words.
+
+    Args:
+        frame: position in the context.
+        box: left, top, right and bottom as shares of width and height, 0 to 1.
+    """
+
+    frame: int
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Find an object, go there, and end on a view that shows it.
+
+    Args:
+        text: the object in words, as an instruction ("go to the lamp").
+        region: the object by a box on a context frame. One of the two is needed; both may be given.
+    """
+
+    text: str | None = None
+    region: Region | None = None
+
+    def __post_init__(self):
+        if not self.text and self.region is None:
+            raise ValueError("an object to find needs words or a region: give text, region or both.")
+
+
+@dataclass(frozen=True)
 class Clip:
     """One example: what the model is given, what it is asked for, and the truth where it is known.
 
@@ -33,6 +63,9 @@ class Clip:
         context_depth: [N, H, W] float32 metres along the optical axis, or None.
         target_frames: [T, H, W, 3] uint8 truth, or None. Frame 0 is the anchor frame.
         target_depth: [T, H, W] float32 metres, or None.
+        target_cameras: T true cameras of the target frames, or None when unknown; those of the instruction if it has them.
+        target_boxes: [T, 4] float32 where the object to find is (left, top, right, bottom as shares; NaN where it is out of sight),
+            or None.
         provenance: where it came from, enough to make it again.
     """
 
@@ -40,13 +73,19 @@ class Clip:
     scene: str
     context_frames: np.ndarray
     context_times: np.ndarray
-    instruction: Navigate
+    instruction: Navigate | Ground
     anchor: int
     context_cameras: Cameras | None = None
     context_depth: np.ndarray | None = None
     target_frames: np.ndarray | None = None
     target_depth: np.ndarray | None = None
+    target_cameras: Cameras | None = None
+    target_boxes: np.ndarray | None = None
     provenance: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.target_cameras is None and isinstance(self.instruction, Navigate):
+            object.__setattr__(self, "target_cameras", self.instruction.cameras)
 
     def with_context(self, indices: list[int]) -> "Clip":
         """The same clip with only some of its context frames.
@@ -55,20 +94,26 @@ class Clip:
             indices: ascending positions in the context; the anchor must be among them.
 
         Raises:
-            ValueError: if the anchor is left out or the order is not ascending.
+            ValueError: if the anchor or the frame of the instruction's region is left out, or the order is not ascending.
         """
         if self.anchor not in indices or list(indices) != sorted(set(indices)):
             raise ValueError(f"context indices {list(indices)}: expected ascending, with the anchor {self.anchor} among them.")
-        return Clip(
-            name=self.name,
-            scene=self.scene,
+        indices = list(indices)
+        return replace(
+            self,
             context_frames=self.context_frames[indices],
             context_times=self.context_times[indices],
-            instruction=self.instruction,
-            anchor=list(indices).index(self.anchor),
-            context_cameras=None if self.context_cameras is None else self.context_cameras[list(indices)],
+            instruction=self._instruction_within(indices),
+            anchor=indices.index(self.anchor),
+            context_cameras=None if self.context_cameras is None else self.context_cameras[indices],
             context_depth=None if self.context_depth is None else self.context_depth[indices],
-            target_frames=self.target_frames,
-            target_depth=self.target_depth,
-            provenance=self.provenance,
         )
+
+    def _instruction_within(self, indices: list[int]) -> Navigate | Ground:
+        """The instruction for a context of which only some frames are left."""
+        if not isinstance(self.instruction, Ground) or self.instruction.region is None:
+            return self.instruction
+        region = self.instruction.region
+        if region.frame not in indices:
+            raise ValueError(f"context indices {indices}: expected the frame {region.frame} among them, whose region names the object.")
+        return replace(self.instruction, region=replace(region, frame=indices.index(region.frame)))
