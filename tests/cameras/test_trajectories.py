@@ -15,6 +15,7 @@ from video4spatial.cameras import (
     TrajectoryError,
     from_keyframes,
     parse_trajectory,
+    read_cameras,
     read_keyframes,
     write_cameras,
 )
@@ -29,6 +30,17 @@ def anchor(seed: int = 0) -> Cameras:
 
 def close(values: torch.Tensor, expected, tolerance: float = 1e-9) -> bool:
     return torch.allclose(values, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=tolerance)
+
+
+def focal_growth(cameras: Cameras) -> torch.Tensor:
+    return cameras.intrinsics[:, 0, 0] / cameras.intrinsics[0, 0, 0]
+
+
+def pixels(cameras: Cameras, point) -> torch.Tensor:
+    """Normalised picture coordinates [T, 2] of a point [3] in the world."""
+    point = torch.tensor([*point, 1.0], dtype=torch.float64)
+    seen = (cameras.intrinsics @ (cameras.world_to_camera @ point)[:, :3, None])[..., 0]
+    return seen[:, :2] / seen[:, 2:]
 
 
 @pytest.mark.parametrize("expression, position, forward, up", [
@@ -57,6 +69,13 @@ def close(values: torch.Tensor, expected, tolerance: float = 1e-9) -> bool:
     ("orbit left 90deg radius 2", (-2, 0, 2), (1, 0, 0), (0, -1, 0)),
     ("orbit right 90deg", (2, 0, 2), (-1, 0, 0), (0, -1, 0)),
     ("orbit 360deg radius 1m", (0, 0, 0), (0, 0, 1), (0, -1, 0)),
+    # The start is the lowest point of the circle; the view goes to the point 2 m ahead of the start.
+    ("spiral 360deg", (0, 0, 0), (0, 0, 1), (0, -1, 0)),
+    ("spiral right 720deg radius 20cm + forward 0.5", (0, 0, 0.5), (0, 0, 1), (0, -1, 0)),
+    ("spiral 180deg radius 0.75m", (0, -1.5, 0), (0, 0.6, 0.8), (0, -0.8, 0.6)),
+    ("zoom in 2", (0, 0, 0), (0, 0, 1), (0, -1, 0)),
+    ("dolly zoom in 1.0m at 3m", (0, 0, 1), (0, 0, 1), (0, -1, 0)),
+    ("vertigo out 1", (0, 0, -1), (0, 0, 1), (0, -1, 0)),
     ("forward 1 then look_at (1, 0, 1)", (0, 0, 1), (1, 0, 0), (0, -1, 0)),
     ("look at -2 0 1 + forward 1", (0, 0, 1), (-1, 0, 0), (0, -1, 0)),
     # Turning is about the vertical: after a full turn with a tilt the horizon is where it was.
@@ -75,7 +94,9 @@ def test_words_mean_what_they_say(expression, position, forward, up):
     placed = parse_trajectory(expression, 17, start=start)
     assert placed[0].allclose(start, 1e-9)
     assert torch.allclose(placed.relative_to(0).camera_to_world, cameras.camera_to_world, atol=1e-9)
-    assert torch.equal(placed.intrinsics[5], start.intrinsics[0])
+    assert torch.equal(placed.intrinsics[0], start.intrinsics[0])
+    assert torch.allclose(focal_growth(placed), focal_growth(cameras), rtol=1e-12)
+    assert torch.equal(placed.intrinsics[5], start.intrinsics[0]) == bool((focal_growth(cameras) == 1).all())
 
 
 def test_an_orbit_stays_on_its_circle_and_looks_at_its_centre():
@@ -100,6 +121,105 @@ def test_up_gives_the_vertical_of_a_tilted_anchor():
     assert not torch.allclose(parse_trajectory("turn left 90", 9, start=tilted).right[:, 1], torch.zeros(9).double())
     with pytest.raises(TrajectoryError, match="up must be three finite numbers"):
         parse_trajectory("turn left 90", 9, up=(0, 0, 0))
+
+
+def test_a_zoom_multiplies_the_focal_length_evenly_in_its_logarithm():
+    assert close(focal_growth(parse_trajectory("zoom in 2", 5)), [1, 2**0.25, 2**0.5, 2**0.75, 2], 1e-12)
+    assert close(focal_growth(parse_trajectory("zoom 4x, zoom out 2", 4)), [1, 2, 4, 2], 1e-12)
+    assert close(focal_growth(parse_trajectory("zoom in 2 + zoom in 1.5", 2)), [1, 3], 1e-12)
+    assert float(parse_trajectory("zoom in 2", 5, fov_degrees=90).fov_degrees[-1]) == pytest.approx(
+        math.degrees(2 * math.atan(0.5))
+    )
+
+
+def test_a_zoom_takes_as_long_as_a_metre_per_doubling_and_goes_on_from_where_it_was():
+    cameras = parse_trajectory("forward 1, zoom in 4, turn left 45", 5)
+    assert close(cameras.positions[:, 2], [0, 1, 1, 1, 1])
+    assert close(focal_growth(cameras), [1, 1, 2, 4, 4], 1e-12)
+    cameras = parse_trajectory("forward 0.5 + zoom in 2, dolly zoom in 1 at 2", 6)
+    assert close(cameras.positions[:, 2], [0, 1 / 6, 1 / 3, 0.5, 1.0, 1.5])
+    assert close(focal_growth(cameras), [1, 2 ** (1 / 3), 2 ** (2 / 3), 2, 1.5, 1], 1e-12)
+
+
+def test_a_zoom_leaves_the_principal_point_of_the_start():
+    start = Cameras(torch.eye(4)[None], torch.tensor([[0.9, 0, 0.4], [0, 1.2, 0.6], [0, 0, 1]]))
+    cameras = parse_trajectory("zoom in 3", 9, start=start)
+    assert torch.equal(cameras.intrinsics[0], start.intrinsics[0])
+    assert close(cameras.intrinsics[-1], [[2.7, 0, 0.4], [0, 3.6, 0.6], [0, 0, 1]], 1e-6)
+
+
+@pytest.mark.parametrize("expression, distance", [
+    ("dolly zoom in 1.0m at 3m", 3), ("dolly-zoom out 1.5", 2), ("dolly_zoom 0.5", 2), ("vertigo back 2 at 1", 1),
+    ("dolly zoom in 1 at 3 + truck right 0.5 + pedestal up 0.2", 3), ("dolly zoom in 1 at 3 + orbit left 40deg", 3),
+])
+def test_a_dolly_zoom_keeps_the_size_of_its_subject(expression, distance):
+    cameras = parse_trajectory(expression, 9, aspect=1.5)
+    assert float(cameras.positions[-1, 2].abs()) > 0.4
+    # The height in the picture of an upright stick at the subject.
+    foot, top = pixels(cameras, (0.0, 0.4, distance)), pixels(cameras, (0.0, -0.3, distance))
+    height = (foot - top)[:, 1]
+    assert torch.allclose(height, height[0].expand(9), rtol=1e-12)
+
+
+def test_points_at_the_subject_of_a_dolly_zoom_stay_in_their_pixel():
+    start = anchor(4)
+    cameras = parse_trajectory("dolly zoom in 1.0m at 3m", 9, start=start)
+    point = start.positions[0] + start.rotations[0] @ torch.tensor([0.7, -0.4, 3.0], dtype=torch.float64)
+    seen = pixels(cameras, point.tolist())
+    assert torch.allclose(seen, seen[0].expand(9, 2), rtol=0, atol=1e-12)
+    assert close(focal_growth(cameras), [(3 - step / 8) / 3 for step in range(9)], 1e-12)
+    # What is twice as far away shrinks meanwhile: by 2/3 for the focal length, by 6/5 for coming nearer.
+    behind = start.positions[0] + start.rotations[0] @ torch.tensor([0.7, -0.4, 6.0], dtype=torch.float64)
+    offsets = pixels(cameras, behind.tolist()) - 0.5
+    assert torch.allclose(offsets[-1], offsets[0] * 0.8, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("side, sign", [("left", -1), ("right", 1), ("", -1)])
+def test_a_spiral_stays_on_its_circle_and_looks_at_its_point(side, sign):
+    cameras = parse_trajectory(f"spiral {side} 360deg radius 0.4 at 3", 17)
+    center = torch.tensor([0.0, -0.4, 0.0], dtype=torch.float64)
+    assert torch.allclose((cameras.positions - center).norm(dim=-1), torch.full((17,), 0.4, dtype=torch.float64))
+    assert close(cameras.positions[4], [sign * 0.4, -0.4, 0])
+    assert close(pixels(cameras, (0, 0, 3)), [[0.5, 0.5]] * 17)
+    assert close(cameras.right[:, 1], [0.0] * 17)  # upright
+    assert cameras[16].allclose(cameras[0], 1e-12)
+    steps = cameras.positions.diff(dim=0).norm(dim=-1)
+    assert torch.allclose(steps, steps[0].expand(16))
+
+
+def test_a_spiral_with_movements_and_zooms():
+    cameras = parse_trajectory("turn left 90, spiral 360deg radius 0.5 at 4 + forward 1 + zoom in 2", 41)
+    last = cameras[-1]
+    assert close(last.positions[0], [-1, 0, 0]) and close(last.forward[0], [-1, 0, 0])
+    assert close(focal_growth(cameras)[-1], 2.0)
+    # On the circle, 2 pi 0.5 m long, it advances by 1 m: 90 degrees take 2 m of that time.
+    helix = cameras[20:]
+    assert close(pixels(helix, (-4, 0, 0)), [[0.5, 0.5]] * 21)
+    depth = -helix.positions[:, 0]
+    assert torch.allclose(depth.diff(), depth.diff()[0].expand(20), atol=1e-9) and float(depth[0]) > 0
+
+
+@pytest.mark.parametrize("name", ["transforms", "npz", "realestate10k", "colmap", "camera_path", "worldplay"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_formats_keep_a_zoom_and_a_file_of_it_zooms_the_start(tmp_path, name):
+    path = parse_trajectory("dolly zoom in 1.0m at 3m + zoom in 2", 9)
+    write_cameras(tmp_path / "path", path, name)
+    assert read_cameras(tmp_path / "path", name).allclose(path, 1e-6)
+    start = anchor(2)
+    followed = parse_trajectory(tmp_path / "path", 9, start=start)
+    expected = parse_trajectory("dolly zoom in 1.0m at 3m + zoom in 2", 9, start=start)
+    assert followed.allclose(expected, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["tum", "kitti", "recammaster"])
+def test_formats_without_intrinsics_say_that_a_zoom_is_left_out(tmp_path, name):
+    with pytest.warns(UserWarning, match="holds no intrinsics"):
+        write_cameras(tmp_path / "path", parse_trajectory("forward 1 + zoom in 2", 9), name)
+
+
+def test_a_file_that_only_zooms_is_a_motion(tmp_path):
+    write_cameras(tmp_path / "zoom.npz", parse_trajectory("zoom in 2", 5))
+    assert close(focal_growth(parse_trajectory(tmp_path / "zoom.npz", 3)), [1, 2**0.5, 2])
 
 
 def test_time_is_shared_out_by_metres_and_degrees():
@@ -178,6 +298,28 @@ def test_no_step_stands_out(expression):
     ("static + forward 1", "a rest .* cannot happen together"),
     ("orbit 30deg + orbit 20deg", "two of the same kind"),
     ("orbit 30deg radius 0", "a radius of 0 m"),
+    ("spiral 30deg + left 20deg", "spiral already says where to turn: combine it with movements and zooms only"),
+    ("spiral 30deg + look_at 0 0 3", "look_at already says where to turn"),
+    ("spiral 30deg radius 0", "spiral: a radius of 0 m is not possible"),
+    ("spiral 30deg at -1m", "spiral: a distance of -1 m"),
+    ("spiral 30deg + forward 2", "spiral: 2 m forward reaches the point it looks at, 2 m ahead"),
+    ("spiral", "spiral needs a number, as in 'spiral 30deg'"),
+    ("spirl 360deg", r"did you mean 'spiral'"),
+    ("zom in 2", "did you mean 'zoom'"),
+    ("zoom in 0.5", "zoom: give a factor above 1, not 0.5"),
+    ("zoom out 1", "zoom: give a factor above 1, not 1"),
+    ("zoom up 2", "zoom up: expected in or out"),
+    ("zoom in 2m", "zoom takes times, not metres, as in 'zoom 2x'"),
+    ("forward 2x", "forward takes metres, not times"),
+    ("zoom in 1000", "1000 times is more than the limit of 100"),
+    ("static + zoom in 2", "a rest .* cannot happen together"),
+    ("dolly zoom in 3 at 3", "dolly_zoom: the camera reaches the subject 3 m ahead"),
+    ("dolly zoom in 5", "dolly_zoom: the camera reaches the subject 2 m ahead"),
+    ("dolly zoom in 1 at 2 + forward 1", "reaches the subject 2 m ahead"),
+    ("dolly zoom in 0.1 + left 120deg", "or leaves it behind"),
+    ("dolly zoom in 1 at 0", "a distance of 0 m is not possible"),
+    ("dolly zoom in 1 + vertigo in 1", "two of the same kind"),
+    ("dolly zoom in 30deg", "takes metres, not degrees"),
     ("wait -1", "positive number of seconds"),
     ("wait 10, forward 1", "rests take 10 s of a clip of 4 s"),
 ])

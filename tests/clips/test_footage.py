@@ -62,6 +62,23 @@ def test_intrinsics_follow_the_crop(folder):
     assert np.isclose(float(clip.instruction.cameras.aspect[0]), 1.0)
 
 
+def test_a_zoom_multiplies_the_focal_length_of_the_anchor(folder, walk, tmp_path):
+    still = footage_clip(folder, "static", **SIZE, fov_degrees=90).clip.instruction.cameras
+    factors = torch.tensor([1, 2**0.25, 2**0.5, 2**0.75, 2], dtype=torch.float64)
+    write_cameras(tmp_path / "zoom.npz", parse_trajectory("zoom in 2", 5))
+    write_cameras(tmp_path / "context.json", walk, image_size=(64, 96))
+    for trajectory in ("zoom in 2", tmp_path / "zoom.npz"):
+        for known in ({"fov_degrees": 90}, {"context_cameras": tmp_path / "context.json"}):
+            read = footage_clip(folder, trajectory, **SIZE, **known)
+            zoomed = read.clip.instruction.cameras
+            # Words say it themselves; a file may come from a reconstruction that never fixed its focal length.
+            assert any("to 1 to 2 times that of" in note for note in read.notes) == (trajectory != "zoom in 2")
+            assert torch.allclose(zoomed.intrinsics[:, 0, 0], still.intrinsics[0, 0, 0] * factors, rtol=1e-6)
+            assert torch.allclose(zoomed.intrinsics[:, 1, 1], still.intrinsics[0, 1, 1] * factors, rtol=1e-6)
+            assert torch.allclose(zoomed.intrinsics[:, :2, 2], still.intrinsics[:, :2, 2], rtol=1e-6)
+            assert float(zoomed.path_length()) == 0.0
+
+
 def test_metric_context_cameras_are_kept_and_the_target_starts_at_the_anchors(folder, walk, tmp_path):
     write_cameras(tmp_path / "transforms.json", walk, image_size=(64, 96))
     clip = footage_clip(

@@ -216,6 +216,11 @@ class Cameras:
         """
         return self.transformed(self._single(anchor).world_to_camera)
 
+    def median_step(self) -> float:
+        """Median distance between neighbouring cameras, in the unit of the cameras; 0 for a single one."""
+        steps = torch.linalg.vector_norm(self.positions.diff(dim=-2), dim=-1)
+        return float(steps.median()) if steps.numel() else 0.0
+
     def placed_at(self, anchor: Cameras | int) -> Cameras:
         """The inverse of `relative_to`: read these cameras as relative to an anchor and put them into its world."""
         return self.transformed(self._single(anchor).camera_to_world)

@@ -120,24 +120,26 @@ def read_keyframes(path: str | PathLike, fov_degrees: float = 60.0, aspect: floa
 
 
 def looking_at(position: Tensor, target: Tensor, up: Tensor) -> Tensor:
-    """The level rotation [3, 3] of a camera that looks from a position to a target.
+    """The level rotations [..., 3, 3] of cameras that look from positions to a target.
 
     Args:
-        position: [3].
+        position: [..., 3].
         target: [3].
         up: [3] unit vertical.
 
     Raises:
-        CameraError: where the target is at the position, or exactly above or below it.
+        CameraError: where the target is at a position, or exactly above or below it.
     """
     forward = target - position
-    if forward.norm() < 1e-6:
+    distance = forward.norm(dim=-1, keepdim=True)
+    if (distance < 1e-6).any():
         raise CameraError(f"the point {target.tolist()} is where the camera stands")
-    forward = forward / forward.norm()
-    right = torch.linalg.cross(forward, up)
-    if right.norm() < 1e-6:
+    forward = forward / distance
+    right = torch.linalg.cross(forward, up.expand_as(forward))
+    length = right.norm(dim=-1, keepdim=True)
+    if (length < 1e-6).any():
         raise CameraError(f"the point {target.tolist()} is straight above or below the camera: move it a little")
-    right = right / right.norm()
+    right = right / length
     return torch.stack([right, torch.linalg.cross(forward, right), forward], dim=-1)
 
 

@@ -16,16 +16,22 @@ DEGREES_PER_METRE = 45.0
 MAXIMUM_METRES = 100.0
 MAXIMUM_DEGREES = 1080.0
 MAXIMUM_SECONDS = 3600.0
-DEFAULT_ORBIT_RADIUS = 2.0
+MAXIMUM_ZOOM = 100.0
+DEFAULT_DISTANCE = 2.0
+"""Metres ahead of what orbit, spiral and dolly zoom look at, where the words do not say it."""
+DEFAULT_SPIRAL_RADIUS = 0.3
 UNITS = {
     **dict.fromkeys(["m", "metre", "metres", "meter", "meters"], ("metres", 1.0)),
     **dict.fromkeys(["cm", "centimetre", "centimetres", "centimeter", "centimeters"], ("metres", 0.01)),
     **dict.fromkeys(["deg", "degs", "degree", "degrees", "°"], ("degrees", 1.0)),
     **dict.fromkeys(["rad", "radian", "radians"], ("degrees", math.degrees(1.0))),
     **dict.fromkeys(["s", "sec", "secs", "second", "seconds"], ("seconds", 1.0)),
+    **dict.fromkeys(["x", "×", "times"], ("times", 1.0)),
 }
 """Unit as written: (kind, factor to the kind's own unit)."""
-LIMITS = {"metres": MAXIMUM_METRES, "degrees": MAXIMUM_DEGREES, "seconds": MAXIMUM_SECONDS}
+LIMITS = {"metres": MAXIMUM_METRES, "degrees": MAXIMUM_DEGREES, "seconds": MAXIMUM_SECONDS, "times": MAXIMUM_ZOOM}
+SUFFIXES = {"metres": "m", "degrees": "deg", "seconds": "s", "times": "x", None: ""}
+"""Kind of unit: how it is written back."""
 
 Vector = tuple[float, float, float]
 
@@ -36,7 +42,7 @@ class TrajectoryError(ValueError):
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number as written, with its kind of unit ("metres", "degrees", "seconds") or None for a bare number."""
+    """A number as written, with its kind of unit ("metres", "degrees", "seconds", "times") or None for a bare number."""
 
     value: float
     kind: str | None
@@ -52,7 +58,12 @@ class Motion:
         tilt_up: degrees about the camera's right axis.
         roll_right: degrees about the viewing axis, clockwise as seen from behind the camera.
         orbit: (degrees to the left, radius in metres) around the point at that distance ahead.
+        spiral: (degrees to the left, radius, distance) of a circle in the camera's own right/down plane, in metres. The
+            start is the lowest point of the circle, and the camera keeps looking at the point that is `distance` ahead
+            of the start, upright as seen from there. A translation is along the start's axes meanwhile.
         look_at: the point, in anchor coordinates, that the camera looks at in the end.
+        zoom: factor on the focal length in the end, growing geometrically.
+        subject: metres ahead of the start of a thing that keeps its size: the focal length follows its depth.
         still: whether it is a rest; seconds may give its length.
         seconds: the length of a rest, or None for a share like one metre's.
     """
@@ -62,25 +73,36 @@ class Motion:
     tilt_up: float = 0.0
     roll_right: float = 0.0
     orbit: tuple[float, float] | None = None
+    spiral: tuple[float, float, float] | None = None
     look_at: Vector | None = None
+    zoom: float = 1.0
+    subject: float | None = None
     still: bool = False
     seconds: float | None = None
 
     def __add__(self, other: Motion) -> Motion:
         if self.still or other.still:
             raise TrajectoryError("a rest (static, wait) cannot happen together with another motion: separate with ','")
-        if self.orbit and other.orbit or self.look_at and other.look_at:
-            raise TrajectoryError("two of the same kind (orbit, look_at) cannot happen at the same time")
+        single = ("orbit", "spiral", "look_at", "subject")
+        if any(getattr(self, name) and getattr(other, name) for name in single):
+            raise TrajectoryError(
+                "two of the same kind (orbit, spiral, look_at, dolly zoom) cannot happen at the same time"
+            )
         total = Motion(
             translation=tuple(a + b for a, b in zip(self.translation, other.translation)),
             turn_left=self.turn_left + other.turn_left,
             tilt_up=self.tilt_up + other.tilt_up,
             roll_right=self.roll_right + other.roll_right,
             orbit=self.orbit or other.orbit,
+            spiral=self.spiral or other.spiral,
             look_at=self.look_at or other.look_at,
+            zoom=self.zoom * other.zoom,
+            subject=self.subject or other.subject,
         )
-        if total.look_at and (total.turn_left or total.tilt_up or total.roll_right or total.orbit):
-            raise TrajectoryError("look_at already says where to turn: combine it with movements only")
+        turns = total.turn_left or total.tilt_up or total.roll_right or total.orbit
+        if total.look_at and (turns or total.spiral) or total.spiral and turns:
+            name = "look_at" if total.look_at else "spiral"
+            raise TrajectoryError(f"{name} already says where to turn: combine it with movements and zooms only")
         return total
 
 
@@ -132,6 +154,13 @@ class Arguments:
         """Take an angle; a bare number is in degrees."""
         return self.quantity("degrees", bare="degrees").value
 
+    def positive_metres(self, name: str, default: float, *words: str) -> float:
+        """Take one of the given words and the positive length after it, if they come next."""
+        metres = self.metres() if self.word(*words) else default
+        if metres <= 0:
+            raise TrajectoryError(f"{self.verb}: a {name} of {metres:g} m is not possible; give a positive one")
+        return metres
+
     def word(self, *words: str) -> bool:
         """Take one of the given words if it comes next."""
         if self.items and self.items[0] in words:
@@ -150,8 +179,8 @@ class Arguments:
         raise TrajectoryError(f"{self.verb}: '{shown}' is left over")
 
     def _example(self, kind: str, value: float | None = None) -> str:
-        number = {"metres": 0.5, "degrees": 30, "seconds": 2}[kind] if value is None else value
-        return f"{self.verb} {number:g}{ {'metres': 'm', 'degrees': 'deg', 'seconds': 's'}[kind]}"
+        number = {"metres": 0.5, "degrees": 30, "seconds": 2, "times": 2}[kind] if value is None else value
+        return f"{self.verb} {number:g}{SUFFIXES[kind]}"
 
 
 def did_you_mean(word: str, options) -> str:
@@ -245,12 +274,37 @@ def _dolly(arguments: Arguments) -> Motion:
     return Motion(translation=(0.0, 0.0, arguments.direction(IN_OUT) * arguments.metres()))
 
 
+def _dolly_zoom(arguments: Arguments) -> Motion:
+    metres = arguments.direction(IN_OUT, default=1.0) * arguments.metres()
+    distance = arguments.positive_metres("distance", DEFAULT_DISTANCE, "at")
+    return Motion(translation=(0.0, 0.0, metres), subject=distance)
+
+
+def _zoom(arguments: Arguments) -> Motion:
+    sign = arguments.direction({"in": 1.0, "out": -1.0}, default=1.0)
+    factor = arguments.quantity("times", bare="times").value
+    if factor <= 1:
+        raise TrajectoryError(
+            f"zoom: give a factor above 1, not {factor:g} ('zoom in 2' doubles the focal length, 'zoom out 2' halves it)"
+        )
+    return Motion(zoom=factor**sign)
+
+
 def _orbit(arguments: Arguments) -> Motion:
     degrees = -arguments.direction(LEFT_RIGHT, default=-1.0) * arguments.degrees()
-    radius = arguments.metres() if arguments.word("radius", "at", "around") else DEFAULT_ORBIT_RADIUS
-    if radius <= 0:
-        raise TrajectoryError(f"orbit: a radius of {radius:g} m has no point ahead to orbit; give a positive one")
-    return Motion(orbit=(degrees, radius))
+    return Motion(orbit=(degrees, arguments.positive_metres("radius", DEFAULT_DISTANCE, "radius", "at", "around")))
+
+
+def _spiral(arguments: Arguments) -> Motion:
+    """One circle of the render paths of LLFF and NeRF: all views look at a point at the focus distance, upright.
+
+    Theirs circle about an average camera, which is not a frame of the path, and swing along the viewing axis with a sine
+    of another rate. Here the circle goes through the start, so that frame 0 is the start, and "+ forward" makes it a
+    helix.
+    """
+    degrees = -arguments.direction(LEFT_RIGHT, default=-1.0) * arguments.degrees()
+    radius = arguments.positive_metres("radius", DEFAULT_SPIRAL_RADIUS, "radius")
+    return Motion(spiral=(degrees, radius, arguments.positive_metres("distance", DEFAULT_DISTANCE, "at")))
 
 
 def _look_at(arguments: Arguments) -> Motion:
@@ -284,7 +338,10 @@ VERBS: dict[str, Callable[[Arguments], Motion]] = {
     **dict.fromkeys(["truck", "strafe"], _truck),
     **dict.fromkeys(["pedestal", "crane"], _pedestal),
     **dict.fromkeys(["dolly", "move"], _dolly),
+    **dict.fromkeys(["dolly_zoom", "vertigo"], _dolly_zoom),
+    "zoom": _zoom,
     "orbit": _orbit,
+    "spiral": _spiral,
     "look_at": _look_at,
     **dict.fromkeys(["static", "hold", "stay", "wait"], _rest),
 }

@@ -2,7 +2,8 @@
 
 A comma (or "then") separates motions one after the other, "+" (or "and") those at the same time. Verbs speak in the
 camera's own terms; turning is about the vertical, so that the horizon stays level after a tilt. Time is shared out in
-proportion to metres + degrees / 45, and speed is constant within a segment. The verbs are in `motions.py`.
+proportion to metres + degrees / 45 + doublings of the focal length by "zoom", and speed is constant within a segment.
+The verbs are in `motions.py`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from torch import Tensor
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import CameraError
 from video4spatial.cameras.formats import read_cameras
+from video4spatial.cameras.intrinsics import intrinsics_from_fov
 from video4spatial.cameras.keyframes import is_keyframe_file, looking_at, read_keyframes, spread_evenly
 from video4spatial.cameras.motions import (
     DEGREES_PER_METRE,
+    SUFFIXES,
     UNITS,
     VERBS,
     Arguments,
@@ -48,6 +51,8 @@ _TOKEN = re.compile(
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 _NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
 _DEGREES_PER_PANEL = 90.0
+# Steps in which lengths and depths along a motion are measured where no formula gives them.
+_MEASURING_STEPS = 512
 
 
 def parse_trajectory(
@@ -65,14 +70,15 @@ def parse_trajectory(
         expression_or_path: such as "forward 1.0, left 30deg", or an existing file. The path of a file is made
             relative to its first frame and resampled to `num_frames`, evenly over its times where it has them.
         num_frames: frames of the result, the start included; at least 2.
-        start: one camera (T = 1), the anchor; by default the identity. It also gives the intrinsics.
+        start: one camera (T = 1), the anchor; by default the identity. It also gives the intrinsics, which zooms change.
         frame_rate: frames per second, for the times of the result and the length of `wait`.
         fov_degrees: horizontal field of view, used where neither `start` nor a file gives intrinsics.
         aspect: width / height, used likewise.
         up: the vertical in the world of `start`; by default the top of the start's picture.
 
     Returns:
-        Cameras [num_frames] in the world of `start`; frame 0 is its viewpoint, times begin at 0.
+        Cameras [num_frames] in the world of `start`; frame 0 is its viewpoint, times begin at 0. Where the path zooms
+        (the words say so, or the focal length of the file changes), the intrinsics change from frame to frame.
 
     Raises:
         TrajectoryError: a ValueError, for words that are not understood, numbers that cannot be followed, or no motion.
@@ -91,20 +97,35 @@ def parse_trajectory(
     else:
         text = str(expression_or_path)
         segments = parse_expression(text)
-        poses = _follow(segments, num_frames, (num_frames - 1) / frame_rate, _vertical(up, start))
-        relative = Cameras.from_fov(poses, fov_degrees, aspect, convention=f"trajectory {text.strip()!r}")
+        poses, focal = _follow(segments, num_frames, (num_frames - 1) / frame_rate, _vertical(up, start))
+        intrinsics = _zoomed(intrinsics_from_fov(fov_degrees, aspect), focal)
+        relative = Cameras(poses, intrinsics, convention=f"trajectory {text.strip()!r}")
     if start is not None:
-        if relative.metric != start.metric:
-            if path is not None:
-                warnings.warn(
-                    f"{path} and the start have lengths of different kinds (metric and not): they are taken as they "
-                    "are; correct them with a scale if the motion looks too large or too small",
-                    UserWarning,
-                    stacklevel=2,
-                )
-            relative = replace(relative, metric=start.metric)
-        relative = replace(relative.placed_at(start), intrinsics=start.intrinsics)
+        if relative.metric != start.metric and path is not None:
+            warnings.warn(
+                f"{path} and the start have lengths of different kinds (metric and not): they are taken as they "
+                "are; correct them with a scale if the motion looks too large or too small",
+                UserWarning,
+                stacklevel=2,
+            )
+        relative = begin_at(relative, start)
     return relative.with_frame_rate(frame_rate)
+
+
+def begin_at(path: Cameras, start: Cameras) -> Cameras:
+    """Put a path that is relative to its frame 0 at a start, whose intrinsics it zooms as it did its own.
+
+    Args:
+        path: cameras [T] of which frame 0 is the identity.
+        start: one camera (T = 1); whether the lengths are metres is taken from it.
+
+    Returns:
+        Cameras [T] in the world of `start`. The intrinsics are the start's, the focal length multiplied by what that
+        of the path has grown by since its frame 0.
+    """
+    focal = path.intrinsics[:, 0, 0] / path.intrinsics[0, 0, 0]
+    placed = replace(path, metric=start.metric).placed_at(start)
+    return replace(placed, intrinsics=_zoomed(start.intrinsics, focal))
 
 
 def parse_expression(expression: str) -> list[Motion]:
@@ -119,6 +140,7 @@ def parse_expression(expression: str) -> list[Motion]:
     # Brackets around a point make its commas part of it: look_at (1, 0, 2).
     text = re.sub(r"[(\[]([^()\[\]]*)[)\]]", lambda match: " " + match[1].replace(",", " ") + " ", expression.lower())
     text = re.sub(r"\blook[ -]at\b", "look_at", text)
+    text = re.sub(r"\bdolly[ -]zoom\b", "dolly_zoom", text)
     text = re.sub(r"\bwasd\b([^,;\n]*)", lambda match: spelled_keys(match[1]), text)
     segments: list[Motion] = []
     parts: list[list[str | Quantity]] = [[]]
@@ -173,7 +195,7 @@ def _read_motion(items: list[str | Quantity]) -> Motion:
 def _shown(item: str | Quantity) -> str:
     if isinstance(item, str):
         return item
-    return f"{item.value:g}" + {None: "", "metres": "m", "degrees": "deg", "seconds": "s"}[item.kind]
+    return f"{item.value:g}{SUFFIXES[item.kind]}"
 
 
 def _existing_file(expression_or_path: str | PathLike) -> Path | None:
@@ -197,7 +219,9 @@ def _from_file(path: Path, num_frames: int, fov_degrees: float, aspect: float) -
     else:
         cameras = read_cameras(path, fov_degrees=fov_degrees, aspect=aspect)
     cameras = cameras.relative_to(0)
-    if float(cameras.path_length()) + float(cameras.rotation_to(cameras[0]).max()) < MINIMUM_MOTION:
+    focal = cameras.intrinsics[:, 0, 0]
+    motion = cameras.path_length() + cameras.rotation_to(cameras[0]).max() + (focal / focal[0]).log().abs().max()
+    if float(motion) < MINIMUM_MOTION:
         raise TrajectoryError(f"{path} holds no motion ({len(cameras)} equal cameras): for a still camera use 'static'")
     if len(cameras) != num_frames:
         note = f"{cameras.convention}, resampled from {len(cameras)} frames"
@@ -217,13 +241,23 @@ def _vertical(up: Sequence[float] | None, start: Cameras | None) -> Tensor:
     return vertical / vertical.norm()
 
 
-def _follow(segments: list[Motion], num_frames: int, duration: float, vertical: Tensor) -> Tensor:
-    """Poses [num_frames, 4, 4] in anchor coordinates, evenly spaced in time over `duration` seconds."""
+def _zoomed(intrinsics: Tensor, focal: Tensor) -> Tensor:
+    """Intrinsics [T, 3, 3] from [..., 3, 3] with focal lengths multiplied by `focal` [T], principal point unchanged."""
+    zoomed = intrinsics.expand(len(focal), 3, 3).clone()
+    zoomed[:, :2, :2] *= focal[:, None, None]
+    return zoomed
+
+
+def _follow(segments: list[Motion], num_frames: int, duration: float, vertical: Tensor) -> tuple[Tensor, Tensor]:
+    """Poses [num_frames, 4, 4] in anchor coordinates and focal lengths [num_frames] in units of the anchor's.
+
+    They are evenly spaced in time over `duration` seconds.
+    """
     runs: list[_Run] = []
-    pose = torch.eye(4, dtype=torch.float64)
+    pose, focal = torch.eye(4, dtype=torch.float64), 1.0
     for motion in segments:
-        runs.append(_Run(motion, pose, vertical))
-        pose = runs[-1].poses(torch.ones(1, dtype=torch.float64))[0]
+        runs.append(_Run(motion, pose, focal, vertical))
+        pose, focal = (values[0] for values in runs[-1].at(torch.ones(1, dtype=torch.float64)))
     moving = sum(run.cost for run in runs)
     if moving < MINIMUM_MOTION and not any(motion.still for motion in segments):
         raise TrajectoryError("the trajectory has no motion: for a still camera write 'static'")
@@ -240,18 +274,19 @@ def _follow(segments: list[Motion], num_frames: int, duration: float, vertical: 
     times = torch.linspace(0, 1, num_frames, dtype=torch.float64) * max(duration, float(ends[-1]))
     starts = torch.cat([torch.zeros(1, dtype=torch.float64), ends[:-1]])
     which = torch.searchsorted(ends, times).clamp(max=len(runs) - 1)
-    poses = torch.empty(num_frames, 4, 4, dtype=torch.float64)
+    poses, focals = torch.empty(num_frames, 4, 4, dtype=torch.float64), torch.empty(num_frames, dtype=torch.float64)
     for index, run in enumerate(runs):
         chosen = which == index
         length = (ends[index] - starts[index]).clamp(min=1e-12)
-        poses[chosen] = run.poses(((times[chosen] - starts[index]) / length).clamp(0, 1))
-    return poses
+        poses[chosen], focals[chosen] = run.at(((times[chosen] - starts[index]) / length).clamp(0, 1))
+    return poses, focals
 
 
 class _Run:
-    """One motion that starts at a known pose, in anchor coordinates."""
+    """One motion that starts at a known pose and focal length, in anchor coordinates."""
 
-    def __init__(self, motion: Motion, start: Tensor, vertical: Tensor) -> None:
+    def __init__(self, motion: Motion, start: Tensor, focal: float | Tensor, vertical: Tensor) -> None:
+        self.focal, self.zoom, self.subject, self.spiral = focal, motion.zoom, motion.subject, motion.spiral
         self.rotation, self.position, self.vertical = start[:3, :3], start[:3, 3], vertical
         self.velocity = torch.tensor(motion.translation, dtype=torch.float64)
         self.target_rotation = None
@@ -274,17 +309,56 @@ class _Run:
                 raise TrajectoryError(f"look_at: {error}") from None
             degrees = float(rotation_angle_degrees(self.rotation, self.target_rotation))
         self.panels = max(1, math.ceil(degrees / _DEGREES_PER_PANEL))
-        self.cost = float(self.velocity.norm()) + degrees / DEGREES_PER_METRE
+        metres = float(self.velocity.norm())
+        steps = torch.linspace(0, 1, _MEASURING_STEPS + 1, dtype=torch.float64)
+        if motion.spiral:
+            if motion.translation[2] >= motion.spiral[2]:
+                raise TrajectoryError(
+                    f"spiral: {motion.translation[2]:g} m forward reaches the point it looks at, {motion.spiral[2]:g} m "
+                    "ahead: give a longer distance, as in 'spiral 360deg at 5m'"
+                )
+            poses = self._poses(steps)
+            metres = float(poses[:, :3, 3].diff(dim=0).norm(dim=-1).sum())
+            degrees = float(rotation_angle_degrees(poses[1:, :3, :3], poses[:-1, :3, :3]).sum())
+        if motion.subject and float(self._depth(self._poses(steps)).min()) < MINIMUM_MOTION:
+            raise TrajectoryError(
+                f"dolly_zoom: the camera reaches the subject {motion.subject:g} m ahead, or leaves it behind: "
+                "move less, or give a longer distance, as in 'dolly zoom in 1m at 5m'"
+            )
+        self.cost = metres + degrees / DEGREES_PER_METRE + abs(math.log2(motion.zoom))
         if motion.still and motion.seconds is None:
             self.cost = 1.0
 
-    def poses(self, progress: Tensor) -> Tensor:
+    def at(self, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Poses [N, 4, 4] and focal lengths [N] at progress [N] in [0, 1]."""
+        poses = self._poses(progress)
+        focal = self.focal * self.zoom**progress
+        if self.subject:
+            # The size of a thing in the picture goes with focal length / depth.
+            focal = focal * self._depth(poses) / self.subject
+        return poses, focal
+
+    def _depth(self, poses: Tensor) -> Tensor:
+        """Depths [N] of the subject in cameras [N, 4, 4]."""
+        subject = self.position + self.subject * self.rotation[:, 2]
+        return ((subject - poses[:, :3, 3]) * poses[:, :3, 2]).sum(-1)
+
+    def _poses(self, progress: Tensor) -> Tensor:
         """Poses [N, 4, 4] at progress [N] in [0, 1]."""
         poses = torch.eye(4, dtype=torch.float64).repeat(len(progress), 1, 1)
         if self.target_rotation is not None:
             shape = (len(progress), 3, 3)
             poses[:, :3, :3] = slerp(self.rotation.expand(shape), self.target_rotation.expand(shape), progress)
             poses[:, :3, 3] = self.position + progress[:, None] * (self.rotation @ self.velocity)
+            return poses
+        if self.spiral:
+            degrees, radius, distance = self.spiral
+            angle = progress * math.radians(degrees)
+            circle = radius * torch.stack([-angle.sin(), angle.cos() - 1, torch.zeros_like(angle)], dim=-1)
+            positions = circle + progress[:, None] * self.velocity  # in the start's own axes
+            target, top = torch.tensor([[0.0, 0.0, distance], [0.0, -1.0, 0.0]], dtype=torch.float64)
+            poses[:, :3, :3] = self.rotation @ looking_at(positions, target, top)
+            poses[:, :3, 3] = self.position + positions @ self.rotation.mT
             return poses
         poses[:, :3, :3] = self._rotations(progress)
         panels = torch.arange(self.panels, dtype=torch.float64)[:, None]

@@ -3,13 +3,14 @@
 import math
 import os
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory, read_cameras
 from video4spatial.cameras import CropBox as CameraCropBox
+from video4spatial.cameras.trajectories import begin_at
 from video4spatial.clips.clip import Clip, Navigate
 from video4spatial.clips.simulated import evenly_spread
 from video4spatial.media import VideoReader, open_video, resize_and_crop
@@ -124,14 +125,18 @@ def footage_clip(
                 "the lengths of the trajectory file have no known unit: they are taken as metres "
                 "(--scale corrects them)."
             )
-    target = replace(path, metric=start.metric).placed_at(start)
-    target = replace(target, intrinsics=start.intrinsics.expand(num_frames, 3, 3))
+        focal = path.intrinsics[:, 0, 0] / path.intrinsics[0, 0, 0]
+        if float((focal - 1).abs().max()) > 1e-3:
+            notes.append(
+                f"the focal length of the trajectory file changes, to {float(focal.min()):.3g} to {float(focal.max()):.3g} "
+                "times that of its first frame: the pictures zoom likewise."
+            )
     clip = Clip(
         name=Path(context).stem or str(context),
         scene=str(context),
         context_frames=frames,
         context_times=times - times[0],
-        instruction=Navigate(target),
+        instruction=Navigate(begin_at(path, start)),
         anchor=chosen.index(anchor),
         context_cameras=known,
         provenance={
@@ -159,8 +164,7 @@ def _context_cameras(
 
 def _unit_step(cameras: Cameras, scale: float, notes: list[str]) -> float:
     """The factor that gives the median step between cameras the length `MEDIAN_STEP`."""
-    steps = torch.linalg.vector_norm(cameras.positions.diff(dim=0), dim=-1)
-    step = float(steps.median()) if len(steps) else 0.0
+    step = cameras.median_step()
     if step < 1e-9:
         notes.append(
             "the context cameras have no known unit and hardly move: their lengths are taken as metres "
