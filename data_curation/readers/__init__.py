@@ -4,7 +4,8 @@ A reader module offers
 
 - `DESCRIPTION`: one line for people;
 - `find(source) -> list[str]`: the scenes at or below a source (a folder or file; for simulated rooms a range of seeds), in a fixed order;
-- `read(scene, **options) -> Capture`: one of them, its cameras converted to OpenCV camera-to-world once, pixels read when asked for.
+- `read(scene, **options) -> Capture`: one of them, its cameras converted to OpenCV camera-to-world once, pixels read when asked for;
+- optionally `inputs(scene) -> list[Path]`: the files it is read from, where they are not just all below the scene's folder.
 
 Frames without a usable pose are left out and listed under `provenance["left_out"]`. What makes a whole scene unusable is raised as
 `ReaderError`, so that one scene never stops the others.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 from os import PathLike
+from pathlib import Path
 from types import ModuleType
 
 from data_curation.readers import (
@@ -29,6 +31,8 @@ from data_curation.readers import (
     tum_rgbd,
 )
 from data_curation.readers.support import ReaderError
+from data_curation.records import content_of, fingerprint
+from video4spatial import __version__
 from video4spatial.captures import Capture
 
 READERS: dict[str, ModuleType] = {
@@ -75,9 +79,21 @@ def find_scenes(source: str | PathLike, reader: str | None = None) -> tuple[str,
     raise ReaderError(f"{source}: no scenes found. Looked for:\n{wanted}")
 
 
+def scene_content(reader: str, scene: str) -> str:
+    """Hash of what a scene is read from, so that a change is noticed and a copy recognised; file names count, folders above do not."""
+    module, path = READERS[reader], Path(scene)
+    if not path.exists():
+        return fingerprint(reader, scene, __version__)
+    if hasattr(module, "inputs"):
+        files = module.inputs(scene)
+    else:
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    return content_of(files, path.parent)
+
+
 def read_scene(reader: str, scene: str, **options) -> Capture:
     """Read one scene that `find_scenes` found."""
     return READERS[reader].read(scene, **options)
 
 
-__all__ = ["READERS", "ReaderError", "find_scenes", "read_scene"]
+__all__ = ["READERS", "ReaderError", "find_scenes", "read_scene", "scene_content"]

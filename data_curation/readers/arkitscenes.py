@@ -8,6 +8,7 @@ most frames of the clip ask for; a clip in which that changes is refused. Depth 
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -100,12 +101,25 @@ def read(scene: str) -> Capture:
         read_depth=DepthImages(tuple(depth), (video.height, video.width), quarter_turns=turn) if any(depth) else None,
         objects=_objects(folder),
         up_axis=UP,
+        space=_visit(folder),
+        split={"Training": "train", "Validation": "validation"}.get(folder.parent.name),
         licence=LICENCE,
         provenance={
             "reader": "arkitscenes", "source": str(folder), "quarter_turns": turn, "left_out": left_out,
             "convention": "ARKitScenes .traj: OpenCV world-to-camera, axis-angle",
         },
     )  # fmt: skip
+
+
+def _visit(folder: Path) -> str:
+    """The visit to a house that a video belongs to, where the set's `metadata.csv` is there; else the video's own name."""
+    for parent in list(folder.parents)[:3]:
+        if (parent / "metadata.csv").is_file():
+            with (parent / "metadata.csv").open(encoding="utf-8", newline="") as file:
+                for line in csv.DictReader(file):
+                    if line.get("video_id") == folder.name and line.get("visit_id"):
+                        return f"visit-{line['visit_id'].removesuffix('.0')}"
+    return folder.name
 
 
 def _frames(folder: Path) -> Path | None:

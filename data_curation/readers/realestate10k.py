@@ -49,9 +49,26 @@ def read(scene: str) -> Capture:
         times=times - times[0],
         read_frames=Pictures(video, tuple(range(len(video)))),
         cameras=cameras,
+        space=_video_address(path) or path.stem,
+        split={"train": "train", "test": "test"}.get(path.parent.name),
         licence="CC-BY-4.0 (cameras); videos belong to their owners",
         provenance={"reader": "realestate10k", "source": str(path), "convention": cameras.convention},
     )
+
+
+def _video_address(path: Path) -> str | None:
+    """The address in the first line: clips of one video show one house."""
+    with path.open(encoding="utf-8") as file:
+        first = file.readline().strip()
+    return first if first.startswith("http") else None
+
+
+def inputs(scene: str) -> list[Path]:
+    """The camera file and its video."""
+    video = _video(Path(scene))
+    if video is None or video.is_file():
+        return [Path(scene), *([video] if video else [])]
+    return [Path(scene), *(file for file in video.iterdir() if file.is_file())]
 
 
 def _video(path: Path) -> Path | None:

@@ -211,6 +211,14 @@ class DepthBinary:
             return np.frombuffer(raw, np.uint16).reshape(DEPTH_SIZE).astype(np.float32) / 1000
 
 
+def inputs(scene: str) -> list[Path]:
+    """The recording and the annotated objects of its scene."""
+    folder = Path(scene)
+    recording = [file for file in folder.rglob("*") if file.is_file()]
+    annotations = folder.parent / "scans" / "segments_anno.json"
+    return [*recording, *([annotations] if annotations.is_file() else [])]
+
+
 def _common(folder: Path) -> dict:
     scene = folder.parent
     return {
@@ -218,7 +226,18 @@ def _common(folder: Path) -> dict:
         "objects": _objects(scene / "scans" / "segments_anno.json"),
         "up_axis": (0.0, 0.0, 1.0),
         "licence": LICENCE,
+        "space": scene.name,
+        "split": _official_split(scene),
     }
+
+
+def _official_split(scene: Path) -> str | None:
+    """By the lists in `splits/` beside `data/`; test scenes come without the poses of their targets."""
+    for name, split in [("nvs_sem_train", "train"), ("nvs_sem_val", "validation"), ("nvs_test", "test"), ("sem_test", "test")]:
+        path = scene.parent.parent / "splits" / f"{name}.txt"
+        if path.is_file() and scene.name in path.read_text(encoding="utf-8").split():
+            return split
+    return None
 
 
 def _objects(path: Path) -> tuple[SceneObject, ...]:

@@ -13,13 +13,15 @@ import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras
-from video4spatial.cameras.visibility import seen_from
 from video4spatial.captures import Capture
 
-SIDE = 24  # pixels along the longer side of the depth maps that are compared
+SIDE = 64  # pixels along the longer side of the depth maps that are compared
+POINT_STEP = 3  # pixels of them between two points of a target that are looked for
+TOLERANCE, NEAREST_METRES = 0.02, 0.05  # share of the distance, and metres, within which two depths are the same surface
 MOST_CANDIDATES = 96
-TARGET_VIEWS = 4
-FRUSTUM_POINTS = 600
+TARGET_VIEWS = 16
+BATCH = 32
+FRUSTUM_POINTS = 300
 FRUSTUM_DEPTHS = (0.5, 6.0)  # metres; of the median step times ten where there are none
 
 
@@ -30,13 +32,15 @@ class ContextSettings:
     Args:
         frames: most context frames, the anchor included.
         guard_seconds: frames this near to the target's in time are left out (but the anchor), so that the answer is not in the context.
-        least_coverage: share of the target's surfaces that the context must see.
+        guard_share: of the capture's length; in short captures the band is no wider.
+        least_coverage: share of the target's surfaces that the context must see (what is wanted is 0.6; the maps that measure it are small).
         least_gain: a frame that adds less than this share ends the greedy choice; what is left is filled evenly.
     """
 
     frames: int = 32
     guard_seconds: float = 2.0
-    least_coverage: float = 0.6
+    guard_share: float = 0.1
+    least_coverage: float = 0.62
     least_gain: float = 0.002
 
 
@@ -58,7 +62,11 @@ class Context:
 
 
 def select_context(
-    capture: Capture, target: tuple[int, ...], usable: np.ndarray, settings: ContextSettings = ContextSettings()
+    capture: Capture,
+    target: tuple[int, ...],
+    usable: np.ndarray,
+    settings: ContextSettings = ContextSettings(),
+    depth: np.ndarray | None = None,
 ) -> Context:
     """Choose the context of a target.
 
@@ -67,18 +75,20 @@ def select_context(
         target: its frame indices, the anchor first.
         usable: [N] whether a frame may be context.
         settings: what a context is.
+        depth: `thin_depth` of the capture, or None to go by frusta.
 
     Returns:
         The context, however little it covers; compare `coverage` with `settings.least_coverage`.
     """
     times, anchor = np.asarray(capture.times), target[0]
-    away = (times < times[target[0]] - settings.guard_seconds) | (times > times[target[-1]] + settings.guard_seconds)
+    guard = min(settings.guard_seconds, settings.guard_share * float(times[-1] - times[0]))
+    away = (times < times[target[0]] - guard) | (times > times[target[-1]] + guard)
     candidates = np.flatnonzero(away & usable)
-    if len(candidates) > MOST_CANDIDATES:
-        candidates = candidates[np.linspace(0, len(candidates) - 1, MOST_CANDIDATES).round().astype(int)]
+    most = max(MOST_CANDIDATES, settings.frames)
+    if len(candidates) > most:
+        candidates = candidates[np.linspace(0, len(candidates) - 1, most).round().astype(int)]
     candidates = np.concatenate([[anchor], candidates])
-    views = [target[i] for i in np.unique(np.linspace(1, len(target) - 1, TARGET_VIEWS).round().astype(int))]
-    seen, method = _seen(capture, views, candidates)
+    seen, method = _seen(capture, _views(target), candidates, depth)
     order, covered = [0], seen[0].copy()
     anchor_coverage = float(covered.mean())
     while len(order) < min(settings.frames, len(candidates)):
@@ -97,25 +107,69 @@ def select_context(
     return Context(tuple(sorted(candidates[order].tolist())), float(covered.mean()), anchor_coverage, method)
 
 
-def _seen(capture: Capture, views: list[int], candidates: np.ndarray) -> tuple[np.ndarray, Literal["depth", "frustum"]]:
+def context_coverage(capture: Capture, target: tuple[int, ...], frames: tuple[int, ...], depth: np.ndarray | None = None) -> Context:
+    """How much of a target a given context shows; arguments as `select_context`, `frames` with the anchor among them."""
+    seen, method = _seen(capture, _views(target), np.array(frames), depth)
+    return Context(frames, float(seen.any(axis=0).mean()), float(seen[frames.index(target[0])].mean()), method)
+
+
+def _views(target: tuple[int, ...]) -> list[int]:
+    """Frames of a target, besides the anchor, that stand for all."""
+    return [target[i] for i in np.unique(np.linspace(1, len(target) - 1, TARGET_VIEWS).round().astype(int))]
+
+
+def thin_depth(capture: Capture) -> np.ndarray | None:
+    """Depth maps [N, h, w] of all frames of a capture, thinned to about `SIDE` pixels without means across edges; None without depth."""
+    if capture.read_depth is None:
+        return None
+    step = max(1, max(capture.height, capture.width) // SIDE)
+    batches = [range(start, min(start + BATCH, len(capture))) for start in range(0, len(capture), BATCH)]
+    return np.concatenate([capture.read_depth(batch)[:, step // 2 :: step, step // 2 :: step] for batch in batches])
+
+
+def _seen(
+    capture: Capture, views: list[int], candidates: np.ndarray, depth: np.ndarray | None
+) -> tuple[np.ndarray, Literal["depth", "frustum"]]:
     """[candidates, points] whether each sees each of the target's points."""
-    if capture.read_depth is not None:
-        chosen = sorted({*views, *candidates.tolist()})
-        maps = dict(zip(chosen, _small(capture.read_depth(chosen))))
-        known = {index for index, depth in maps.items() if (depth > 0).mean() > 0.3}
-        with_depth = [view for view in views if view in known]
-        if with_depth and len(known & set(candidates.tolist())) > len(candidates) / 2:
-            target, target_depth = capture.cameras[with_depth], np.stack([maps[view] for view in with_depth])
-            context, context_depth = capture.cameras[candidates.tolist()], np.stack([maps[i] for i in candidates.tolist()])
-            seen = seen_from(target, target_depth, context, context_depth)
-            return seen.transpose(1, 0, 2, 3)[:, target_depth > 0], "depth"
+    if depth is not None:
+        known = (depth > 0).mean((1, 2)) > 0.3
+        with_depth = [view for view in views if known[view]]
+        if with_depth and known[candidates].mean() > 0.5:
+            return _on_surfaces(capture, _surface_points(capture, with_depth, depth), candidates, depth), "depth"
     return _in_frusta(capture, views, candidates), "frustum"
 
 
-def _small(depth: np.ndarray) -> np.ndarray:
-    """Depth maps [n, H, W] thinned to about `SIDE` pixels, without means across edges."""
-    step = max(1, max(depth.shape[1:]) // SIDE)
-    return depth[:, step // 2 :: step, step // 2 :: step]
+def _surface_points(capture: Capture, views: list[int], depth: np.ndarray) -> np.ndarray:
+    """[P, 3] points of the world in the pictures of some frames, one every `POINT_STEP` pixels of their depth maps."""
+    height, width = depth.shape[1:]
+    rows, columns = np.mgrid[POINT_STEP // 2 : height : POINT_STEP, POINT_STEP // 2 : width : POINT_STEP].reshape(2, -1)
+    pixels = np.stack([(columns + 0.5) / width, (rows + 0.5) / height, np.ones(len(rows))], axis=1)
+    points = []
+    for view in views:
+        camera, distances = capture.cameras[view], depth[view, rows, columns]
+        local = (pixels @ np.linalg.inv(camera.intrinsics[0].numpy()).T * distances[:, None])[distances > 0]
+        pose = camera.camera_to_world[0].numpy()
+        points.append(local @ pose[:3, :3].T + pose[:3, 3])
+    return np.concatenate(points)
+
+
+def _on_surfaces(capture: Capture, points: np.ndarray, candidates: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """[candidates, P] whether each frame's depth map has each point: in its picture, and as far away as its nearest pixel says."""
+    height, width = depth.shape[1:]
+    cameras = capture.cameras[candidates.tolist()]
+    matrices = (cameras.pixel_intrinsics(height, width) @ cameras.world_to_camera[:, :3]).numpy()
+    least = NEAREST_METRES if cameras.metric else 0.0
+    seen = np.zeros((len(candidates), len(points)), dtype=bool)
+    for place, (frame, matrix) in enumerate(zip(candidates, matrices)):
+        projected = points @ matrix[:, :3].T + matrix[:, 3]
+        distance = projected[:, 2]
+        front = np.flatnonzero(distance > 1e-6)
+        columns, rows = np.floor(projected[front, :2] / distance[front, None]).astype(int).T
+        inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        front = front[inside]
+        found = depth[frame, rows[inside], columns[inside]]
+        seen[place, front] = np.abs(found - distance[front]) < np.maximum(least, TOLERANCE * distance[front])
+    return seen
 
 
 def _in_frusta(capture: Capture, views: list[int], candidates: np.ndarray) -> np.ndarray:

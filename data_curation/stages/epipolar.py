@@ -23,6 +23,21 @@ LARGEST_SIDE = 640  # pictures are reduced to this, so that errors of captures c
 
 
 @dataclass(frozen=True)
+class EpipolarSettings:
+    """How cameras are checked against pictures.
+
+    Args:
+        pairs: pairs of frames that are matched, evenly spread; 0 leaves the check out.
+        gap: frames between the two of a pair.
+        most_pixels: cameras with a larger median distance do not fit the pictures.
+    """
+
+    pairs: int = 12
+    gap: int = 3
+    most_pixels: float = 4.0
+
+
+@dataclass(frozen=True)
 class EpipolarCheck:
     """What the check found.
 

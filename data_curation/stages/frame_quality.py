@@ -26,7 +26,8 @@ class FrameScores:
         brightness: [N] mean of the grey picture, 0 to 255.
         clipped: [N] share of pixels at 0 or 255.
         change: [N] mean absolute difference to the frame before, 0 to 255; infinite for the first.
-        hash_distance: [N] bits in which the difference hash (64 bits) differs from the frame before; 64 for the first.
+        hash_distance: [N] bits in which the difference hash differs from the frame before; 64 for the first.
+        hashes: [N] difference hash (64 bits), by which copies of a video are recognised.
     """
 
     sharpness: np.ndarray
@@ -34,6 +35,7 @@ class FrameScores:
     clipped: np.ndarray
     change: np.ndarray
     hash_distance: np.ndarray
+    hashes: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class FrameThresholds:
 def score_frames(capture: Capture) -> FrameScores:
     """Judge every frame of a capture; pixels are read in batches."""
     rows: list[tuple[float, float, float, float, float]] = []
+    hashes: list[int] = []
     before: tuple[np.ndarray, np.ndarray] | None = None
     factor = min(1.0, SIDE / max(capture.height, capture.width))
     size = max(1, round(capture.width * factor)), max(1, round(capture.height * factor))
@@ -72,8 +75,9 @@ def score_frames(capture: Capture) -> FrameScores:
                 change, distance = cv2.absdiff(grey, before[0]).mean(), int((bits != before[1]).sum())
             sharpness = cv2.Laplacian(grey, cv2.CV_64F).var()
             rows.append((sharpness, grey.mean(), ((grey == 0) | (grey == 255)).mean(), change, distance))
+            hashes.append(int.from_bytes(np.packbits(bits).tobytes(), "big"))
             before = grey, bits
-    return FrameScores(*np.array(rows, dtype=np.float64).reshape(-1, 5).T)
+    return FrameScores(*np.array(rows, dtype=np.float64).reshape(-1, 5).T, np.array(hashes, dtype=np.uint64))
 
 
 def rejected_frames(scores: FrameScores, thresholds: FrameThresholds = FrameThresholds()) -> dict[str, np.ndarray]:

@@ -11,6 +11,9 @@ import numpy as np
 from video4spatial.captures import Capture
 
 
+SLOWEST = 2.0  # times fewer frames per second than wanted
+
+
 @dataclass(frozen=True)
 class WindowSettings:
     """What a navigation target is.
@@ -60,6 +63,10 @@ def navigation_windows(
     """
     kept, rejected = [], Counter()
     step = 1 / settings.frame_rate
+    if len(capture) > 1:
+        # A slower capture gives targets at its own rate; their times say so.
+        own = float(np.median(np.diff(capture.times)))
+        step = own if step < own <= SLOWEST * step else step
     for stretch in stretches:
         times = np.asarray(capture.times[stretch.start : stretch.stop])
         start, length = float(times[0]), step * (settings.frames - 1)

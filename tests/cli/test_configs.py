@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from video4spatial.clips.augmentation import AugmentationSettings
 from video4spatial.cli.sample import demo_parser, navigate_parser
 from video4spatial.cli.train import build_cli
-from video4spatial.training import callbacks
+from video4spatial.training import callbacks, data
 from video4spatial.training.batches import Curriculum
-from video4spatial.training.data import RoomsData
 from video4spatial.training.navigation import NavigationModule
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -57,8 +57,11 @@ def test_train_configs_hold_every_key_of_ours(path):
     """So that nothing can be set that the file does not explain."""
     config = yaml.safe_load(path.read_text())
     assert set(config["model"]) == set(inspect.signature(NavigationModule).parameters)
-    assert set(config["data"]) == set(inspect.signature(RoomsData).parameters)
-    assert set(config["data"]["curriculum"]) == {field.name for field in dataclasses.fields(Curriculum)}
+    module, values = getattr(data, config["data"]["class_path"].split(".")[-1]), config["data"]["init_args"]
+    assert set(values) == set(inspect.signature(module).parameters)
+    assert set(values["curriculum"]) == {field.name for field in dataclasses.fields(Curriculum)}
+    if "augmentation" in values:
+        assert set(values["augmentation"]) == {field.name for field in dataclasses.fields(AugmentationSettings)}
     own = [c for c in config["trainer"]["callbacks"] if c["class_path"].startswith(callbacks.__name__)]
     for callback in own:
         parameters = inspect.signature(getattr(callbacks, callback["class_path"].split(".")[-1])).parameters

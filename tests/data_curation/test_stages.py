@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_curation.stages.context import ContextSettings, select_context
+from data_curation.stages.context import ContextSettings, select_context, thin_depth
 from data_curation.stages.cuts import cut_scores, shots
 from data_curation.stages.frame_quality import FrameThresholds, rejected_frames, score_frames
 from data_curation.stages.pose_quality import broken_steps, path_problem, score_poses, stretches
@@ -125,7 +125,8 @@ def test_contexts_cover_the_target_and_keep_the_guard_band(method):
     settings = ContextSettings(frames=12, guard_seconds=1.0)
     usable = np.ones(64, bool)
     usable[5] = False
-    context = select_context(capture, target, usable, settings)
+    small = thin_depth(capture)
+    context = select_context(capture, target, usable, settings, small)
     assert context.method == method and target[0] in context.frames and len(context.frames) == 12
     others = np.array([frame for frame in context.frames if frame != target[0]])
     assert ((others < 30 - 4) | (others > 38 + 4)).all() and 5 not in others
@@ -140,10 +141,10 @@ def test_contexts_cover_the_target_and_keep_the_guard_band(method):
         assert abs(mask.mean() - context.coverage) < 0.1
     # Greedy choice is no worse than an even one of the same size.
     even = [30, *others[np.linspace(0, len(others) - 1, 3).astype(int)]]
-    few = select_context(capture, target, usable, replace(settings, frames=4))
+    few = select_context(capture, target, usable, replace(settings, frames=4), small)
     only = np.zeros(64, bool)
     only[even] = True
-    assert few.coverage >= select_context(capture, target, only, replace(settings, frames=4)).coverage - 1e-9
+    assert few.coverage >= select_context(capture, target, only, replace(settings, frames=4), small).coverage - 1e-9
 
 
 def test_paths_that_go_nowhere_or_too_far():

@@ -54,8 +54,11 @@ def write_config(folder, autoencoder, bank):
         },
         "model": {"transformer": {**TINY}, "warmup_steps": 2},
         "data": {
-            "bank": str(bank), "scenes": 2, "walk_frames": 12, "targets_per_scene": 2, "target_frames": 5, "size": 32,
-            "batch_size": 2, "autoencoder": str(autoencoder),
+            "class_path": "video4spatial.training.data.RoomsData",
+            "init_args": {
+                "bank": str(bank), "scenes": 2, "walk_frames": 12, "targets_per_scene": 2, "target_frames": 5, "size": 32,
+                "batch_size": 2, "autoencoder": str(autoencoder),
+            },
         },
     }  # fmt: skip
     path = folder / "config.yaml"
@@ -136,7 +139,7 @@ def test_bfloat16_with_clipped_gradients(trained, autoencoder, tmp_path):
 
 
 MISTAKES = {
-    "data.scenez=3": "unknown option '--data.scenez' (did you mean '--data.scenes'?)",
+    "data.scenez=3": "data: unknown key 'scenez' (did you mean 'scenes'?)",
     "trainer.max_steps=four": "trainer.max_steps: expected int, got four",
     "model.transformer.num_heads=3": "unknown key 'num_heads' (did you mean 'num_attention_heads'?)",
     "model.transformer.in_channels=5": "do not fit the 4 latent channels",
@@ -162,7 +165,7 @@ def test_an_unknown_key_in_the_file_is_named(trained, autoencoder, tmp_path, cap
     config.write_text(config.read_text().replace("batch_size:", "batchsize:"))
     assert exit_code(main, ["fit", "--config", str(config)]) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert line == "error: unknown key 'data.batchsize' (did you mean 'data.batch_size'?)"
+    assert line == "error: data: unknown key 'batchsize' (did you mean 'batch_size'?)"
 
 
 def test_a_checkpoint_cut_short_is_named(trained, autoencoder, tmp_path, capfd):

@@ -52,6 +52,8 @@ class Capture:
         up_axis: unit vector [3] pointing up in the world of the cameras, or None where unknown.
         licence: SPDX identifier or name of the terms of use.
         redistributable: whether the terms allow passing pixels on.
+        space: the physical (or simulated) space; captures of one space never end in two splits. Default: the capture's name.
+        split: train, validation or test where an official list says so, else None.
         provenance: where the capture comes from; plain values only.
     """
 
@@ -68,9 +70,13 @@ class Capture:
     up_axis: tuple[float, float, float] | None = None
     licence: str = "unknown"
     redistributable: bool = False
+    space: str = ""
+    split: str | None = None
     provenance: dict = field(default_factory=dict)
 
     def __post_init__(self):
+        if not self.space:
+            object.__setattr__(self, "space", self.name)
         problems = []
         if len(self.times) != self.frame_count:
             problems.append(f"{len(self.times)} times")

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -90,6 +91,26 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """A sentence about a name that is not known, with the closest one that is."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"unknown {kind} {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
+
+
+def plain_complaint(message: str, known: list[str]) -> str:
+    """A complaint of jsonargparse as one line, with a suggestion where it is about an unknown key."""
+    text = " ".join(message.split())
+    flag = re.match(r"unrecognized arguments: (--\S+)", text)
+    if flag:
+        return unknown("option", flag[1].split("=")[0], [f"--{name}" for name in known])
+    option = re.search(r"does not accept option '([^']+)'", text)
+    if option:
+        return unknown("key", option[1], known)
+    where = re.match(r'Parser key "([^"]+)": ', text)
+    option = re.search(r"Option '([^']+)' is not accepted", text)
+    if where and option:
+        return f"{where[1]}: {unknown('key', option[1], known)}"
+    # Of a union's complaints the first is about what was meant; the rest recites the types.
+    first = re.search(r"Errors: - (.+?)(?: - |$)", text)
+    text = f"{where[1]}: {first[1]}" if where and first else text.replace(where[0], f"{where[1]}: ") if where else text
+    text = re.sub(r"Expected an? <class '([^']+)'>\. Got value: (.*)", r"expected \1, got \2", text)
+    return text.replace("required: fit.", "required: ")
 
 
 def integer(least: int | None = None) -> Callable[[str], int]:

@@ -1,26 +1,159 @@
-"""`v4s curate`: raw captures in. Today `inspect`, which says what a source holds and whether its cameras fit its pictures."""
+"""`v4s curate`: raw captures in, a data set out. `build` makes it, `report` shows what was made, `inspect` looks into a source first."""
 
 import statistics
+from contextlib import contextmanager
+from pathlib import Path
 
-from video4spatial.cli.arguments import Parser, integer, run_action
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from video4spatial.cli.arguments import Parser, integer, plain_complaint, run_action
 from video4spatial.cli.errors import UserError, user_mistakes
-from video4spatial.cli.terminal import note, route_messages, say, stage
+from video4spatial.cli.terminal import console, note, route_messages, say, stage
 
-CONTEXTS_TRIED = 12
+FAILURES_SHOWN = 10
 
 
 def main(arguments: list[str]) -> None:
-    """Run `v4s curate inspect`."""
-    run_action("v4s curate", {"inspect": inspect}, {"inspect": "SOURCE [options]"}, arguments)
+    """Run `v4s curate build`, `report` or `inspect`."""
+    usage = {"build": "--config FILE --output DIR [--KEY VALUE ...]", "report": "DIR", "inspect": "SOURCE [options]"}
+    run_action("v4s curate", {"build": build, "report": report, "inspect": inspect}, usage, arguments)
+
+
+def build_parser():
+    """Options of `v4s curate build`; those of a configuration file and more."""
+    from jsonargparse import ActionConfigFile, ArgumentParser
+
+    from data_curation.build import ShardSettings, Source, Work
+    from data_curation.dataset import DatasetSettings
+    from data_curation.pipeline import StageSettings
+
+    class PlainParser(ArgumentParser):
+        """Raises its complaints as one line."""
+
+        def error(self, message: str, exception: Exception | None = None) -> None:
+            known = [action.dest for action in self._actions]
+            raise UserError(plain_complaint(str(exception or message), known))
+
+    parser = PlainParser(
+        prog="v4s curate build",
+        description="Make a data set of clips from captures: manifest, shards and report. Started again, it goes on where it stopped.",
+    )
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these keys; the command line wins")
+    parser.add_argument("--sources", type=list[Source], help="where captures come from, such as '[{path: train:0-9}]'")
+    parser.add_argument("--output", type=str, help="folder of the data set; an earlier build in it is gone on with")
+    parser.add_argument("--stages", type=StageSettings, default=StageSettings())
+    parser.add_argument("--dataset", type=DatasetSettings, default=DatasetSettings())
+    parser.add_argument("--shards", type=ShardSettings, default=ShardSettings())
+    parser.add_argument("--work", type=Work, default=Work())
+    return parser
+
+
+def build(arguments: list[str]) -> None:
+    """Make a data set, or go on with one."""
+    parser = build_parser()
+    with user_mistakes():
+        options = parser.parse_args(arguments)
+        missing = [f"--{name}" for name in ("sources", "output") if not getattr(options, name)]
+        if missing:
+            raise UserError(f"{' and '.join(missing)} missing: see v4s curate build --help, and configs/curation/rooms.yaml")
+        made = parser.instantiate_classes(options)
+    from data_curation.build import BuildError
+    from data_curation.build import build as build_dataset
+    from data_curation.report import write_report
+
+    route_messages()
+    with _shown_progress() as progress:
+        try:
+            summary = build_dataset(
+                made.sources, made.output, made.stages, made.dataset, made.shards, made.work, progress=progress
+            )
+        except (BuildError, ImportError) as error:
+            raise UserError(str(error)) from error
+    for failure in summary.failures[:FAILURES_SHOWN]:
+        note(f"{failure['key']} failed at {failure['stage']}: {failure['reason']}")
+    if len(summary.failures) > FAILURES_SHOWN:
+        say(f"... and {len(summary.failures) - FAILURES_SHOWN} more, in the report")
+    console.print(_funnel_table(summary.stages))
+    say(f"scenes  {_counted(summary.scenes)}")
+    if summary.complete:
+        for split, kinds in summary.clips.items():
+            say(f"{split:8}{', '.join(f'{number} {kind}' for kind, number in kinds.items())} clips")
+        with stage("writing the report"):
+            page = write_report(made.output)
+        say(f"{made.output}: manifest.parquet{', shards/' if (Path(made.output) / 'shards').is_dir() else ''}, {page.name}")
+    else:
+        say("one of several jobs: when all are done, build once more without --work.num_shards and --work.shard_index")
+    shards_failed = summary.stages.get("shards", {}).get("failed", 0)
+    if summary.failed_share > made.work.most_failed or shards_failed:
+        what = f"{summary.scenes.get('failed', 0)} of {sum(summary.scenes.values())} scenes failed (allowed: {made.work.most_failed:.0%})"
+        raise UserError(what + (f" and {shards_failed} clips have no pixels" if shards_failed else "") + "; the rest is in place")
+
+
+def report(arguments: list[str]) -> None:
+    """Write the report of a data set again."""
+    parser = Parser("v4s curate report", "Write report.html of a data set: counts by stage and reason, histograms, examples, paths, licences.")
+    parser.add_argument("folder", metavar="DIR", help="what `v4s curate build` wrote")
+    options = parser.parse(arguments)
+    from data_curation.report import write_report
+
+    with user_mistakes(), stage("writing the report"):
+        page = write_report(options.folder)
+    say(str(page))
+
+
+@contextmanager
+def _shown_progress():
+    """Shows how far a build is, with counts by stage; yields the function to tell it."""
+    from data_curation.build import add_counts
+
+    counts: dict[str, dict] = {}
+    if not console.is_terminal:
+        told = {}
+
+        def tell(what: str, done: int, total: int, summary: dict) -> None:
+            add_counts(counts, summary)
+            tenth = 10 * done // total
+            if told.get(what) != tenth:
+                told[what] = tenth
+                line = ", ".join(f"{name} {step['kept']}" for name, step in counts.items() if name in ("windows", "navigation", "grounding"))
+                say(f"{what} {done}/{total}" + (f"  {line}" if line and what == "scenes" else ""))
+
+        yield tell
+        return
+    text = TextColumn("{task.description}")
+    bars = Progress(text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
+    tasks = {}
+    with Live(bars, console=console, refresh_per_second=4, transient=True) as live:
+
+        def show(what: str, done: int, total: int, summary: dict) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            add_counts(counts, summary)
+            bars.update(tasks[what], completed=done)
+            live.update(Group(_funnel_table(counts), bars))
+
+        yield show
+
+
+def _funnel_table(stages: dict[str, dict]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title, style in [("stage", ""), ("kept", "green"), ("", "dim"), ("filtered", "yellow"), ("failed", "red")]:
+        table.add_column(title, style=style, justify="right" if title in ("kept", "failed") else "left")
+    for name, step in stages.items():
+        failed = str(step.get("failed") or "")
+        table.add_row(name, str(step["kept"]), step["unit"], _counted(step["filtered"]) if step["filtered"] else "", failed)
+    return table
 
 
 def inspect_parser() -> Parser:
     """Options of `v4s curate inspect`."""
     parser = Parser(
         "v4s curate inspect",
-        "Say what a source of captures holds: frames, cameras, convention, licence, what is left out and why, poor frames, "
-        "cuts, breaks of the path, navigation targets and how much of them the rest of the capture shows, and how far matching "
-        "pixels lie from the epipolar lines of the cameras.",
+        "Say what a source of captures holds: frames, cameras, convention, licence, how far matching pixels lie from the epipolar "
+        "lines of the cameras, and what every stage of a build would keep and leave out.",
     )
     add = parser.add_argument
     add("source", metavar="SOURCE", help="folder or file of captures, or simulated rooms such as train:0-3")
@@ -35,100 +168,65 @@ def inspect_parser() -> Parser:
 def inspect(arguments: list[str]) -> None:
     """Print what a source holds."""
     options = inspect_parser().parse(arguments)
-    from data_curation.readers import ReaderError, find_scenes, read_scene
+    from data_curation.pipeline import EXPECTED_ERRORS, SceneTask, StageSettings, run_stages
+    from data_curation.readers import find_scenes
+    from data_curation.stages.epipolar import EpipolarSettings
 
     route_messages()
     with user_mistakes():
         reader, scenes = find_scenes(options.source, options.reader)
     say(f"{len(scenes)} scenes read by {reader}")
+    settings = StageSettings(epipolar=EpipolarSettings(options.pairs, options.gap))
     failed = 0
     for scene in scenes[: options.scenes]:
         try:
-            capture = read_scene(reader, scene)
-            lines = _described(capture, options.pairs, options.gap)
-        except (ReaderError, ValueError, OSError) as error:
+            with stage(f"going through {scene}"):
+                record = run_stages(SceneTask(scene, reader, scene, {}, settings, ""))
+        except EXPECTED_ERRORS as error:
             failed += 1
             note(f"{scene}: {error}")
             continue
-        say("\n".join(["", *lines]))
+        say("\n".join(["", *_described(record)]))
+        console.print(_funnel_table(record["stages"]))
     if len(scenes) > options.scenes:
         say(f"\n{len(scenes) - options.scenes} more (--scenes)")
     if failed:
         raise UserError(f"{failed} of {min(len(scenes), options.scenes)} scenes could not be read: see above")
 
 
-def _described(capture, pairs: int, gap: int) -> list[str]:
+def _described(record: dict) -> list[str]:
     """Lines about a capture."""
-    import numpy as np
-
-    from data_curation.stages.context import ContextSettings, select_context
-    from data_curation.stages.cuts import cut_scores, shots
-    from data_curation.stages.epipolar import epipolar_check
-    from data_curation.stages.frame_quality import rejected_frames, score_frames
-    from data_curation.stages.pose_quality import broken_steps, path_problem, score_poses, stretches
-    from data_curation.stages.windows import navigation_windows
-
-    seconds = float(capture.times[-1] - capture.times[0])
+    data = {name: result["data"] for name, result in record["stages"].items()}
+    capture = data["ingest"]
+    parts = ["pictures", *(part.removeprefix("read_") for part in capture["has"])]
     lines = [
-        f"capture       {capture.name}",
-        f"frames        {len(capture)} of {capture.width}x{capture.height}, {seconds:.1f} s",
-        f"read as       {capture.provenance.get('convention', 'exact cameras of the simulator')}",
-        f"licence       {capture.licence}, {'may' if capture.redistributable else 'may not'} be passed on",
-        f"has           {', '.join(_parts(capture))}",
+        f"capture       {capture['name']}",
+        f"frames        {capture['frames']} of {capture['width']}x{capture['height']}, {capture['seconds']:.1f} s",
+        f"licence       {capture['licence']}, {'may' if capture['redistributable'] else 'may not'} be passed on",
+        f"has           {', '.join(parts)}",
     ]
-    for reason, names in capture.provenance.get("left_out", {}).items():
-        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        lines.append(f"left out      {len(names)} {reason} ({shown})")
-    with stage(f"judging the frames of {capture.name}"):
-        reasons = rejected_frames(score_frames(capture))
-    lines.append(f"poor frames   {_counted({reason: int(mask.sum()) for reason, mask in reasons.items()})}")
-    poor = np.logical_or.reduce(list(reasons.values()))
-    if capture.cameras is None:
-        with stage(f"looking for cuts in {capture.name}"):
-            lines.append(f"shots         {len(shots(cut_scores(capture), least_frames=1))}")
-    else:
-        unit = "m" if capture.cameras.metric else "(unknown unit)"
-        lines.append(
-            f"path          {float(capture.cameras.path_length()):.2f} {unit}, field of view {float(capture.cameras.fov_degrees[0]):.0f}°"
-        )
-        broken = broken_steps(score_poses(capture.cameras, capture.times), capture.cameras.metric)
-        lines.append(f"broken steps  {_counted({reason: int(mask.sum()) for reason, mask in broken.items()})}")
-        lines += [f"unusable      {problem}" for problem in [path_problem(capture.cameras)] if problem]
-        windows = navigation_windows(capture, stretches(broken, len(capture)), poor)
-        rejected = _counted(windows.rejected)
-        lines.append(f"navigation    {len(windows.kept)} targets" + (f"; left out: {rejected}" if windows.rejected else ""))
-        if windows.kept:
-            tried = windows.kept[:: -(-len(windows.kept) // CONTEXTS_TRIED)]
-            with stage(f"choosing contexts in {capture.name}"):
-                contexts = [select_context(capture, target, ~poor) for target in tried]
-            covered = sum(context.coverage >= ContextSettings().least_coverage for context in contexts)
-            median = statistics.median(context.coverage for context in contexts)
-            lines.append(
-                f"context       covers {median:.0%} of a target (median of {len(contexts)}, by {contexts[0].method}), enough for {covered}"
-            )
-        if pairs:
-            with stage(f"matching frames of {capture.name}"):
-                check = epipolar_check(capture, gap, pairs)
-            lines.append(f"epipolar      {_checked(check)}")
-    return lines
+    if "cameras" in data and data["cameras"]:
+        unit = "m" if data["cameras"]["metric"] else "(unknown unit)"
+        lines.append(f"cameras       {data['cameras']['convention']}; {data['cameras']['path']:.2f} {unit} of path")
+    if "epipolar" in data:
+        lines.append(f"epipolar      {_checked(data['epipolar'])}")
+    if record["stages"].get("navigation", {}).get("kept"):
+        clips = data["navigation"]["clips"]
+        median = statistics.median(clip["coverage"] for clip in clips)
+        lines.append(f"context       covers {median:.0%} of a target (median of {len(clips)}, by {clips[0]['method']})")
+    what = "filtered: " + record["reason"] if record["status"] == "filtered" else "kept"
+    return [*lines, f"result        {what}", ""]
 
 
 def _counted(reasons: dict[str, int]) -> str:
+    """ "3 blurred, 1 dark", or "none"."""
     return ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count) or "none"
 
 
-def _parts(capture) -> list[str]:
-    parts = ["pictures"]
-    parts += ["cameras"] if capture.cameras is not None else []
-    parts += ["depth"] if capture.read_depth is not None else []
-    parts += ["instances"] if capture.read_instances is not None else []
-    return parts + ([f"{len(capture.objects)} objects"] if capture.objects else [])
-
-
-def _checked(check) -> str:
-    if check.median_pixels is None:
-        return f"no pair of {check.tried} had enough matches and moved"
+def _checked(check: dict) -> str:
+    if check["median_pixels"] is None:
+        return f"no pair of {check['tried']} had enough matches and moved" if check.get("tried") else "not asked for"
     return (
-        f"{check.median_pixels:.2f} px median from the lines over {check.pairs} pairs ({check.motion_pixels:.0f} px of motion); "
-        f"{check.good_share:.0%} of pairs at most 2 px; cameras inverted: {check.inverted_pixels:.1f} px"
+        f"{check['median_pixels']:.2f} px median from the lines over {check['pairs']} pairs ({check['motion_pixels']:.0f} px of motion); "
+        f"{check['good_share']:.0%} of pairs at most 2 px; cameras inverted: {check['inverted_pixels']:.1f} px"
     )

@@ -4,12 +4,11 @@ import dataclasses
 import inspect
 import json
 import logging
-import re
 import warnings
 import zipfile
 from pathlib import Path
 
-from video4spatial.cli.arguments import unknown
+from video4spatial.cli.arguments import plain_complaint, unknown
 from video4spatial.cli.errors import UserError, user_mistakes
 from video4spatial.cli.loading import quiet_diffusers
 
@@ -60,16 +59,16 @@ def build_cli(arguments: list[str], run: bool = True):
     """
     # Imported here: --help and a missing file must answer at once.
     from jsonargparse import ActionConfigFile
+    from lightning import LightningDataModule
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-    from video4spatial.training.data import RoomsData
     from video4spatial.training.navigation import NavigationModule
 
     class PlainParser(LightningArgumentParser):
         """Raises its complaints instead of printing a page."""
 
         def error(self, message: str, exception: Exception | None = None) -> None:
-            raise UserError(_plain(str(exception or message), _key_names(self)))
+            raise UserError(plain_complaint(str(exception or message), _key_names(self)))
 
     class TrainingCLI(LightningCLI):
         """Told apart: what the user can put right, and what is a bug."""
@@ -114,7 +113,8 @@ def build_cli(arguments: list[str], run: bool = True):
         logging.getLogger(name).setLevel(logging.WARNING)
     return TrainingCLI(
         NavigationModule,
-        RoomsData,
+        LightningDataModule,
+        subclass_mode_data=True,
         args=arguments,
         run=run,
         seed_everything_default=0,
@@ -148,34 +148,15 @@ def _check_checkpoint(path: str | Path | None) -> None:
 
 def _key_names(parser) -> list[str]:
     """Every key that a parser and its modes know, those of our nested settings included."""
-    from video4spatial.training import batches, callbacks
+    from video4spatial.training import batches, callbacks, data
 
     names = [action.dest for action in parser._actions]
     for action in parser._actions:
         if isinstance(action.choices, dict):
             names += [key for sub in action.choices.values() if hasattr(sub, "_actions") for key in _key_names(sub)]
     names += [field.name for field in dataclasses.fields(batches.Curriculum)]
-    for nested in vars(callbacks).values():
-        if isinstance(nested, type) and nested.__module__ == callbacks.__name__:
-            names += list(inspect.signature(nested).parameters)
+    for module in (callbacks, data):
+        for nested in vars(module).values():
+            if isinstance(nested, type) and nested.__module__ == module.__name__:
+                names += list(inspect.signature(nested).parameters)
     return names
-
-
-def _plain(message: str, known: list[str]) -> str:
-    """A complaint of jsonargparse as one line, with a suggestion where it is about an unknown key."""
-    text = " ".join(message.split())
-    flag = re.match(r"unrecognized arguments: (--\S+)", text)
-    if flag:
-        return unknown("option", flag[1].split("=")[0], [f"--{name}" for name in known])
-    option = re.search(r"does not accept option '([^']+)'", text)
-    if option:
-        return unknown("key", option[1], known)
-    where = re.match(r'Parser key "([^"]+)": ', text)
-    option = re.search(r"Option '([^']+)' is not accepted", text)
-    if where and option:
-        return f"{where[1]}: {unknown('key', option[1], known)}"
-    # Of a union's complaints the first is about what was meant; the rest recites the types.
-    first = re.search(r"Errors: - (.+?)(?: - |$)", text)
-    text = f"{where[1]}: {first[1]}" if where and first else text.replace(where[0], f"{where[1]}: ") if where else text
-    text = re.sub(r"Expected an? <class '([^']+)'>\. Got value: (.*)", r"expected \1, got \2", text)
-    return text.replace("required: fit.", "required: ")

@@ -52,6 +52,8 @@ def simulated_capture(
         up_axis=(0.0, 0.0, 1.0),
         licence="Apache-2.0",
         redistributable=True,
+        space=f"rooms-{seed}",
+        split=scene.split,
         provenance={
             "source": "simulation",
             "seed": seed,

@@ -18,6 +18,7 @@ class NavigationBatch:
         context_positions: [S, n] float64 on the scene clock.
         context_scene_rays: [S, n, 6, h, w] relative to the first context camera.
         points: [S, n, 3, h, w] where each context pixel is, in the frame of the first context camera (metres).
+        points_known: [S, n, h, w] bool, where depth was known.
         context_poses: [S, n, 4, 4] context cameras relative to the first.
         latents: [B, C, T, h, w] targets.
         positions: [B, T] float64.
@@ -33,6 +34,7 @@ class NavigationBatch:
     context_positions: torch.Tensor
     context_scene_rays: torch.Tensor
     points: torch.Tensor
+    points_known: torch.Tensor
     context_poses: torch.Tensor
     latents: torch.Tensor
     positions: torch.Tensor
@@ -155,30 +157,151 @@ def draw_batch(
     context = priority.argsort(dim=1)[:, :count].sort(dim=1).values
 
     gap = 1 + integers(0, 12, batch_size)
-    positions = (context[:, -1].repeat_interleave(group) + gap)[:, None] + offsets
     intrinsics = bank.intrinsics[scenes].unsqueeze(1)
-    origin = torch.linalg.inv(poses[::group][context_rows, context[:, :1]])
-    context_poses = origin @ poses[::group][context_rows, context]
-    cuts = sorted(set(integers(1, count, int(integers(0, 3))).tolist())) if count > 1 else []
-    segments = tuple(b - a for a, b in zip([0, *cuts], [*cuts, count]))
-    latents = bank.latents
+    return _assembled(
+        context_latents=bank.latents[context_scenes[:, None], context],
+        context_positions=context.double(),
+        context_poses=poses[::group][context_rows, context],
+        context_intrinsics=intrinsics[::group],
+        context_depth=bank.depth[context_scenes[:, None], context],
+        latents=bank.latents[scenes[:, None], targets],
+        positions=(context[:, -1].repeat_interleave(group) + gap)[:, None].double() + offsets,
+        poses=target_poses,
+        intrinsics=intrinsics,
+        generator=generator,
+        curriculum=curriculum,
+        progress=progress,
+    )
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """A clip as latents: N context frames, T target frames of which the first is the anchor.
+
+    Args:
+        latents: [N + T, C, h, w], the context's first.
+        camera_to_world: [N + T, 4, 4].
+        intrinsics: [N + T, 3, 3].
+        depth: [N, h, w] of the context, in the unit of the cameras; 0 where unknown.
+        context_times, target_times: [N] and [T] seconds.
+        anchor: position in the context.
+    """
+
+    latents: torch.Tensor
+    camera_to_world: torch.Tensor
+    intrinsics: torch.Tensor
+    depth: torch.Tensor
+    context_times: torch.Tensor
+    target_times: torch.Tensor
+    anchor: int
+
+    @property
+    def context_frames(self) -> int:
+        """N."""
+        return len(self.context_times)
+
+
+def clip_batch(
+    clips: list[EncodedClip], curriculum: Curriculum, progress: float, seed: int, step: int, frame_rate: float
+) -> NavigationBatch:
+    """The batch of a step from clips that bring their own contexts, of which as many frames are drawn as all of them have.
+
+    Args:
+        clips: B of them.
+        curriculum, progress: what to draw; progress in [0, 1]. What it says of walks and guards was decided when the clips were made.
+        seed, step: all randomness comes from these.
+        frame_rate: of the model, frames per second.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    low, high = curriculum.context_frames_at(progress)
+    count = min(int(torch.randint(low, high + 1, (), generator=generator)), min(clip.context_frames for clip in clips))
+    steps = min(len(clip.target_times) for clip in clips) - 1
+    kept = torch.randperm(steps, generator=generator)[: curriculum.target_latents].sort().values + 1
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), kept])
+    nearby = float(torch.rand((), generator=generator)) < curriculum.nearby_probability
+    gap = 1 + torch.randint(0, 12, (len(clips),), generator=generator)
+    chosen, positions, target_positions = [], [], []
+    for clip, clip_gap in zip(clips, gap):
+        n = clip.context_frames
+        priority = torch.rand(n, generator=generator)
+        if nearby:
+            poses = clip.camera_to_world
+            priority = priority * 0.5 + _distance(poses[None, :n], poses[None, n + offsets])[0]
+        priority[clip.anchor] = -torch.inf
+        context = priority.argsort()[:count].sort().values
+        times = (clip.context_times[context] - clip.context_times[context[0]]) * frame_rate
+        chosen.append((context, n + offsets))
+        positions.append(times)
+        target_positions.append(times[-1] + clip_gap + (clip.target_times[offsets] - clip.target_times[0]) * frame_rate)
+
+    def stacked(name: str, part: int) -> torch.Tensor:
+        return torch.stack([getattr(clip, name)[places[part]] for clip, places in zip(clips, chosen)])
+
+    return _assembled(
+        context_latents=stacked("latents", 0),
+        context_positions=torch.stack(positions).double(),
+        context_poses=stacked("camera_to_world", 0),
+        context_intrinsics=stacked("intrinsics", 0),
+        context_depth=stacked("depth", 0),
+        latents=stacked("latents", 1),
+        positions=torch.stack(target_positions).double(),
+        poses=stacked("camera_to_world", 1),
+        intrinsics=stacked("intrinsics", 1),
+        generator=generator,
+        curriculum=curriculum,
+        progress=progress,
+    )
+
+
+def _assembled(
+    *,
+    context_latents: torch.Tensor,
+    context_positions: torch.Tensor,
+    context_poses: torch.Tensor,
+    context_intrinsics: torch.Tensor,
+    context_depth: torch.Tensor,
+    latents: torch.Tensor,
+    positions: torch.Tensor,
+    poses: torch.Tensor,
+    intrinsics: torch.Tensor,
+    generator: torch.Generator,
+    curriculum: Curriculum,
+    progress: float,
+) -> NavigationBatch:
+    """A batch from what was chosen.
+
+    Args:
+        context_latents: [S, n, C, h, w]; context_positions [S, n]; context_poses [S, n, 4, 4] in the world; context_intrinsics
+            [S, n or 1, 3, 3]; context_depth [S, n, h, w], 0 where unknown.
+        latents: [B, T, C, h, w]; positions [B, T]; poses [B, T, 4, 4] in the world; intrinsics [B, T or 1, 3, 3].
+        generator, curriculum, progress: for what is still drawn.
+    """
+    count, group = context_latents.shape[1], len(latents) // len(context_latents)
     height, width = latents.shape[-2:]
     device = latents.device
+    origin = torch.linalg.inv(context_poses[:, :1])
+    relative = origin @ context_poses
+    splits = int(torch.randint(0, 3, (), generator=generator)) if count > 1 else 0
+    cuts = sorted(set(torch.randint(1, count, (splits,), generator=generator).tolist())) if splits else []
 
-    def rays(camera_to_world: torch.Tensor, every: int = 1) -> torch.Tensor:
-        return plucker_rays(Cameras(camera_to_world, intrinsics[::every]), height, width, device=device)
+    def rays(camera_to_world: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
+        return plucker_rays(Cameras(camera_to_world, of), height, width, device=device)
+
+    def uniform() -> float:
+        return float(torch.rand((), generator=generator))
 
     return NavigationBatch(
-        context_latents=latents[context_scenes[:, None], context].float().transpose(1, 2),
-        context_positions=context.double(),
-        context_scene_rays=rays(context_poses, group),
-        points=_points(bank.depth[context_scenes[:, None], context].float(), context_poses, intrinsics[::group]),
-        context_poses=context_poses.float().to(device),
-        latents=latents[scenes[:, None], targets].float().transpose(1, 2),
-        positions=positions.double(),
-        rays=rays(torch.linalg.inv(target_poses[:, :1]) @ target_poses),
-        scene_rays=rays(origin.repeat_interleave(group, 0) @ target_poses),
-        segments=segments,
+        context_latents=context_latents.float().transpose(1, 2),
+        context_positions=context_positions,
+        context_scene_rays=rays(relative, context_intrinsics),
+        points=_points(context_depth.float(), relative, context_intrinsics),
+        points_known=(context_depth > 0).to(device),
+        context_poses=relative.float().to(device),
+        latents=latents.float().transpose(1, 2),
+        positions=positions,
+        rays=rays(torch.linalg.inv(poses[:, :1]) @ poses, intrinsics),
+        scene_rays=rays(origin.repeat_interleave(group, 0) @ poses, intrinsics),
+        segments=tuple(b - a for a, b in zip([0, *cuts], [*cuts, count])),
         context_cameras_known=uniform() < curriculum.known_cameras_at(progress),
         drop_conditions=uniform() < curriculum.drop_probability,
         generator=generator,

@@ -10,12 +10,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
 
-from video4spatial.clips.simulated import simulated_navigation_clip
 from video4spatial.evaluation.image import psnr
 from video4spatial.media import write_video
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.pipelines import Video4SpatialPipeline
-from video4spatial.simulation.scenes import SEED_RANGES
 from video4spatial.training.batches import NavigationBatch
 
 
@@ -197,15 +195,7 @@ class ValidationVideos(lightning.Callback):
         """Sample when it is time, with the averaged weights and without touching the training's randomness."""
         if trainer.global_step == 0 or trainer.global_step % self.every:
             return
-        data = trainer.datamodule.hparams
-        if not self.clips:
-            seeds = range(SEED_RANGES["validation"].start, SEED_RANGES["validation"].start + self.clip_count)
-            self.clips = [
-                simulated_navigation_clip(
-                    seed, height=data.size, width=data.size, num_frames=data.target_frames, context_size=self.context_frames
-                )
-                for seed in seeds
-            ]
+        self.clips = self.clips or trainer.datamodule.validation_clips(self.clip_count, self.context_frames)
         averaged = _averaged(trainer, module)
         pipeline = build_pipeline(averaged.transformer, trainer.datamodule, domain="")
         pipeline.set_progress_bar_config(disable=True)
@@ -215,7 +205,7 @@ class ValidationVideos(lightning.Callback):
             context = pipeline.encode_context(clip.context_frames, clip.context_times)
             generator = torch.Generator().manual_seed(index)
             output = pipeline(
-                context, clip.instruction.cameras, clip.anchor, self.num_inference_steps, generator=generator
+                context, clip.target_cameras, clip.anchor, self.num_inference_steps, generator=generator
             )
             scores.append(float(np.mean(psnr(output.frames, clip.target_frames)[1:])))
             write_video(folder / f"{clip.name}.mp4", np.concatenate([output.frames, clip.target_frames], axis=2), 4.0)

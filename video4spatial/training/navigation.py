@@ -125,7 +125,9 @@ def geometry_losses(geometry: Geometry, batch: NavigationBatch) -> dict[str, tor
         batch: holds the truth.
     """
     distance = batch.points.norm(dim=2, keepdim=True)
-    points = ((geometry.points - batch.points).abs() / (1 + distance)).mean()
+    known = batch.points_known.unsqueeze(2)
+    errors = (geometry.points - batch.points).abs() / (1 + distance) * known
+    points = errors.sum() / (3 * known.sum()).clamp(min=1)
     rotation = F.smooth_l1_loss(geometry.rotation, batch.context_poses[..., :3, :3])
     translation = F.smooth_l1_loss(geometry.translation.float(), batch.context_poses[..., :3, 3])
     return {"points": points, "camera": rotation + translation}

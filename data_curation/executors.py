@@ -1,0 +1,159 @@
+"""How scenes are shared out: one after the other, over processes of this machine (the default), or over a Ray cluster.
+
+An executor maps a function over items and yields what became of each as soon as it is known. Items and results are small (paths, counts);
+pixels never travel. A timeout or the death of a worker costs one item, which is tried once more and then given up. An executor is one
+class and one line in `EXECUTORS`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, TimeoutError, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+TRIES = 2
+TASKS_PER_WORKER = 64  # then it is replaced, so that what libraries leak stays bounded
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What became of an item.
+
+    Args:
+        index: of the item.
+        value: what the function returned, or None.
+        problem: `timeout` or `crashed` where it did not return, else None.
+    """
+
+    index: int
+    value: Any = None
+    problem: str | None = None
+
+
+class SerialExecutor:
+    """One item after the other in this process; a timeout cannot be enforced."""
+
+    def __init__(self, workers: int = 1, timeout: float | None = None):
+        pass
+
+    def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
+        """Call `function` with every item."""
+        for index, item in enumerate(items):
+            yield Finished(index, function(item))
+
+
+class ProcessExecutor:
+    """Worker processes, started afresh (spawn) and replaced when they die, hang or have done `TASKS_PER_WORKER` items.
+
+    Args:
+        workers: processes; None takes the cores this process may use.
+        timeout: seconds that an item may take.
+    """
+
+    def __init__(self, workers: int | None = None, timeout: float | None = None):
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self.timeout = timeout
+
+    def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
+        """Call `function`, which must be importable, with every item."""
+        todo = deque((index, 1) for index in range(len(items)))
+        running = {}
+        workers = min(self.workers, max(len(items), 1))
+        pool = ProcessPool(
+            max_workers=workers, max_tasks=TASKS_PER_WORKER, initializer=_die_with_parent, initargs=(os.getpid(),),
+            context=get_context("spawn"),
+        )  # fmt: skip
+        try:
+            while todo or running:
+                while todo and len(running) < 2 * workers:
+                    index, attempt = todo.popleft()
+                    running[pool.schedule(function, args=(items[index],), timeout=self.timeout)] = index, attempt
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    index, attempt = running.pop(future)
+                    try:
+                        yield Finished(index, future.result())
+                    except (TimeoutError, ProcessExpired) as error:
+                        if attempt < TRIES:
+                            todo.append((index, attempt + 1))
+                        else:
+                            yield Finished(index, problem="timeout" if isinstance(error, TimeoutError) else "crashed")
+            pool.close()
+        finally:
+            pool.stop()
+            pool.join()
+
+
+def _die_with_parent(parent: int) -> None:
+    """A worker whose parent was killed must not go on writing beside the build that takes its place."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+class RayExecutor:
+    """One task per item on a Ray cluster (`RAY_ADDRESS`, or one started on this machine). Needs the extra `[ray]`, and a file system
+    that every node sees.
+
+    Args:
+        workers: CPUs of a cluster started here; an existing one keeps its own.
+        timeout: seconds that an item may take once its task has been handed out.
+    """
+
+    def __init__(self, workers: int | None = None, timeout: float | None = None):
+        try:
+            import ray
+        except ImportError as error:
+            raise ImportError("the executor ray needs Ray: pip install 'video4spatial[ray]'") from error
+        self.ray = ray
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self.timeout = timeout
+
+    def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
+        """Call `function`, which must be importable, with every item."""
+        ray = self.ray
+        if not ray.is_initialized():
+            address = os.environ.get("RAY_ADDRESS")
+            options = {"address": address} if address else {"num_cpus": self.workers, "include_dashboard": False}
+            ray.init(log_to_driver=False, logging_level="error", **options)
+        remote = ray.remote(max_retries=0, num_cpus=1)(function)
+        slots = max(1, int(ray.cluster_resources().get("CPU", self.workers)))
+        todo = deque((index, 1) for index in range(len(items)))
+        running = {}
+        while todo or running:
+            # No more than there are CPUs: a task then starts when it is handed out, and its timeout means something.
+            while todo and len(running) < slots:
+                index, attempt = todo.popleft()
+                running[remote.remote(items[index])] = index, attempt, time.monotonic()
+            done, _ = ray.wait(list(running), num_returns=1, timeout=1.0)
+            now = time.monotonic()
+            late = [task for task, (_, _, start) in running.items() if self.timeout is not None and now - start > self.timeout]
+            for task in {*done, *late}:
+                index, attempt, _ = running.pop(task)
+                problem = None
+                try:
+                    if task in done:
+                        yield Finished(index, ray.get(task))
+                    else:
+                        ray.cancel(task, force=True)
+                        problem = "timeout"
+                except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
+                    problem = "crashed"
+                if problem and attempt < TRIES:
+                    todo.append((index, attempt + 1))
+                elif problem:
+                    yield Finished(index, problem=problem)
+
+
+EXECUTORS = {"serial": SerialExecutor, "processes": ProcessExecutor, "ray": RayExecutor}
+"""Executors by name."""

@@ -1,0 +1,130 @@
+"""From a row of the manifest and its capture to a clip with pixels: pictures cropped and resized, cameras and boxes following."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from video4spatial.cameras import Cameras
+from video4spatial.cameras import CropBox as CameraCropBox
+from video4spatial.captures import Capture
+from video4spatial.clips.clip import Clip, Ground, Navigate, Region
+from video4spatial.clips.manifest import ClipRow
+from video4spatial.media.transforms import CropBox, centre_crop_box, resize_and_crop
+
+BATCH = 32  # frames that are held at the capture's own size
+
+
+def clip_from_capture(row: ClipRow, capture: Capture, height: int, width: int) -> Clip:
+    """Read the pixels of a clip.
+
+    Args:
+        row: which frames, and everything else.
+        capture: that the row was made from.
+        height, width: of the clip's pictures; the capture's are cropped centrally to that aspect.
+
+    Raises:
+        ValueError: where the capture is not the one that the row was made from.
+    """
+    last = max(*row.context_frames, *row.target_frames)
+    if (capture.height, capture.width) != (row.height, row.width) or last >= len(capture):
+        raise ValueError(
+            f"clip {row.key} was made from {row.height}x{row.width} pictures and frames up to {last}, but {row.scene} has "
+            f"{len(capture)} frames of {capture.height}x{capture.width}: the capture has changed; build the data set again."
+        )
+    frames, where = np.unique([*row.context_frames, *row.target_frames], return_inverse=True)
+    box = centre_crop_box(row.height, row.width, height, width)
+    batches = [frames[start : start + BATCH].tolist() for start in range(0, len(frames), BATCH)]
+    pictures = np.concatenate([resize_and_crop(capture.read_frames(batch), height, width)[0] for batch in batches])
+    depth = None
+    if capture.read_depth is not None:
+        maps = [resize_depth(capture.read_depth(batch), box, height, width) for batch in batches]
+        depth = np.concatenate(maps) * np.float32(row.scale)
+    context, target = where[: len(row.context_frames)], where[len(row.context_frames) :]
+    context_cameras, target_cameras = (part.scaled(row.scale, metric=row.metric) for part in row.cameras)
+    if row.kind == "navigation":
+        instruction = Navigate(target_cameras)
+    else:
+        region = Region(row.region_frame, row.region_box) if row.region_frame >= 0 else None
+        instruction = Ground(row.texts[0] if row.texts else None, region)
+    clip = Clip(
+        name=row.key,
+        scene=row.space,
+        context_frames=pictures[context],
+        context_times=np.array(row.context_times),
+        instruction=instruction,
+        anchor=row.anchor,
+        context_cameras=context_cameras,
+        context_depth=None if depth is None else depth[context],
+        target_frames=pictures[target],
+        target_depth=None if depth is None else depth[target],
+        target_cameras=target_cameras,
+        target_boxes=row.boxes if len(row.boxes) else None,
+        provenance={
+            "source": "curation", "kind": row.kind, "split": row.split, "capture": row.capture, "reader": row.reader,
+            "scene": row.scene, "content": row.content, "licence": row.licence, "origin": row.origin,
+            "context_frames": list(row.context_frames), "target_frames": list(row.target_frames), "label": row.label,
+            "coverage": row.coverage, "coverage_method": row.coverage_method, "texts": list(row.texts),
+        },
+    )  # fmt: skip
+    return _geometry_cropped(clip, box, row.height, row.width)
+
+
+def resized(clip: Clip, height: int, width: int) -> Clip:
+    """A clip at another picture size: cropped centrally to the aspect, cameras, depth and boxes following."""
+    old_height, old_width = clip.context_frames.shape[1:3]
+    if (old_height, old_width) == (height, width):
+        return clip
+    box = centre_crop_box(old_height, old_width, height, width)
+    changed = {
+        name: change(value)
+        for change, names in [
+            (lambda frames: resize_and_crop(frames, height, width)[0], ("context_frames", "target_frames")),
+            (lambda depth: resize_depth(depth, box, height, width), ("context_depth", "target_depth")),
+        ]
+        for name in names
+        if (value := getattr(clip, name)) is not None
+    }
+    return _geometry_cropped(replace(clip, **changed), box, old_height, old_width)
+
+
+def resize_depth(depth: np.ndarray, box: CropBox, height: int, width: int) -> np.ndarray:
+    """Depth [n, H, W] cropped and resized to [n, height, width] by nearest neighbours: means across edges are depths of nothing."""
+    rows = box.y0 + ((np.arange(height) + 0.5) * box.height / height).astype(int)
+    columns = box.x0 + ((np.arange(width) + 0.5) * box.width / width).astype(int)
+    return depth[:, rows][:, :, columns]
+
+
+def crop_boxes(boxes: np.ndarray, crop: CropBox, height: int, width: int) -> np.ndarray:
+    """Boxes [T, 4] (left, top, right, bottom as shares) after a crop of the pictures; NaN where nothing of them is left."""
+    size = np.array([width, height, width, height])
+    offset, scale = np.array([crop.x0, crop.y0] * 2), np.array([crop.width, crop.height] * 2)
+    cropped = np.clip((np.asarray(boxes) * size - offset) / scale, 0, 1).astype(np.float32)
+    left = (cropped[:, 2] > cropped[:, 0]) & (cropped[:, 3] > cropped[:, 1])
+    return np.where(left[:, None], cropped, np.float32("nan"))
+
+
+def _geometry_cropped(clip: Clip, box: CropBox, height: int, width: int) -> Clip:
+    """Cameras, boxes and the instruction of a clip after its pictures of height x width were cropped to a box."""
+    crop = CameraCropBox(box.y0, box.x0, box.height, box.width)
+
+    def cropped(cameras: Cameras | None) -> Cameras | None:
+        return None if cameras is None else cameras.cropped(crop, height, width)
+
+    instruction = clip.instruction
+    if isinstance(instruction, Navigate):
+        instruction = Navigate(cropped(instruction.cameras))
+    elif instruction.region is not None:
+        region = crop_boxes([instruction.region.box], box, height, width)[0]
+        if np.isnan(region).any() and instruction.text is None:
+            raise ValueError(f"clip {clip.name}: the crop to {box.width}x{box.height} loses the region that names the object.")
+        kept = None if np.isnan(region).any() else replace(instruction.region, box=tuple(region.tolist()))
+        instruction = replace(instruction, region=kept)
+    return replace(
+        clip,
+        context_cameras=cropped(clip.context_cameras),
+        target_cameras=cropped(clip.target_cameras),
+        target_boxes=None if clip.target_boxes is None else crop_boxes(clip.target_boxes, box, height, width),
+        instruction=instruction,
+    )

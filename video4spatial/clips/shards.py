@@ -1,0 +1,237 @@
+"""Clips with their pixels in WebDataset tar shards, readable by any WebDataset loader, and an index for reading one clip directly.
+
+A clip `KEY` is these members: `KEY.json` (times, cameras, instruction, boxes, provenance), `KEY.context-0000.jpg` ...,
+`KEY.target-0000.jpg` ... and, where depth is known, `KEY.depth.npz` with uint16 `context` and `target` in the unit that the JSON
+names (0 is unknown).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import webdataset
+from PIL import Image
+
+from video4spatial.cameras import Cameras
+from video4spatial.clips.clip import Clip, Ground, Navigate, Region
+
+INDEX = "index.parquet"
+INDEX_SCHEMA = pa.schema(
+    [("key", pa.string()), ("shard", pa.string()), ("member", pa.string()), ("offset", pa.int64()), ("size", pa.int64())]
+)
+
+
+def clip_members(clip: Clip, quality: int = 95) -> dict[str, bytes]:
+    """The files of a clip by their names after the key.
+
+    Args:
+        clip: with truth.
+        quality: of the JPEG pictures, 1 to 95; colours are not thinned.
+    """
+    parts = {"context": clip.context_frames, "target": clip.target_frames}
+    members = {
+        f"{part}-{index:04d}.jpg": _jpeg(frame, quality) for part, frames in parts.items() for index, frame in enumerate(frames)
+    }
+    plain = {
+        "name": clip.name,
+        "scene": clip.scene,
+        "context_times": clip.context_times.tolist(),
+        "anchor": clip.anchor,
+        "context_cameras": _plain_cameras(clip.context_cameras),
+        "target_cameras": _plain_cameras(clip.target_cameras),
+        "target_boxes": None if clip.target_boxes is None else _plain_boxes(clip.target_boxes),
+        "instruction": _plain_instruction(clip.instruction),
+        "provenance": clip.provenance,
+    }
+    if clip.context_depth is not None and clip.target_depth is not None:
+        # Millimetres reach 65 m; other units are spread over the range.
+        largest = max(float(depth.max(initial=0)) for depth in (clip.context_depth, clip.target_depth))
+        metric = clip.context_cameras is not None and clip.context_cameras.metric
+        unit = 1e-3 if metric and largest < 65 else max(largest, 1e-9) / 65000
+        stored = {
+            part: np.clip(np.nan_to_num(depth / unit, posinf=0), 0, 65535).round().astype(np.uint16)
+            for part, depth in [("context", clip.context_depth), ("target", clip.target_depth)]
+        }
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **stored)
+        members["depth.npz"], plain["depth_unit"] = buffer.getvalue(), unit
+    # NaN is not JSON: what is not known is null.
+    text = json.dumps(_without_nan(plain), separators=(",", ":"), allow_nan=False)
+    return {"json": text.encode(), **members}
+
+
+def clip_from_members(members: Mapping[str, bytes]) -> Clip:
+    """The clip that `clip_members` wrote.
+
+    Raises:
+        ValueError: where a member is missing or damaged.
+    """
+    try:
+        plain = json.loads(members["json"])
+        pictures = {
+            part: np.stack([_pixels(members[name]) for name in sorted(members) if name.startswith(f"{part}-")])
+            for part in ("context", "target")
+        }
+        depth = {}
+        if "depth.npz" in members:
+            with np.load(io.BytesIO(members["depth.npz"]), allow_pickle=False) as stored:
+                depth = {part: stored[part].astype(np.float32) * np.float32(plain["depth_unit"]) for part in pictures}
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"a clip of a shard is incomplete or damaged ({type(error).__name__}: {error}).") from error
+    target = _cameras(plain["target_cameras"])
+    boxes = plain["target_boxes"]
+    return Clip(
+        name=plain["name"],
+        scene=plain["scene"],
+        context_frames=pictures["context"],
+        context_times=np.array(plain["context_times"], dtype=np.float64),
+        instruction=_instruction(plain["instruction"], target),
+        anchor=plain["anchor"],
+        context_cameras=_cameras(plain["context_cameras"]),
+        context_depth=depth.get("context"),
+        target_frames=pictures["target"],
+        target_depth=depth.get("target"),
+        target_cameras=target,
+        target_boxes=None if boxes is None else np.array([b or [np.nan] * 4 for b in boxes], np.float32).reshape(-1, 4),
+        provenance=plain["provenance"],
+    )
+
+
+def write_shard(path: str | os.PathLike, clips: Iterable[Clip], quality: int = 95) -> dict:
+    """Write clips to a tar file, whole or not at all; the same clips always give the same bytes.
+
+    Returns:
+        {"members": [[key, member, offset, size], ...], "bytes", "sha256"}.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with aside.open("wb") as file:
+            writer = webdataset.TarWriter(file, user="", group="", mtime=0, encoder=False)
+            for clip in clips:
+                writer.write({"__key__": clip.name, **clip_members(clip, quality)})
+            writer.close()
+        with tarfile.open(aside) as tar:
+            members = [[*member.name.split(".", 1), member.offset_data, member.size] for member in tar]
+        with aside.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = aside.stat().st_size
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    return {"members": members, "bytes": size, "sha256": digest}
+
+
+def write_index(folder: str | os.PathLike, shards: Mapping[str, list]) -> None:
+    """Write where every clip's members lie: {shard file: members as `write_shard` returns them}."""
+    rows = [(key, shard, member, offset, size) for shard, members in sorted(shards.items()) for key, member, offset, size in members]
+    columns = dict(zip(INDEX_SCHEMA.names, map(list, zip(*rows)))) if rows else {name: [] for name in INDEX_SCHEMA.names}
+    path = Path(folder) / INDEX
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        pq.write_table(pa.table(columns, schema=INDEX_SCHEMA), aside, compression="zstd")
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def read_index(folder: str | os.PathLike) -> dict[str, list[tuple[str, str, int, int]]]:
+    """{key: [(shard, member, offset, size), ...]}; empty where no shards were written."""
+    path = Path(folder) / INDEX
+    if not path.is_file():
+        return {}
+    index: dict[str, list] = {}
+    for key, *place in zip(*(column.to_pylist() for column in pq.read_table(path, schema=INDEX_SCHEMA).columns)):
+        index.setdefault(key, []).append(tuple(place))
+    return index
+
+
+def read_members(folder: str | os.PathLike, places: Iterable[tuple[str, str, int, int]]) -> dict[str, bytes]:
+    """The members of one clip, read from where the index says they lie."""
+    members, files = {}, {}
+    try:
+        for shard, member, offset, size in places:
+            if shard not in files:
+                files[shard] = (Path(folder) / shard).open("rb")
+            files[shard].seek(offset)
+            members[member] = files[shard].read(size)
+            if len(members[member]) != size:
+                raise ValueError(f"{Path(folder) / shard}: cut short; build the data set again.")
+    finally:
+        for file in files.values():
+            file.close()
+    return members
+
+
+def _jpeg(frame: np.ndarray, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
+def _pixels(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.array(image.convert("RGB"))
+
+
+def _plain_cameras(cameras: Cameras | None) -> dict | None:
+    if cameras is None:
+        return None
+    return {
+        "camera_to_world": cameras.camera_to_world.tolist(),
+        "intrinsics": cameras.intrinsics.tolist(),
+        "metric": cameras.metric,
+        "times": None if cameras.times is None else cameras.times.tolist(),
+        "convention": cameras.convention,
+    }
+
+
+def _cameras(plain: dict | None) -> Cameras | None:
+    if plain is None:
+        return None
+    arrays = {name: torch.tensor(plain[name], dtype=torch.float64) for name in ("camera_to_world", "intrinsics")}
+    times = None if plain["times"] is None else torch.tensor(plain["times"], dtype=torch.float64)
+    return Cameras(**arrays, metric=plain["metric"], times=times, convention=plain["convention"])
+
+
+def _plain_boxes(boxes: np.ndarray) -> list[list[float] | None]:
+    return [None if np.isnan(box).any() else box.tolist() for box in boxes]
+
+
+def _plain_instruction(instruction: Navigate | Ground) -> dict:
+    if isinstance(instruction, Navigate):
+        return {"kind": "navigate"}  # along the target cameras
+    region = instruction.region
+    return {
+        "kind": "ground",
+        "text": instruction.text,
+        "region": None if region is None else {"frame": region.frame, "box": list(region.box)},
+    }
+
+
+def _instruction(plain: dict, target: Cameras | None) -> Navigate | Ground:
+    if plain["kind"] == "navigate":
+        return Navigate(target)
+    region = plain["region"]
+    return Ground(plain["text"], None if region is None else Region(region["frame"], tuple(region["box"])))
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
