@@ -197,7 +197,10 @@ def build(
         kinds = clips.setdefault(row.split, {})
         kinds[row.kind] = kinds.get(row.kind, 0) + 1
     summary = Summary(dict(counts), funnel, clips, failures + shard_failures, True, dict(ran))
-    write_whole(folder / SUMMARY, (json.dumps({name: v for name, v in asdict(summary).items() if name != "ran"}, indent=1) + "\n").encode())
+    told = {name: value for name, value in asdict(summary).items() if name != "ran"}
+    told["settings"] = {name: asdict(part) for name, part in [("stages", stages), ("dataset", dataset), ("shards", shards)]}
+    told["sources"] = [asdict(source) for source in sources]
+    write_whole(folder / SUMMARY, (json.dumps(told, indent=1) + "\n").encode())
     return summary
 
 

@@ -285,12 +285,12 @@ def _windows(scene: Scene, settings: WindowSettings) -> Result:
 
 
 def _navigation(scene: Scene, settings: ContextSettings) -> Result:
-    clips, low = [], 0
+    clips, low = [], []
     times = np.asarray(scene.capture.times)
     for window in scene.done["windows"]["windows"]:
         context = select_context(scene.capture, tuple(window), ~scene.poor, settings, scene.depth)
         if context.coverage < settings.least_coverage:
-            low += 1
+            low.append(context.coverage)
             continue
         clips.append(
             {
@@ -304,7 +304,7 @@ def _navigation(scene: Scene, settings: ContextSettings) -> Result:
                 "method": context.method,
             }
         )
-    return Result({"clips": clips}, "clips", len(clips), {"low_coverage": low} if low else {})
+    return Result({"clips": clips, "rejected_coverage": low}, "clips", len(clips), {"low_coverage": len(low)} if low else {})
 
 
 def _objects(scene: Scene, settings: ObjectSettings) -> Result:

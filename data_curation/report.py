@@ -7,7 +7,7 @@ import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
@@ -22,14 +22,11 @@ from PIL import Image
 from torch import Tensor
 
 from data_curation.build import SCENES, SUMMARY, add_counts
-from data_curation.pipeline import EXPECTED_ERRORS, summary_of
+from data_curation.pipeline import EXPECTED_ERRORS, StageSettings, summary_of
 from data_curation.readers import read_scene
 from data_curation.records import read_record, write_whole
-from data_curation.stages.context import ContextSettings
-from data_curation.stages.epipolar import EpipolarSettings
 from data_curation.stages.frame_quality import FrameScores, FrameThresholds, rejected_frames
 from data_curation.stages.objects import STRUCTURE, normalised_label
-from data_curation.stages.windows import WindowSettings
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.plotting import PATH_COLORS, level_basis
 from video4spatial.cameras.rotations import rotation_angle_degrees
@@ -101,7 +98,7 @@ WORDS = {
     "no_clips": "no clip came out",
 }
 """Reasons in plain words; those that are not here are plain already."""
-ORIGIN_WORDS = {"captured": "captured", "reversed": "reversed: played backwards", "graph": "graph: a path over frames of several moments"}
+ORIGIN_WORDS = {"reversed": "reversed: played backwards", "graph": "graph: a path over frames of several moments"}
 
 
 def write_report(folder: str | PathLike) -> Path:
@@ -122,6 +119,7 @@ def write_report(folder: str | PathLike) -> Path:
     rows = read_manifest(folder / MANIFEST)
     scenes = [_scene(record) for path in sorted((folder / SCENES).glob("*.json")) if (record := read_record(path))]
     summary = _summary(folder, scenes, rows)
+    settings = _settings(summary)
     captures = _Captures()
     page = _environment().get_template("report.html.jinja").render(
         title=folder.resolve().name,
@@ -135,9 +133,9 @@ def write_report(folder: str | PathLike) -> Path:
         failures=summary["failures"][:LISTED],
         failure_count=len(summary["failures"]),
         filtered=_filtered(scenes),
-        plots=[(title, note, _svg(figure)) for title, note, figure in _plots(scenes, rows)],
+        plots=[(title, note, _svg(figure)) for title, note, figure in _plots(scenes, rows, settings)],
         examples={kind: list(_examples(folder, rows, kind, captures)) for kind in KINDS},
-        poor_frames=list(_poor_frames(folder, scenes, captures)),
+        poor_frames=list(_poor_frames(folder, scenes, captures, settings.frame_quality)),
         rejected_scenes=list(_rejected_scenes(scenes, captures)),
         paths=list(_paths(folder, scenes, rows, captures)),
         licences=_licences(scenes, rows),
@@ -154,7 +152,18 @@ def write_report(folder: str | PathLike) -> Path:
 
 @dataclass(frozen=True)
 class _Scene:
-    """What the page tells of a scene; small, since there may be very many."""
+    """What the page tells of a scene; small, since there may be very many.
+
+    Args:
+        key, reader, scene, options, status, stage, reason: as in its record.
+        ingest: data of that stage; empty where it failed.
+        convention: of its cameras, or None without cameras.
+        epipolar: median error in pixels, or None.
+        scores: [3, N] sharpness, brightness and change of its frames.
+        poor: [N] which of them were left out; empty where nobody judged.
+        rejected_coverage: of windows whose context shows too little.
+        summary: `summary_of` its record.
+    """
 
     key: str
     reader: str
@@ -167,10 +176,9 @@ class _Scene:
     convention: str | None
     epipolar: float | None
     scores: np.ndarray
-    """[3, N] sharpness, brightness and change of its frames."""
     poor: np.ndarray
     rejected_coverage: list[float]
-    summary: dict = field(repr=False)
+    summary: dict
 
     @property
     def source(self) -> tuple:
@@ -222,8 +230,16 @@ def _summary(folder: Path, scenes: list[_Scene], rows: list[ClipRow]) -> dict:
         stages: dict[str, dict] = {}
         for scene in scenes:
             add_counts(stages, scene.summary)
-        failures = [{"key": scene.key, "stage": scene.stage, "reason": scene.reason} for scene in scenes if scene.status == "failed"]
-        return {"scenes": dict(Counter(scene.status for scene in scenes)), "stages": stages, "failures": failures, "complete": False}
+        counts = dict(Counter(scene.status for scene in scenes))
+        failures = [{"key": s.key, "stage": s.stage, "reason": s.reason} for s in scenes if s.status == "failed"]
+        return {"scenes": counts, "stages": stages, "failures": failures, "complete": False}
+
+
+def _settings(summary: dict) -> StageSettings:
+    """Those that the page shows limits of, as the build had them; the default ones where it was stopped before it said."""
+    default, stored = StageSettings(), summary.get("settings", {}).get("stages", {})
+    shown = [name for name in ("frame_quality", "windows", "context", "epipolar") if name in stored]
+    return replace(default, **{name: type(getattr(default, name))(**stored[name]) for name in shown})
 
 
 class _Captures:
@@ -278,7 +294,8 @@ def _clip_counts(rows: list[ClipRow]) -> dict[str, dict[str, dict]]:
         for kind in KINDS:
             chosen = [row for row in rows if (row.split, row.kind) == (split, kind)]
             if chosen:
-                counts.setdefault(split, {})[kind] = {"clips": len(chosen), "seconds": sum(row.target_times[-1] for row in chosen)}
+                seconds = sum(row.target_times[-1] for row in chosen)
+                counts.setdefault(split, {})[kind] = {"clips": len(chosen), "seconds": seconds}
     return counts
 
 
@@ -312,14 +329,14 @@ def _sources(scenes: list[_Scene]) -> list[dict]:
 
 
 def _funnel(stages: dict[str, dict]) -> list[dict]:
+    """Stages with their reasons, the most frequent first, and shares in percent of what went in."""
     steps = []
     for name, step in stages.items():
         reasons = sorted(((reason, count) for reason, count in step["filtered"].items() if count), key=lambda entry: -entry[1])
-        # Reasons of one stage may overlap (a step may both jump and turn), so shares are of what is told.
-        total = max(step["kept"] + sum(count for _, count in reasons) + step["failed"], 1)
-        shares = {part: 100 * count / total for part, count in [("kept", step["kept"]), ("failed", step["failed"])]}
-        left_out = 100 * sum(count for _, count in reasons) / total
-        steps.append({**step, "name": name, "reasons": reasons, "shares": {"kept": shares["kept"], "filtered": left_out, "failed": shares["failed"]}})
+        # Shares are of what is told, since reasons may overlap (a step may both jump and turn).
+        parts = {"kept": step["kept"], "filtered": sum(count for _, count in reasons), "failed": step["failed"]}
+        total = max(sum(parts.values()), 1)
+        steps.append({**step, "name": name, "reasons": reasons, "shares": {part: 100 * n / total for part, n in parts.items()}})
     return steps
 
 
@@ -334,15 +351,15 @@ def _licences(scenes: list[_Scene], rows: list[ClipRow]) -> list[dict]:
     captures = Counter((s.ingest["licence"], s.ingest["redistributable"]) for s in scenes if s.ingest)
     clips = Counter((row.licence, row.redistributable) for row in rows)
     terms = sorted(captures | clips, key=lambda term: (-clips[term], term))
-    return [{"licence": licence, "redistributable": free, "captures": captures[licence, free], "clips": clips[licence, free]} for licence, free in terms]
+    return [{"licence": term[0], "redistributable": term[1], "captures": captures[term], "clips": clips[term]} for term in terms]
 
 
 # Plots
 
 
-def _plots(scenes: list[_Scene], rows: list[ClipRow]) -> Iterator[tuple[str, str, Figure]]:
+def _plots(scenes: list[_Scene], rows: list[ClipRow], settings: StageSettings) -> Iterator[tuple[str, str, Figure]]:
     """Title, note and figure of every histogram that has something to show."""
-    quality, windows = FrameThresholds(), WindowSettings()
+    quality, windows = settings.frame_quality, settings.windows
     scored = [scene for scene in scenes if scene.scores.shape[1] == len(scene.poor) > 0]
     scores = np.concatenate([scene.scores for scene in scored], axis=1) if scored else np.zeros((3, 0), np.float32)
     poor = np.concatenate([scene.poor for scene in scored]) if scored else np.zeros(0, bool)
@@ -356,22 +373,29 @@ def _plots(scenes: list[_Scene], rows: list[ClipRow]) -> Iterator[tuple[str, str
     by_kind = {kind: [row for row in rows if row.kind == kind] for kind in KINDS}
     coverage = {f"{kind} clips": [row.coverage for row in group] for kind, group in by_kind.items()}
     coverage["rejected windows"] = [value for scene in scenes for value in scene.rejected_coverage]
-    yield from _if_any("Coverage", "share of a target's surfaces that its context shows", coverage, (ContextSettings().least_coverage,))
+    limits = (settings.context.least_coverage,)
+    yield from _if_any("Coverage", "share of a target's surfaces that its context shows", coverage, limits)
     paths = {kind: [(row, *_length_and_turn(row)) for row in group] for kind, group in by_kind.items()}
     for title, note, value, limits in [
-        ("Path length", "of targets in metres (metric captures)", lambda row, length, turn: length, (windows.farthest_metres,)),
-        ("Speed", "of targets in metres per second (metric captures)", lambda row, length, turn: length / row.target_times[-1], ()),
+        ("Path length", "of targets in metres (metric captures)", lambda row, length, _: length, (windows.farthest_metres,)),
+        ("Speed", "of targets in metres per second (metric captures)", lambda row, length, _: length / row.target_times[-1], ()),
     ]:
         values = {kind: [value(*path) for path in group if path[0].metric] for kind, group in paths.items()}
         yield from _if_any(title, note, values, limits)
     turns = {kind: [turn for _, _, turn in group] for kind, group in paths.items()}
     yield from _if_any("Rotation", "summed over a target's steps, in degrees", turns)
-    errors = {state: [s.epipolar for s in scenes if s.epipolar is not None and (s.status == "kept") == (state == "kept")] for state in ("kept", "not kept")}
+    errors: dict[str, list[float]] = {"kept": [], "not kept": []}
+    for scene in scenes:
+        if scene.epipolar is not None:
+            errors["kept" if scene.status == "kept" else "not kept"].append(scene.epipolar)
     note = "median distance of matches from their lines, in pixels, of captures"
-    yield from _if_any("Epipolar error", note, errors, (EpipolarSettings().most_pixels,))
+    yield from _if_any("Epipolar error", note, errors, (settings.epipolar.most_pixels,))
 
 
-def _if_any(title: str, note: str, groups: dict[str, Sequence[float]], limits: Sequence[float] = ()) -> Iterator[tuple[str, str, Figure]]:
+def _if_any(
+    title: str, note: str, groups: dict[str, Sequence[float]], limits: Sequence[float] = ()
+) -> Iterator[tuple[str, str, Figure]]:
+    """The histogram, where there is a figure to count."""
     if any(np.isfinite(values).any() for values in groups.values() if len(values)):
         yield title, note, _histogram(groups, limits)
 
@@ -385,7 +409,7 @@ def _length_and_turn(row: ClipRow) -> tuple[float, float]:
 
 
 def _histogram(groups: dict[str, Sequence[float]], limits: Sequence[float] = (), log: bool = False) -> Figure:
-    """Stacked bars of some groups, with default limits as dashed lines where they are near."""
+    """Stacked bars of some groups, with limits as dashed lines where they are near."""
     colors = dict(zip(groups, (KEPT_COLOR, REJECTED_COLOR, "#999999")))
     finite = {name: np.asarray(values)[np.isfinite(values)] for name, values in groups.items()}
     finite = {name: np.maximum(values, 1e-2) if log else values for name, values in finite.items() if len(values)}
@@ -401,7 +425,7 @@ def _histogram(groups: dict[str, Sequence[float]], limits: Sequence[float] = (),
     axes.hist(list(finite.values()), bins=bins, stacked=True, color=[colors[name] for name in finite],
               label=[f"{name} ({len(values):,})" for name, values in finite.items()])  # fmt: skip
     for limit in near:
-        axes.axvline(limit, color=INK, linewidth=1, linestyle=(0, (4, 3)), label="default limit" if limit == near[0] else None)
+        axes.axvline(limit, color=INK, linewidth=1, linestyle=(0, (4, 3)), label="limit" if limit == near[0] else None)
     if log:
         axes.set_xscale("log")
     axes.yaxis.get_major_locator().set_params(integer=True)
@@ -507,25 +531,26 @@ def _placed(box: Sequence[float]) -> str:
     return f"left:{left:.1f}%;top:{top:.1f}%;width:{right - left:.1f}%;height:{bottom - top:.1f}%"
 
 
-def _poor_frames(folder: Path, scenes: list[_Scene], captures: _Captures) -> Iterator[dict]:
+def _poor_frames(folder: Path, scenes: list[_Scene], captures: _Captures, thresholds: FrameThresholds) -> Iterator[dict]:
     """Frames that were left out, of a few captures, with what speaks against them."""
     chosen = _spread((scene for scene in scenes if scene.poor.any()), lambda scene: scene.reader, CAPTURES_SHOWN)
     for scene in chosen:
         record = read_record(folder / SCENES / f"{scene.key}.json")
         scores = FrameScores(**{name: np.array(values) for name, values in record["stages"]["frame_scores"]["data"].items()})
-        masks = rejected_frames(scores)
-        # Limits other than the default ones may have been used: then the figures alone speak.
-        reasons = {int(frame): next((reason for reason, mask in masks.items() if mask[frame]), "left out") for frame in np.flatnonzero(scene.poor)}
+        masks = rejected_frames(scores, thresholds)
+        poor = np.flatnonzero(scene.poor).tolist()
+        reasons = {frame: next((reason for reason, mask in masks.items() if mask[frame]), "left out") for frame in poor}
         frames = sorted(_spread(reasons, reasons.get, FRAMES_SHOWN))
         pictures = captures.use(scene.source, scene.name, lambda capture: capture.read_frames(frames))
         if pictures is not None:
-            sharp = float(np.median(scores.sharpness))
+            median = np.median(scores.sharpness)
             for frame, picture in zip(frames, pictures, strict=True):
+                sharpness, brightness = scores.sharpness[frame], scores.brightness[frame]
                 yield {
                     "picture": _picture(picture),
                     "reason": reasons[frame],
                     "note": f"frame {frame} of {scene.name}",
-                    "figures": f"sharpness {scores.sharpness[frame]:,.1f} (median {sharp:,.1f}), brightness {scores.brightness[frame]:.0f}",
+                    "figures": f"sharpness {sharpness:,.1f} (median {median:,.1f}), brightness {brightness:.0f}",
                 }
 
 
@@ -541,7 +566,8 @@ def _rejected_scenes(scenes: list[_Scene], captures: _Captures) -> Iterator[dict
 
 def _details(scene: _Scene) -> str:
     """Where nothing was left of a scene."""
-    return "; ".join(f"{_words(stage)}: {count} × {_words(reason)}" for stage, reason, count in scene.details) or f"at {_words(scene.stage)}"
+    parts = [f"{_words(stage)}: {count} × {_words(reason)}" for stage, reason, count in scene.details]
+    return "; ".join(parts) or f"at {_words(scene.stage)}"
 
 
 # Paths from above
@@ -553,9 +579,11 @@ def _paths(folder: Path, scenes: list[_Scene], rows: list[ClipRow], captures: _C
     for row in rows:
         of_capture[_source(row)].append(row)
     with_cameras = [scene for scene in scenes if scene.convention]
-    chosen = _spread((s for s in with_cameras if s.source in of_capture), lambda scene: scene.reader, PATHS_SHOWN)
-    others = _spread((s for s in with_cameras if s.source not in of_capture), lambda scene: scene.reader, PATHS_SHOWN - len(chosen))
-    for scene in [*chosen, *others]:
+    chosen: list[_Scene] = []
+    for has_clips in (True, False):
+        group = [scene for scene in with_cameras if (scene.source in of_capture) == has_clips]
+        chosen += _spread(group, lambda scene: scene.reader, PATHS_SHOWN - len(chosen))
+    for scene in chosen:
         record = read_record(folder / SCENES / f"{scene.key}.json")
         data = record["stages"]["cameras"]["data"]
         poses = torch.tensor(data["camera_to_world"], dtype=torch.float64)
@@ -563,20 +591,21 @@ def _paths(folder: Path, scenes: list[_Scene], rows: list[ClipRow], captures: _C
         intrinsics = torch.tensor(data["intrinsics"], dtype=torch.float64).expand(len(poses), 3, 3)
         cameras = Cameras(poses[thinned], intrinsics[thinned], metric=data["metric"])
         up, objects = captures.use(scene.source, scene.name, lambda capture: (capture.up_axis, capture.objects)) or (None, ())
-        drawn = of_capture[scene.source]
-        drawn = [drawn[place] for place in _even(len(drawn), TARGETS_DRAWN)]
+        clips = of_capture.get(scene.source, [])
+        drawn = [clips[place] for place in _even(len(clips), TARGETS_DRAWN)]
         yield {
             "name": scene.name,
-            "note": _path_note(scene, cameras, len(of_capture[scene.source]), len(drawn), up),
+            "note": _path_note(scene, cameras, len(clips), len(drawn), up),
             "drawing": _svg(_from_above(cameras, drawn, up, objects)),
         }
 
 
 def _path_note(scene: _Scene, cameras: Cameras, clips: int, drawn: int, up: Sequence[float] | None) -> str:
     unit = "m" if cameras.metric else "units of unknown length"
-    parts = [f"{len(cameras):,} frames, {float(cameras.path_length()):.1f} {unit}"]
-    parts.append(f"{clips} clips" + (f", {drawn} of them drawn" if drawn < clips else "") if clips else f"no clips: {_words(scene.reason)}")
-    return "; ".join(parts) + ("" if up is not None else "; up taken from the cameras")
+    parts = [f"{float(cameras.path_length()):.1f} {unit}", f"{clips} clips" if clips else f"no clips: {_details(scene)}"]
+    parts += [f"{drawn} of them drawn"] if drawn < clips else []
+    parts += ["up taken from the cameras"] if up is None else []
+    return "; ".join(parts)
 
 
 def _axes_from_above(cameras: Cameras, up: Sequence[float] | None) -> Tensor:
@@ -604,15 +633,16 @@ def _from_above(cameras: Cameras, rows: list[ClipRow], up: Sequence[float] | Non
     axes.plot(*flat(cameras.positions.numpy()).T, color="#b4b8bf", linewidth=1.4, zorder=2, label="camera")
     context = [row.camera_to_world[: len(row.context_frames), :3, 3] for row in rows]
     if context:
-        axes.scatter(*flat(np.unique(np.concatenate(context), axis=0)).T, s=9, facecolor="white", edgecolor="#687080", linewidth=0.7,
-                     zorder=3, label="context")  # fmt: skip
+        places = flat(np.unique(np.concatenate(context), axis=0))
+        axes.scatter(*places.T, s=9, facecolor="white", edgecolor="#687080", linewidth=0.7, zorder=3, label="context")
     numbers: Counter[str] = Counter()
     for row in rows:
         color = TARGET_COLORS[row.kind][numbers[row.kind] % 3]
         path = flat(row.camera_to_world[len(row.context_frames) :, :3, 3])
         marker, size = END_MARKERS[row.kind]
-        axes.plot(*path.T, color=color, linewidth=2.2, marker=marker, markersize=size, markevery=[-1], markeredgecolor="white",
-                  markeredgewidth=0.6, zorder=4, label=None if numbers[row.kind] else f"{row.kind} targets, to the end")  # fmt: skip
+        label = None if numbers[row.kind] else f"{row.kind} targets"
+        axes.plot(*path.T, color=color, linewidth=2.2, zorder=4, label=label, marker=marker, markersize=size, markevery=[-1],
+                  markeredgecolor="white", markeredgewidth=0.6)  # fmt: skip
         numbers[row.kind] += 1
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.06)
@@ -621,12 +651,12 @@ def _from_above(cameras: Cameras, rows: list[ClipRow], up: Sequence[float] | Non
     axes.tick_params(labelsize=7.5, color="#bbbbbb")
     axes.spines[:].set_color("#cccccc")
     axes.set_xlabel("metres" if cameras.metric else "unknown unit", fontsize=7.5)
-    figure.legend(loc="outside upper left", ncols=4, fontsize=7.5, frameon=False, handlelength=1.4, columnspacing=1.2, borderpad=0)
+    figure.legend(loc="outside upper left", ncols=4, fontsize=7, frameon=False, handlelength=1.4, columnspacing=1.0, borderpad=0)
     return figure
 
 
 def _draw_objects(axes, objects: Sequence[SceneObject], sought: set[int], flat: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Boxes of things; those that clips search for stand out. Names that would lie on others are left out, the smaller things' first."""
+    """Boxes of things; those that clips search for stand out. Names that would lie on those of larger things are left out."""
     things = [thing for thing in objects if normalised_label(thing.label) not in STRUCTURE]
     by_size = sorted(things, key=lambda thing: (thing.instance_id not in sought, -float(np.prod(thing.size))))
     centers = np.array([flat(np.array(thing.center)) for thing in by_size]).reshape(-1, 2)
@@ -638,6 +668,6 @@ def _draw_objects(axes, objects: Sequence[SceneObject], sought: set[int], flat: 
         axes.fill(*outline.T, facecolor=color, alpha=0.12, zorder=1)
         axes.plot(*outline.T, color=color, linewidth=0.8, zorder=1)
         if len(named) < LABELS_DRAWN and all((np.abs(center - other) > room).any() for other in named):
-            axes.text(*center, thing.label, fontsize=7, color=color if thing.instance_id in sought else "#687080", ha="center", va="center",
-                      zorder=6, clip_on=True, parse_math=False)  # fmt: skip
+            ink = color if thing.instance_id in sought else "#687080"
+            axes.text(*center, thing.label, fontsize=7, color=ink, ha="center", va="center", zorder=6, clip_on=True, parse_math=False)
             named.append(center)

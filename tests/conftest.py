@@ -81,3 +81,15 @@ def tiny_model_folder(tiny_pipeline, tmp_path_factory) -> Path:
 def random_frames():
     """Function: a seed and a count to uint8 frames [N, 32, 32, 3]."""
     return lambda seed, count: np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def rooms_dataset(tmp_path_factory) -> Path:
+    """A curated data set of two training rooms and one for validation, pictures of 32 x 32 in shards; copy it before changing it."""
+    from data_curation.build import ShardSettings, Source, Work, build
+
+    folder = tmp_path_factory.mktemp("datasets") / "rooms"
+    options = {"num_frames": 64, "size": 64}
+    sources = [Source("train:3-4", options=options), Source("validation:1", options=options)]
+    build(sources, folder, shards=ShardSettings(height=32, width=32, clips=16), work=Work(executor="serial"))
+    return folder

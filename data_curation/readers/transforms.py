@@ -46,6 +46,8 @@ def read(scene: str, frame_rate: float = 4.0, licence: str = "unknown") -> Captu
     try:
         content = read_json(path)
         frames = content["frames"]
+        if not frames:
+            raise ValueError("its list is empty")
         matrices = np.array([np.vstack([frame["transform_matrix"], [0, 0, 0, 1]])[:4] for frame in frames], np.float64)
     except (CameraFileError, OSError, KeyError, TypeError, ValueError) as error:
         raise ReaderError(f"{path}: no frames with a transform_matrix each ({error})") from error

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from data_curation.build import ShardSettings, Source, Work, build
-from data_curation.report import MANIFEST, write_report
+from data_curation.report import write_report
+from video4spatial.clips.manifest import MANIFEST
 
 NAME = "<b>Küche</b> ✓ 台所"
 ROOM = Source("train:1", options={"num_frames": 64, "size": 96})
@@ -72,7 +73,7 @@ def test_every_section_tells_what_it_should(made, page):
     assert "cameras unknown" in told["Filtered scenes"] and told["Scenes left out"].count("<img") == 1
     for score in ("Sharpness", "Brightness", "Change", "Coverage", "Path length", "Speed", "Rotation", "Epipolar error"):
         assert f"<figcaption>{score}<small>" in told["Scores"]
-    assert told["Scores"].count("<svg") == 8 and "default limit" in told["Scores"]
+    assert told["Scores"].count("<svg") == 8 and "limit" in told["Scores"]
     assert "Apache-2.0" in told["Licences"] and "OpenCV camera-to-world" in told["Cameras as read"]
     drawing = told["Paths from above"]
     assert drawing.count("<svg") == 1 and ">bed<" in drawing and "navigation targets" in drawing
@@ -122,9 +123,11 @@ def test_a_stopped_build_is_told_from_its_records_whatever_their_stages(dataset)
     record = json.loads(path.read_text())
     stage = {"data": {}, "unit": "noses", "kept": 1234, "filtered": {"too_<pungent>": 7}, "stop": None, "fingerprint": ""}
     record["stages"]["smell_test"] = stage
+    record["stages"]["navigation"]["data"]["rejected_coverage"] = [0.1, 0.2]
     path.write_text(json.dumps(record))
     page = write_report(dataset).read_text()
     assert "stopped before its end" in page and re.search(r"<b>1</b>scenes kept.*<b>1</b>scenes failed", page, re.S)
+    assert "rejected windows (2)" in sections(page)["Scores"]
     steps = sections(page)["Step by step"]
     assert "1 × cameras unknown" in steps
     assert "smell test" in steps and "1,234" in steps and "noses" in steps and "7 × too &lt;pungent&gt;" in steps

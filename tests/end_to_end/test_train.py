@@ -174,3 +174,37 @@ def test_a_checkpoint_cut_short_is_named(trained, autoencoder, tmp_path, capfd):
     (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
     assert exit_code(main, ["fit", "--config", str(config), "--ckpt_path", str(tmp_path / "half.ckpt")]) == 2
     assert "half.ckpt: the checkpoint is damaged or cut short" in capfd.readouterr().err
+
+
+def curated_config(folder, dataset, autoencoder, **changes):
+    """As `write_config`, on a curated data set."""
+    config = yaml.safe_load(write_config(folder, autoencoder, folder / "no bank").read_text())
+    config["data"] = {
+        "class_path": "video4spatial.training.data.CuratedData",
+        "init_args": {"folder": str(dataset), "size": 32, "batch_size": 2, "autoencoder": str(autoencoder), **changes},
+    }
+    path = folder / "curated.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.mark.parametrize("augmentation", [None, {"mirror_probability": 1.0, "occluder_probability": 1.0}])
+def test_a_curated_data_set_trains_directly(augmentation, rooms_dataset, autoencoder, tmp_path, one_thread):
+    """Both kinds of clips, from shards, exactly resumed; with validation videos of its own validation rooms."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+        config = curated_config(folder, rooms_dataset, autoencoder, augmentation=augmentation)
+        resume = ["--ckpt_path", str(whole / "run" / "checkpoints" / "step=2.ckpt")] if folder == parts else []
+        main(["fit", "--config", str(config), *resume])
+    weights = [torch.load(f / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for f in (whole, parts)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert Video4SpatialPipeline.from_pretrained(whole / "run" / "pipeline").config.target_frames == 9
+    (video,) = (whole / "run" / "validation" / "step_0000004").glob("*.mp4")
+    assert video.name.startswith("rooms-validation-1")
+
+
+def test_a_folder_that_is_no_data_set_is_named(autoencoder, tmp_path, capfd):
+    config = curated_config(tmp_path, tmp_path / "nothing", autoencoder)
+    assert exit_code(main, ["fit", "--config", str(config)]) == 2
+    assert "no manifest there" in capfd.readouterr().err

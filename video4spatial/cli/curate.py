@@ -59,7 +59,7 @@ def build(arguments: list[str]) -> None:
         missing = [f"--{name}" for name in ("sources", "output") if not getattr(options, name)]
         if missing:
             raise UserError(f"{' and '.join(missing)} missing: see v4s curate build --help, and configs/curation/rooms.yaml")
-        made = parser.instantiate_classes(options)
+        made = parser.instantiate(options)
     from data_curation.build import BuildError
     from data_curation.build import build as build_dataset
     from data_curation.report import write_report
