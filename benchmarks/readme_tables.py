@@ -56,7 +56,25 @@ def speeds() -> str:
     return "\n".join(lines)
 
 
-FIGURES = {"navigation_rooms": navigation_rooms, "speeds": speeds}
+def curation() -> str:
+    """Shares of what curation is measured against, of the same run."""
+    rows = {row["name"]: row["metrics"] for row in json.loads((RESULTS / "curation.json").read_text())["rows"]}
+    decode, two, ray, kills = (rows[name] for name in ("decode_and_quality", "processes_2", "ray_local", "kills"))
+    return "\n".join(
+        [
+            "| what | against | result |",
+            "|---|---|---|",
+            f"| decoding and judging frames | decoding alone | {_cell(decode['share_of_decode'])} × its speed |",
+            f"| two processes: {_cell(two['speedup'])} × as fast as one | an empty loop gains {_cell(two['spin_loop_speedup'])} × | "
+            f"{_cell(two['share_of_spin_loop'])} of that |",
+            f"| Ray on one machine, start-up left out | processes | {_cell(ray['share_of_processes'])} × their speed |",
+            f"| builds killed at random moments (SIGKILL): {kills['tried']['value']:.0f} | the undisturbed data set | "
+            f"{kills['survived']['value']:.0f} ended in the same bytes |",
+        ]
+    )
+
+
+FIGURES = {"navigation_rooms": navigation_rooms, "curation": curation, "speeds": speeds}
 
 
 def filled(text: str) -> str:

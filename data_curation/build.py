@@ -15,17 +15,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from data_curation.dataset import Assembly, DatasetSettings, assemble
+import numpy as np
+
+from data_curation.dataset import DatasetSettings, assemble
 from data_curation.executors import EXECUTORS, Finished
 from data_curation.pipeline import SceneTask, StageSettings, curate_scene, single_threaded, summary_of
 from data_curation.readers import ReaderError, find_scenes, read_scene
 from data_curation.records import fingerprint, read_record, remove_leftovers, safe_name, write_record, write_whole
+from video4spatial.clips import Clip
 from video4spatial.clips.assembly import clip_from_capture
 from video4spatial.clips.dataset import SHARDS
 from video4spatial.clips.manifest import MANIFEST, ClipRow, row_as_plain, write_manifest
@@ -33,6 +36,7 @@ from video4spatial.clips.shards import write_index, write_shard
 
 SCENES = "scenes"
 SUMMARY = "summary.json"
+REMEMBERED_BYTES = 1 << 28
 
 
 class BuildError(ValueError):
@@ -297,14 +301,31 @@ def write_shard_task(task: ShardTask) -> dict:
         return {"error": " ".join(str(error).split())}
 
 
-def _clips(task: ShardTask):
+class _Remembered:
+    """A reading function that keeps the last frames it read, about `REMEMBERED_BYTES`: clips of one capture share most of theirs."""
+
+    def __init__(self, read: Callable[[Sequence[int]], np.ndarray]):
+        self.read = read
+        self.frames: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def __call__(self, indices: Sequence[int]) -> np.ndarray:
+        missing = sorted({*indices} - self.frames.keys())
+        if missing:
+            self.frames.update(zip(missing, self.read(missing)))
+        found = np.stack([self.frames[index] for index in indices])
+        while len(self.frames) * found[0].nbytes > REMEMBERED_BYTES:
+            self.frames.popitem(last=False)
+        return found
+
+
+def _clips(task: ShardTask) -> Iterator[Clip]:
     capture, opened = None, None
     for row in task.rows:
         source = row.reader, row.scene, row.options
         if source != opened:
             capture, opened = read_scene(row.reader, row.scene, **row.options), source
-            if not task.settings.depth:
-                capture = replace(capture, read_depth=None)
+            depth = _Remembered(capture.read_depth) if capture.read_depth and task.settings.depth else None
+            capture = replace(capture, read_frames=_Remembered(capture.read_frames), read_depth=depth)
         yield clip_from_capture(row, capture, task.settings.height, task.settings.width)
 
 

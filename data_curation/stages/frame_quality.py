@@ -6,6 +6,7 @@ scene, because a plain white room is never as sharp as a book shelf.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -14,7 +15,8 @@ import numpy as np
 from video4spatial.captures import Capture
 
 SIDE = 256  # longer side of the pictures that are judged
-BATCH = 32
+BATCH, BATCH_BYTES = 32, 1 << 24  # frames that are read at once: at most so many, about so large together
+GREYS = np.arange(256)
 
 
 @dataclass(frozen=True)
@@ -60,24 +62,39 @@ class FrameThresholds:
 
 def score_frames(capture: Capture) -> FrameScores:
     """Judge every frame of a capture; pixels are read in batches."""
-    rows: list[tuple[float, float, float, float, float]] = []
+    rows: list[tuple[float, ...]] = []
     hashes: list[int] = []
     before: tuple[np.ndarray, np.ndarray] | None = None
     factor = min(1.0, SIDE / max(capture.height, capture.width))
     size = max(1, round(capture.width * factor)), max(1, round(capture.height * factor))
-    for start in range(0, len(capture), BATCH):
-        for picture in capture.read_frames(range(start, min(start + BATCH, len(capture)))):
-            grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-            small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(int)
-            bits = small[:, 1:] > small[:, :-1]
+    for batch in frame_batches(capture):
+        for picture in capture.read_frames(batch):
+            grey = _reduced(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size)
+            bits = np.diff(cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16), axis=1) > 0
             change, distance = np.inf, bits.size
             if before is not None:
-                change, distance = cv2.absdiff(grey, before[0]).mean(), int((bits != before[1]).sum())
-            sharpness = cv2.Laplacian(grey, cv2.CV_64F).var()
-            rows.append((sharpness, grey.mean(), ((grey == 0) | (grey == 255)).mean(), change, distance))
+                change, distance = cv2.norm(grey, before[0], cv2.NORM_L1) / grey.size, int((bits != before[1]).sum())
+            deviation = float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1][0, 0])
+            counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel()
+            rows.append((deviation**2, counts @ GREYS / grey.size, (counts[0] + counts[-1]) / grey.size, change, distance))
             hashes.append(int.from_bytes(np.packbits(bits).tobytes(), "big"))
             before = grey, bits
     return FrameScores(*np.array(rows, dtype=np.float64).reshape(-1, 5).T, np.array(hashes, dtype=np.uint64))
+
+
+def frame_batches(capture: Capture) -> Iterator[range]:
+    """All frames of a capture, in order, in parts that stay small in memory."""
+    count = min(max(BATCH_BYTES // (3 * capture.height * capture.width), 1), BATCH)
+    for start in range(0, len(capture), count):
+        yield range(start, min(start + count, len(capture)))
+
+
+def _reduced(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture reduced to (width, height) by area; halved as often as possible first, which is fast."""
+    while grey.shape[1] >= 2 * size[0] and grey.shape[0] >= 2 * size[1]:
+        height, width = grey.shape[0] // 2, grey.shape[1] // 2
+        grey = cv2.resize(grey[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
 
 
 def rejected_frames(scores: FrameScores, thresholds: FrameThresholds = FrameThresholds()) -> dict[str, np.ndarray]:

@@ -102,6 +102,55 @@ def test_curate_inspect_says_what_a_source_holds(tmp_path, capsys):
     assert "did you mean 'scannetpp'" in capsys.readouterr().err
 
 
+def test_curate_builds_a_data_set_and_says_what_failed(tmp_path, capsys):
+    """From a configuration and the command line; a broken capture fails by name, and the build above its allowed share."""
+    broken = tmp_path / "captures" / "broken scene"
+    (broken / "images").mkdir(parents=True)
+    (broken / "poses.txt").write_text("1 2 3\n")
+    (broken / "K.txt").write_text("")
+    rooms = "{path: train:3, options: {num_frames: 40, size: 48}}"
+    (tmp_path / "config.yaml").write_text(
+        f"sources:\n- {rooms}\n- {{path: {broken}}}\nstages: {{epipolar: {{pairs: 0}}}}\nwork: {{executor: serial}}\n"
+    )
+    output = tmp_path / "data"
+    arguments = ["curate", "build", "--config", str(tmp_path / "config.yaml"), "--output", str(output), "--shards.height", "32"]
+    assert exit_code(run, arguments) == 2
+    said = capsys.readouterr()
+    assert "1 of 2 scenes failed (allowed: 5%); the rest is in place" in said.err
+    assert "broken-scene" in said.out and "expected 0x16 numbers" in said.out and "navigation" in said.out
+    files = ["manifest.parquet", "report.html", "summary.json", "shards/index.parquet", "shards/train-00000.tar"]
+    assert all((output / name).is_file() for name in files)
+    run([*arguments, "--work.most_failed", "0.5"])
+    assert "report.html" in capsys.readouterr().out
+    (output / "report.html").unlink()
+    run(["curate", "report", str(output)])
+    assert (output / "report.html").is_file()
+
+
+MISTAKES_IN_BUILDS = {
+    "--stages.windows.framez=3": "did you mean",
+    "--work.executor=threads": "work.executor",
+    "--shards.quality=100": "quality 100",
+    "--dataset.test=0.99": "validation 0.05 and test 0.99 are shares",
+    "--sources=[{path: nowhere}]": "nowhere: no scenes found",
+    "--work.num_shards=2": "num_shards and shard_index together",
+}
+
+
+@pytest.mark.parametrize("argument", MISTAKES_IN_BUILDS)
+def test_mistakes_in_builds_are_told_in_one_line(argument, tmp_path, capsys):
+    arguments = ["curate", "build", "--sources=[{path: train:0}]", "--output", str(tmp_path / "out"), argument]
+    assert exit_code(run, arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and MISTAKES_IN_BUILDS[argument] in error, error
+    assert not (tmp_path / "out" / "manifest.parquet").exists()
+
+
+def test_a_build_needs_sources_and_an_output(capsys):
+    assert exit_code(run, ["curate", "build"]) == 2
+    assert "--sources and --output missing" in capsys.readouterr().err
+
+
 def test_cameras_inspect_refuses_other_files(tmp_path, capsys):
     (tmp_path / "letter.txt").write_text("Dear all\n")
     assert exit_code(run, ["cameras", "inspect", str(tmp_path / "letter.txt")]) == 2
