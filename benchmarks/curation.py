@@ -33,14 +33,14 @@ from video4spatial.simulation import simulated_capture
 ROOT = Path(__file__).parents[1]
 STAGES = StageSettings()
 KILLED = Source("train:0-5", options={"num_frames": 40, "size": 48})
-SPINS = 40_000_000  # turns of the empty loop that stand for a scene
+SPINS = 150_000_000  # turns of the empty loop that stand for a scene
 
 
 def main() -> None:
     """Measure and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=list(ROWS), help="measure these rows only (default: all)")
-    parser.add_argument("--scenes", type=int, default=32, help="rooms curated by one and by two processes (default %(default)s)")
+    parser.add_argument("--scenes", type=int, default=40, help="rooms curated by one and by two processes (default %(default)s)")
     parser.add_argument("--kills", type=int, default=50, help="builds killed (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="times that decoding is measured (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills (default %(default)s)")

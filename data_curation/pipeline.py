@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from data_curation.readers import ReaderError, read_scene, scene_content
+from data_curation.readers import ReaderError, SourceMissing, read_scene, scene_content
 from data_curation.records import fingerprint, read_record, write_record
 from data_curation.stages.approaches import (
     Approach,
@@ -176,7 +176,10 @@ class Stage:
 
 
 def _ingest(scene: Scene) -> Result:
-    capture = scene.recording
+    try:
+        capture = scene.recording
+    except SourceMissing as error:
+        return Result({"problem": str(error)}, "captures", 0, {"source_missing": 1}, "source_missing")
     left_out = {reason: len(names) for reason, names in capture.provenance.get("left_out", {}).items()}
     seconds = float(capture.times[-1] - capture.times[0])
     return Result(

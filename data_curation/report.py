@@ -212,7 +212,7 @@ def _scene(record: dict) -> _Scene:
         status=record["status"],
         stage=record.get("stage") or "",
         reason=record.get("reason") or "",
-        ingest=data["ingest"],
+        ingest=data["ingest"] if "frames" in data["ingest"] else {},
         convention=data["cameras"].get("convention"),
         epipolar=data["epipolar"].get("median_pixels"),
         scores=np.array(scores, np.float32),

@@ -8,7 +8,7 @@ A reader module offers
 - optionally `inputs(scene) -> list[Path]`: the files it is read from, where they are not just all below the scene's folder.
 
 Frames without a usable pose are left out and listed under `provenance["left_out"]`. What makes a whole scene unusable is raised as
-`ReaderError`, so that one scene never stops the others.
+`ReaderError`, so that one scene never stops the others; pictures that are not there (links rot) as `SourceMissing`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from data_curation.readers import (
     transforms,
     tum_rgbd,
 )
-from data_curation.readers.support import ReaderError
+from data_curation.readers.support import ReaderError, SourceMissing
 from data_curation.records import content_of, fingerprint
 from video4spatial import __version__
 from video4spatial.captures import Capture
@@ -96,4 +96,4 @@ def read_scene(reader: str, scene: str, **options) -> Capture:
     return READERS[reader].read(scene, **options)
 
 
-__all__ = ["READERS", "ReaderError", "find_scenes", "read_scene", "scene_content"]
+__all__ = ["READERS", "ReaderError", "SourceMissing", "find_scenes", "read_scene", "scene_content"]

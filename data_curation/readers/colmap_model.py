@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data_curation.readers.support import Pictures, ReaderError, Undistortion, images, scenes_below
+from data_curation.readers.support import Pictures, ReaderError, SourceMissing, Undistortion, images, scenes_below
 from video4spatial.cameras import CameraFileError, Cameras
 from video4spatial.cameras.formats import colmap
 from video4spatial.cameras.rotations import invert_rigid
@@ -57,7 +57,7 @@ def capture_of_images(
     found = [image for image in registered if (pictures / image.name).is_file()]
     missing = [image.name for image in registered if not (pictures / image.name).is_file()]
     if not found:
-        raise ReaderError(f"{pictures}: none of the {len(registered)} images of the model is there ({missing[0]}, ...)")
+        raise SourceMissing(f"{pictures}: none of the {len(registered)} images of the model is there ({missing[0]}, ...)")
     lenses = {image.lens for image in found}
     if len(lenses) > 1:
         raise ReaderError(f"{folder}: images of {len(lenses)} lenses in one model; expected one per capture")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from data_curation.readers.footage import VIDEO_SUFFIXES
-from data_curation.readers.support import Pictures, ReaderError
+from data_curation.readers.support import Pictures, ReaderError, SourceMissing
 from video4spatial.cameras import CameraFileError, read_cameras
 from video4spatial.cameras.formats import realestate10k
 from video4spatial.captures import Capture
@@ -36,7 +36,7 @@ def read(scene: str) -> Capture:
         raise ReaderError(str(error)) from error
     video_path = _video(path)
     if video_path is None:
-        raise ReaderError(f"source_missing: {path.with_suffix('')} has no video ({', '.join(VIDEO_SUFFIXES)}) or folder of images")
+        raise SourceMissing(f"source_missing: {path.with_suffix('')} has no video ({', '.join(VIDEO_SUFFIXES)}) or folder of images")
     video = open_video(video_path)
     if len(video) != len(cameras):
         raise ReaderError(f"{video_path} has {len(video)} frames, {path.name} {len(cameras)} cameras: expected one per frame")

@@ -23,6 +23,10 @@ class ReaderError(ValueError):
     """A scene that cannot be read; the message names the file and what was expected."""
 
 
+class SourceMissing(ReaderError):
+    """A scene whose cameras are there but whose pictures are not; left out, not failed."""
+
+
 @dataclass(frozen=True)
 class Undistortion:
     """Pictures of a lens that bends lines, as a pinhole with the same focal lengths and size would have taken them.

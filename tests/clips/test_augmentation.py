@@ -156,8 +156,11 @@ def test_a_window_outside_the_picture_or_without_the_region_is_refused(search):
     for bad in (replace(search, context_cameras=None, target_cameras=None), search):
         with pytest.raises(CameraError, match="does not lie in a picture"):
             cropped(bad, CropBox(20, 0, HEIGHT, WIDTH))
-    with pytest.raises(ValueError, match="region .* would be lost"):
-        cropped(search, CropBox(0, 40, 18, 24))
+    window = CropBox(0, 40, 18, 24)
+    wordless = replace(search, instruction=replace(search.instruction, text=None))
+    with pytest.raises(ValueError, match="which names the object, would be lost"):
+        cropped(wordless, window)
+    assert cropped(search, window).instruction == Ground(search.instruction.text)  # the words still name it
 
 
 # ---- mirror -----------------------------------------------------------------------------------------------------

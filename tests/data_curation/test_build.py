@@ -308,6 +308,7 @@ def broken_sources(folder: Path) -> dict[str, str]:
     (folder / "missing depth" / "depth").mkdir()
     (folder / "missing depth" / "depth" / "000.png").write_bytes(b"no picture")
     (folder / "empty" / "images").mkdir(parents=True)
+    (folder / "gone.txt").write_text("https://video.example/gone\n" + "0 0.5 0.9 0.5 0.5 0 0 1 0 0 0 0 1 0 0 0 0 1 0\n" * 3)
     return {"cut short": "cut", "nan poses": "pose", "missing depth": "depth"}
 
 
@@ -318,7 +319,7 @@ def test_bad_captures_fail_by_name_and_leave_the_rest_alone(tmp_path):
     settings = replace(FAST, windows=replace(FAST.windows, frames=5), context=replace(FAST.context, guard_seconds=0.25))
     rooms = replace(ROOMS, path="train:0")
     summary = build(
-        [rooms, *videos, Source(str(sources), "pose_table")], tmp_path / "out", settings, shards=SMALL,
+        [rooms, *videos, Source(str(sources / "gone.txt")), Source(str(sources), "pose_table")], tmp_path / "out", settings, shards=SMALL,
         work=Work(executor="processes", workers=2),
     )  # fmt: skip
     failures = {failure["key"]: failure["reason"] for failure in summary.failures}
@@ -328,6 +329,8 @@ def test_bad_captures_fail_by_name_and_leave_the_rest_alone(tmp_path):
         assert reason in failures[key].lower(), failures[key]
     assert summary.failed_share > 0.05 and summary.clips["train"]["navigation"] > 0
     assert not [failure for failure in summary.failures if "traceback" in failure["reason"].lower()]
+    without_video = read_record(next((tmp_path / "out" / "scenes").glob("realestate10k*.json")))
+    assert (without_video["status"], without_video["reason"]) == ("filtered", "source_missing")
     footage = read_record(next((tmp_path / "out" / "scenes").glob("footage-walk-with-dots*.json")))
     assert (footage["status"], footage["reason"]) == ("filtered", "no_cameras")
 

@@ -198,6 +198,8 @@ def _described(record: dict) -> list[str]:
     """Lines about a capture."""
     data = {name: result["data"] for name, result in record["stages"].items()}
     capture = data["ingest"]
+    if record["reason"] == "source_missing":
+        return [f"capture       {record['scene']}", f"result        filtered: {capture['problem']}", ""]
     parts = ["pictures", *(part.removeprefix("read_") for part in capture["has"])]
     lines = [
         f"capture       {capture['name']}",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from video4spatial.cameras import Cameras
 from video4spatial.cameras import CropBox as CameraCropBox
 from video4spatial.captures import Capture
 from video4spatial.clips.clip import Clip, Ground, Navigate, Region
@@ -68,7 +65,7 @@ def clip_from_capture(row: ClipRow, capture: Capture, height: int, width: int) -
             "coverage": row.coverage, "coverage_method": row.coverage_method, "texts": list(row.texts),
         },
     )  # fmt: skip
-    return _geometry_cropped(clip, box, row.height, row.width)
+    return clip.viewed(**_cropped(box, row.height, row.width))
 
 
 def resized(clip: Clip, height: int, width: int) -> Clip:
@@ -77,16 +74,11 @@ def resized(clip: Clip, height: int, width: int) -> Clip:
     if (old_height, old_width) == (height, width):
         return clip
     box = centre_crop_box(old_height, old_width, height, width)
-    changed = {
-        name: change(value)
-        for change, names in [
-            (lambda frames: resize_and_crop(frames, height, width)[0], ("context_frames", "target_frames")),
-            (lambda depth: resize_depth(depth, box, height, width), ("context_depth", "target_depth")),
-        ]
-        for name in names
-        if (value := getattr(clip, name)) is not None
-    }
-    return _geometry_cropped(replace(clip, **changed), box, old_height, old_width)
+    return clip.viewed(
+        frames=lambda frames: resize_and_crop(frames, height, width)[0],
+        depth=lambda depth: resize_depth(depth, box, height, width),
+        **_cropped(box, old_height, old_width),
+    )
 
 
 def resize_depth(depth: np.ndarray, box: CropBox, height: int, width: int) -> np.ndarray:
@@ -105,26 +97,10 @@ def crop_boxes(boxes: np.ndarray, crop: CropBox, height: int, width: int) -> np.
     return np.where(left[:, None], cropped, np.float32("nan"))
 
 
-def _geometry_cropped(clip: Clip, box: CropBox, height: int, width: int) -> Clip:
-    """Cameras, boxes and the instruction of a clip after its pictures of height x width were cropped to a box."""
+def _cropped(box: CropBox, height: int, width: int) -> dict:
+    """What a crop of pictures of height x width does to cameras and boxes, for `Clip.viewed`."""
     crop = CameraCropBox(box.y0, box.x0, box.height, box.width)
-
-    def cropped(cameras: Cameras | None) -> Cameras | None:
-        return None if cameras is None else cameras.cropped(crop, height, width)
-
-    instruction = clip.instruction
-    if isinstance(instruction, Navigate):
-        instruction = Navigate(cropped(instruction.cameras))
-    elif instruction.region is not None:
-        region = crop_boxes([instruction.region.box], box, height, width)[0]
-        if np.isnan(region).any() and instruction.text is None:
-            raise ValueError(f"clip {clip.name}: the crop to {box.width}x{box.height} loses the region that names the object.")
-        kept = None if np.isnan(region).any() else replace(instruction.region, box=tuple(region.tolist()))
-        instruction = replace(instruction, region=kept)
-    return replace(
-        clip,
-        context_cameras=cropped(clip.context_cameras),
-        target_cameras=cropped(clip.target_cameras),
-        target_boxes=None if clip.target_boxes is None else crop_boxes(clip.target_boxes, box, height, width),
-        instruction=instruction,
-    )
+    return {
+        "cameras": lambda cameras: cameras.cropped(crop, height, width),
+        "boxes": lambda boxes: crop_boxes(boxes, box, height, width),
+    }

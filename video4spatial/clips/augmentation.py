@@ -147,7 +147,7 @@ def cropped(clip: Clip, box: CropBox) -> Clip:
         box: the window in pixels of the clip; another aspect than the picture's leaves pixels that are not square.
 
     Raises:
-        ValueError: for a window that is not in the picture, or that loses the region of the instruction.
+        ValueError: for a window that is not in the picture, or that loses the region that alone names the object.
     """
     size = clip.context_frames.shape[1:3]
     crop_matrix(box, *size)  # refuses a window outside the picture, where no cameras do
@@ -160,8 +160,7 @@ def cropped(clip: Clip, box: CropBox) -> Clip:
         seen = (boxes[:, 2:] > boxes[:, :2]).all(axis=1, keepdims=True)
         return np.where(seen, boxes, np.nan)
 
-    return _viewed(
-        clip,
+    return clip.viewed(
         frames=lambda frames: _each_picture(
             frames[:, rows, columns], lambda picture: resize(picture, size, "bicubic", align_corners=False)
         ),
@@ -197,8 +196,9 @@ def mirrored(clip: Clip) -> Clip:
 
     All cameras are mirrored at the same plane of their world, so that they keep fitting each other and the pictures.
     """
-    return _viewed(
-        clip,
+    if "texts" in clip.provenance:  # other ways to say the instruction
+        clip = replace(clip, provenance={**clip.provenance, "texts": [mirrored_text(text) for text in clip.provenance["texts"]]})
+    return clip.viewed(
         frames=lambda frames: np.ascontiguousarray(frames[:, :, ::-1]),
         depth=lambda depth: np.ascontiguousarray(depth[:, :, ::-1]),
         cameras=_mirrored_cameras,
@@ -303,44 +303,6 @@ def _passer_by(person: bool, height: int, width: int, generator: np.random.Gener
 
 
 # ---- shared -----------------------------------------------------------------------------------------------------
-
-
-def _viewed(
-    clip: Clip,
-    *,
-    frames: Callable[[np.ndarray], np.ndarray],
-    depth: Callable[[np.ndarray], np.ndarray],
-    cameras: Callable[[Cameras], Cameras],
-    boxes: Callable[[np.ndarray], np.ndarray],
-    text: Callable[[str], str] = str,
-) -> Clip:
-    """The clip with one change of view applied to all that is known of it, the instruction included."""
-
-    def if_known(change: Callable, value):
-        return None if value is None else change(value)
-
-    instruction = clip.instruction
-    if isinstance(instruction, Ground):
-        region = instruction.region
-        if region is not None:
-            box = boxes(np.array([region.box], dtype=np.float64))[0]
-            if not np.isfinite(box).all():
-                raise ValueError(f"the region {region.box} of the instruction, which names the object, would be lost.")
-            region = replace(region, box=tuple(box.tolist()))
-        instruction = replace(instruction, text=if_known(text, instruction.text), region=region)
-    else:
-        instruction = replace(instruction, cameras=cameras(instruction.cameras))
-    return replace(
-        clip,
-        context_frames=frames(clip.context_frames),
-        instruction=instruction,
-        context_cameras=if_known(cameras, clip.context_cameras),
-        context_depth=if_known(depth, clip.context_depth),
-        target_frames=if_known(frames, clip.target_frames),
-        target_depth=if_known(depth, clip.target_depth),
-        target_cameras=if_known(cameras, clip.target_cameras),
-        target_boxes=if_known(lambda known: boxes(known).astype(np.float32), clip.target_boxes),
-    )
 
 
 def _each_picture(frames: np.ndarray, change: Callable[[Tensor], Tensor]) -> np.ndarray:

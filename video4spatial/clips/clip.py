@@ -1,5 +1,6 @@
 """The Clip: one training or test example, and the instruction it carries out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -107,6 +108,53 @@ class Clip:
             anchor=indices.index(self.anchor),
             context_cameras=None if self.context_cameras is None else self.context_cameras[indices],
             context_depth=None if self.context_depth is None else self.context_depth[indices],
+        )
+
+    def viewed(
+        self,
+        *,
+        frames: Callable[[np.ndarray], np.ndarray] = lambda frames: frames,
+        depth: Callable[[np.ndarray], np.ndarray] = lambda depth: depth,
+        cameras: Callable[[Cameras], Cameras] = lambda cameras: cameras,
+        boxes: Callable[[np.ndarray], np.ndarray] = lambda boxes: boxes,
+        text: Callable[[str], str] = str,
+    ) -> "Clip":
+        """The clip with one change of view applied to all that is known of it, the instruction included.
+
+        Args:
+            frames, depth: of pictures [n, H, W, 3] and depth maps [n, H, W].
+            cameras: of the cameras that took them.
+            boxes: of boxes [n, 4] in them; NaN where nothing is left of one. A region that is lost is left out where words say the same.
+            text: of the instruction's words.
+
+        Raises:
+            ValueError: if the region is lost that alone names the object.
+        """
+
+        def if_known(change: Callable, value):
+            return None if value is None else change(value)
+
+        instruction = self.instruction
+        if isinstance(instruction, Navigate):
+            instruction = replace(instruction, cameras=cameras(instruction.cameras))
+        else:
+            region = instruction.region
+            if region is not None:
+                box = boxes(np.array([region.box], dtype=np.float64))[0]
+                region = replace(region, box=tuple(box.tolist())) if np.isfinite(box).all() else None
+                if region is None and instruction.text is None:
+                    raise ValueError(f"clip {self.name}: the region {instruction.region.box}, which names the object, would be lost.")
+            instruction = replace(instruction, text=if_known(text, instruction.text), region=region)
+        return replace(
+            self,
+            context_frames=frames(self.context_frames),
+            instruction=instruction,
+            context_cameras=if_known(cameras, self.context_cameras),
+            context_depth=if_known(depth, self.context_depth),
+            target_frames=if_known(frames, self.target_frames),
+            target_depth=if_known(depth, self.target_depth),
+            target_cameras=if_known(cameras, self.target_cameras),
+            target_boxes=if_known(lambda known: boxes(known).astype(np.float32), self.target_boxes),
         )
 
     def _instruction_within(self, indices: list[int]) -> Navigate | Ground:
