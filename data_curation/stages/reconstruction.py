@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from math import atan, degrees, radians, tan
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
 
 import cv2
 import numpy as np
@@ -22,13 +21,11 @@ import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import invert_rigid
+from video4spatial.cameras.structure_from_motion import MappingError, MappingSettings, import_pycolmap, map_pictures, quiet
 from video4spatial.captures import Capture
 
 BATCH = 32
-FEWEST_FRAMES = 3
 FIELDS_OF_VIEW = (25.0, 130.0)  # degrees; with little parallax the focal length runs away
-SEED = 0
-HOMOGRAPHIES = ("PLANAR", "PANORAMIC", "PLANAR_OR_PANORAMIC")  # COLMAP's kinds of pairs
 
 
 class ReconstructionError(ValueError):
@@ -86,20 +83,18 @@ def reconstruct(capture: Capture, settings: ReconstructionSettings = Reconstruct
         ReconstructionError: where fewer than half of the frames can be related to each other.
         ImportError: without pycolmap.
     """
-    pycolmap = _pycolmap()
+    pycolmap = import_pycolmap()
     if len(capture) < settings.least_frames:
         raise ReconstructionError(f"capture {capture.name!r} has {len(capture)} frames; cameras need at least {settings.least_frames}")
     count = min(settings.frames, len(capture))
     tried = tuple(np.unique(np.linspace(0, len(capture) - 1, count).round().astype(int)).tolist())
     factor = min(1.0, settings.side / max(capture.height, capture.width))
     size = max(1, round(capture.width * factor)), max(1, round(capture.height * factor))
-    level = pycolmap.logging.minloglevel
-    pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value  # what goes wrong is raised
     try:
-        with TemporaryDirectory() as name:
+        with quiet(pycolmap), TemporaryDirectory() as name:
             folder = Path(name)
             _write_pictures(capture, tried, size, folder / "images")
-            model = _mapped(pycolmap, folder, size, len(tried), settings)
+            model = map_pictures(folder, _mapping(settings), lens=_lens(settings, size))
             registered = {int(Path(image.name).stem): image for image in model.images.values() if image.has_pose}
             if 2 * len(registered) < len(tried):
                 raise ReconstructionError(
@@ -110,10 +105,8 @@ def reconstruct(capture: Capture, settings: ReconstructionSettings = Reconstruct
             fov_degrees = 2 * degrees(atan(0.5 / float(intrinsics[0, 0])))
             if not FIELDS_OF_VIEW[0] < fov_degrees < FIELDS_OF_VIEW[1]:
                 raise ReconstructionError(f"a field of view of {fov_degrees:.1f} degrees was found: too little parallax to find it")
-    except ReconstructionError as error:
+    except (MappingError, ReconstructionError) as error:
         raise ReconstructionError(f"capture {capture.name!r}: {error}") from None
-    finally:
-        pycolmap.logging.minloglevel = level
     frames = tuple(sorted(registered))
     motions = torch.from_numpy(np.stack([registered[frame].cam_from_world().matrix() for frame in frames]))
     world_to_camera = torch.cat([motions, torch.tensor([[[0.0, 0, 0, 1]]], dtype=torch.float64).expand(len(frames), 1, 4)], dim=1)
@@ -165,14 +158,6 @@ class _Chosen:
         return self.read([self.frames[index] for index in indices])
 
 
-def _pycolmap() -> ModuleType:
-    try:
-        import pycolmap
-    except ImportError as error:
-        raise ImportError("finding cameras of footage needs pycolmap: pip install 'video4spatial[sfm]'") from error
-    return pycolmap
-
-
 def _write_pictures(capture: Capture, frames: tuple[int, ...], size: tuple[int, int], folder: Path) -> None:
     folder.mkdir()
     for start in range(0, len(frames), BATCH):
@@ -182,50 +167,15 @@ def _write_pictures(capture: Capture, frames: tuple[int, ...], size: tuple[int, 
             cv2.imwrite(str(folder / f"{frame:08d}.png"), cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
 
 
-def _mapped(pycolmap: ModuleType, folder: Path, size: tuple[int, int], count: int, settings: ReconstructionSettings):
-    """The COLMAP model with most images."""
-    database, images, threads = folder / "database.db", folder / "images", settings.threads
-    pycolmap.set_random_seed(SEED)
-    parameters = [size[0] / (2 * tan(radians(settings.fov_degrees) / 2)), size[0] / 2, size[1] / 2]
-    # Without distortion: a radial lens needs more parallax than most footage has.
-    reader = pycolmap.ImageReaderOptions(camera_model="SIMPLE_PINHOLE", camera_params=",".join(map(str, parameters)))
-    extraction = pycolmap.FeatureExtractionOptions(num_threads=threads, use_gpu=False)
-    extraction.sift.max_num_features = settings.features
-    pycolmap.extract_features(
-        database, images, camera_mode=pycolmap.CameraMode.SINGLE, reader_options=reader, extraction_options=extraction,
-        device=pycolmap.Device.cpu,
-    )  # fmt: skip
-    matching = pycolmap.FeatureMatchingOptions(num_threads=threads, use_gpu=False)
-    verification = pycolmap.TwoViewGeometryOptions()
-    verification.ransac.random_seed = SEED
-    if count <= settings.exhaustive:
-        match, pairing = pycolmap.match_exhaustive, pycolmap.ExhaustivePairingOptions()
-    else:
-        match, pairing = pycolmap.match_sequential, pycolmap.SequentialPairingOptions(overlap=settings.overlap)
-    match(database, matching, pairing, verification, device=pycolmap.Device.cpu)
-    _check_pairs(pycolmap, database)
-    options = pycolmap.IncrementalPipelineOptions(
-        num_threads=threads, random_seed=SEED, min_model_size=FEWEST_FRAMES, extract_colors=False
+def _mapping(settings: ReconstructionSettings) -> MappingSettings:
+    return MappingSettings(
+        features=settings.features, overlap=settings.overlap, exhaustive=settings.exhaustive, threads=settings.threads
     )
-    (folder / "models").mkdir()
-    models = pycolmap.incremental_mapping(database, images, folder / "models", options)
-    if not models:
-        raise ReconstructionError("no pair of frames that match has enough parallax to start from")
-    return max(models.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()))
 
 
-def _check_pairs(pycolmap: ModuleType, database: Path) -> None:
-    """Refuse footage whose matches tell nothing about the way of the camera."""
-    with pycolmap.Database.open(database) as opened:
-        _, geometries = opened.read_two_view_geometries()
-    kinds = [pycolmap.TwoViewGeometryConfiguration(geometry.config).name for geometry in geometries if len(geometry.inlier_matches)]
-    if not kinds:
-        raise ReconstructionError("no two frames show enough of the same features (blank, blurred or far apart)")
-    if all(kind in HOMOGRAPHIES for kind in kinds):
-        raise ReconstructionError(
-            f"a homography explains all {len(kinds)} matching pairs of frames: the camera only turns, stands still, "
-            "or sees a single plane"
-        )
+def _lens(settings: ReconstructionSettings, size: tuple[int, int]) -> tuple[float, float, float]:
+    """Focal length and principal point to start from, in pixels of pictures of a width and height."""
+    return size[0] / (2 * tan(radians(settings.fov_degrees) / 2)), size[0] / 2, size[1] / 2
 
 
 def _intrinsics(camera) -> torch.Tensor:

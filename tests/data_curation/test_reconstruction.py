@@ -10,7 +10,6 @@ from scipy.spatial.transform import Rotation
 
 from data_curation.stages.epipolar import epipolar_check
 from data_curation.stages.reconstruction import Reconstruction, ReconstructionError, ReconstructionSettings, reconstruct, with_cameras
-from video4spatial.cameras.formats.colmap import Lens
 from video4spatial.simulation import generate_scene, render, simulated_capture
 
 COUNT, HEIGHT, WIDTH = 24, 192, 256

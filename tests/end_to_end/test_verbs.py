@@ -14,7 +14,7 @@ from video4spatial.cameras import parse_trajectory, read_cameras, write_cameras
 from video4spatial.cli.errors import exit_code
 from video4spatial.cli.main import run
 from video4spatial.evaluation.benchmark import NAVIGATION_ROWS
-from video4spatial.media import write_images
+from video4spatial.media import write_images, write_video
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_benchmark_writes_rows_beside_references(rows, tiny_model_folder, tmp_pa
     assert result["benchmark"] == "navigation_rooms" and result["settings"]["scenes"] == 2
     found = {row["name"]: row["metrics"] for row in result["rows"]}
     assert list(found) == (rows.split(",") if rows else list(NAVIGATION_ROWS))
-    assert all(row["psnr"]["status"] == "ok" for row in found.values())
+    assert all(row["psnr"]["status"] == "ok" for name, row in found.items() if name != "image_to_video")  # no --peer
     assert "seen_scenes" in capsys.readouterr().out
 
 
@@ -186,3 +186,83 @@ def test_benchmark_mistakes(arguments, message, tiny_model_folder, tmp_path, mon
     assert exit_code(run, ["benchmark", "navigation", *given]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+@pytest.fixture
+def many_videos(tmp_path):
+    """Three true clips in two scenes; of the generated ones the third is missing."""
+    rng = np.random.default_rng(0)
+    for name in ("hall/one", "hall/two", "attic/one"):
+        truth = rng.integers(0, 200, (4, 32, 32, 3), dtype=np.uint8)
+        write_images(tmp_path / "truth" / name, truth)
+        for folder, noise in (("worse", 50), ("better", 20)):
+            if name != "attic/one":
+                write_images(tmp_path / folder / name, truth + rng.integers(0, noise, truth.shape, dtype=np.uint8))
+        (tmp_path / "cameras" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_cameras(tmp_path / "cameras" / f"{name}.json", parse_trajectory("forward 1", 4))
+    return tmp_path
+
+
+def test_score_many_clips_and_compare(many_videos, capsys):
+    for name, more in (("worse", ["--cameras", str(many_videos / "cameras")]), ("better", ["--report", str(many_videos / "page.html")])):
+        run(["score", "--generated", str(many_videos / name), "--reference", str(many_videos / "truth"),
+             "--json", str(many_videos / f"{name}.json"), *more])  # fmt: skip
+    assert "1 of 3 clips have no generated video and count as failures: attic/one" in capsys.readouterr().out
+    result = json.loads((many_videos / "worse.json").read_text())
+    (row,) = result["rows"]
+    cell = row["metrics"]["psnr"]
+    assert cell["coverage"] == pytest.approx(2 / 3) and cell["penalised"] == pytest.approx(cell["value"] / 2)
+    assert [entry["scene"] for entry in result["clips"]["generated"]] == ["attic", "hall", "hall"]
+    assert "Leaderboard" in (many_videos / "page.html").read_text()
+    files = [str(many_videos / f"{name}.json") for name in ("worse", "better")]
+    run(["compare", *files, "--json", str(many_videos / "difference.json")])
+    said = capsys.readouterr().out
+    assert "3 clips, pair by pair" in said and "undecided" in said  # one scene decides nothing
+    assert json.loads((many_videos / "difference.json").read_text())["settings"]["paired"] is True
+    (many_videos / "worse.json").write_text("[]")
+    assert exit_code(run, ["compare", *files]) == 2
+    assert "worse.json: not a results file" in capsys.readouterr().err
+
+
+def test_score_refuses_what_does_not_compare(many_videos, capsys):
+    worse, truth = many_videos / "worse", many_videos / "truth"
+    frames = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3), dtype=np.uint8)
+    write_video(many_videos / "slow.mp4", frames, 4.0)
+    write_video(many_videos / "fast.mp4", frames, 8.0)
+    write_images(many_videos / "single", frames[:1])
+    (many_videos / "cameras" / "hall" / "one.json").unlink()
+    (many_videos / "empty").mkdir()
+    for generated, reference, options, message in (
+        (truth, worse, [], "no reference for attic/one"),
+        (worse, truth / "hall" / "one", [], "one video and the other side holds several"),
+        (worse, truth, ["--cameras", str(many_videos / "cameras")], "no cameras for hall/one"),
+        (worse, truth, ["--context", str(worse)], "no context for attic/one"),
+        (many_videos / "slow.mp4", many_videos / "fast.mp4", [], "4 frames per second and"),
+        (many_videos / "single", many_videos / "single", [], "at least 2 are needed"),
+        (many_videos / "empty", truth, [], "no images, videos, or folders"),
+    ):
+        assert exit_code(run, ["score", "--generated", str(generated), "--reference", str(reference), *options]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_score_says_what_is_odd_about_frames(many_videos, capsys):
+    rng = np.random.default_rng(0)
+    grey = np.repeat(rng.integers(0, 255, (4, 32, 32, 1), dtype=np.uint8), 3, axis=-1)
+    grey[2] = 7
+    write_images(many_videos / "grey", grey)
+    run(["score", "--generated", str(many_videos / "grey"), "--reference", str(many_videos / "truth" / "hall" / "one")])
+    said = capsys.readouterr().out
+    assert "1 of 4 frames are blank (one colour all over): 2." in said and "is grey" in said
+
+
+def test_benchmark_details_compare_and_report(tiny_model_folder, tmp_path, capsys):
+    run(["benchmark", "navigation", "--model", str(tiny_model_folder), "--scenes", "2", "--steps", "1", "--processes", "1",
+         "--rows", "model,static", "--json", str(tmp_path / "means.json"),
+         "--details", str(tmp_path / "clips.json"), "--report", str(tmp_path / "page.html")])  # fmt: skip
+    assert "clips" not in json.loads((tmp_path / "means.json").read_text())
+    assert len(json.loads((tmp_path / "clips.json").read_text())["clips"]["model"]) == 2
+    assert "Path from above" in (tmp_path / "page.html").read_text()
+    run(["compare", str(tmp_path / "clips.json"), str(tmp_path / "clips.json"), "--row", "model", "--against", "static"])
+    assert "pair by pair" in capsys.readouterr().out
+    run(["compare", str(tmp_path / "means.json"), str(tmp_path / "clips.json")])
+    assert "means, not pair by pair" in capsys.readouterr().out

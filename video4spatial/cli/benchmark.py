@@ -3,13 +3,16 @@
 import os
 
 from video4spatial.cli.arguments import Parser, integer, number, run_action, unknown
-from video4spatial.cli.errors import UserError, user_mistakes
+from video4spatial.cli.errors import user_mistakes
 from video4spatial.cli.loading import load_pipeline
 from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.terminal import console, note, route_messages, say, stage
 from video4spatial.pretrained import built_in_models, read_model_folder
 
 SEEN_MODEL = "rooms-16"
+SHOWN_ROWS = ("model", "reconstruct_and_render", "image_to_video")
+"""Rows whose videos the report shows."""
+
 NEW_WALK = 1_000_000
 """Walks through training scenes with seeds from here on were never trained on."""
 
@@ -44,7 +47,14 @@ def navigation_parser() -> Parser:
         help="number of scenes it was trained on, the first of the training scenes (default %(default)s)")  # fmt: skip
     add("--processes", metavar="N", type=integer(1), default=os.cpu_count() or 1,
         help="processes that score while the model samples (default %(default)s, one per core)")  # fmt: skip
+    add("--peer", metavar="FOLDER",
+        help="any diffusers image-to-video pipeline, for the row image_to_video, which goes on from the anchor frame")  # fmt: skip
+    add("--peer-height", metavar="N", type=integer(32),
+        help="height of the pictures the peer works on (default: as many pixels as it is used to)")  # fmt: skip
     add("--json", metavar="FILE", required=True, help="results file to write")
+    add("--details", metavar="FILE",
+        help="second results file that has the figures of single clips as well, for v4s compare")  # fmt: skip
+    add("--report", metavar="FILE", help="HTML page with leaderboard, curves and clips to look at")
     return parser
 
 
@@ -56,12 +66,13 @@ def navigation(arguments: list[str]) -> None:
         seen = None
         if options.seen_model != SEEN_MODEL or SEEN_MODEL in built_in_models():
             seen = read_model_folder(options.seen_model)
-        check_file(options.json, "--json")
+        for name in ("json", "details", "report"):
+            check_file(getattr(options, name), f"--{name}")
     route_messages()
     if seen is None:
         note(f"{SEEN_MODEL} is not part of this installation, so the rows seen_scenes stay empty (--seen-model).")
     pipeline = load_pipeline(folder)
-    from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, SEEN_ROWS, Sampling, benchmark_navigation
+    from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, SEEN_ROWS, Recording, Sampling, benchmark_navigation
     from video4spatial.evaluation.results import write_results
     from video4spatial.evaluation.test_set import load_test_set
     from video4spatial.simulation.scenes import SEED_RANGES
@@ -72,6 +83,7 @@ def navigation(arguments: list[str]) -> None:
         wrong = [name for name in rows if name not in NAVIGATION_ROWS]
         if wrong:
             raise ValueError(unknown("row", wrong[0], NAVIGATION_ROWS) + f"; known: {', '.join(NAVIGATION_ROWS)}")
+        peer = _peer(options)
     if len(clips) < options.scenes:
         note(f"{options.test_set} has {len(clips)} scenes, fewer than the {options.scenes} asked for.")
     validation, seen_pipeline, seen_clips = [], None, []
@@ -84,6 +96,7 @@ def navigation(arguments: list[str]) -> None:
         with stage("rendering new walks through training scenes"):
             first = SEED_RANGES["train"].start
             seen_clips = _simulated(range(first, first + options.seen_scenes), seen.height, NEW_WALK)
+    recording = Recording([name for name in SHOWN_ROWS if name in rows] if options.report else ())
     results, settings = benchmark_navigation(
         pipeline,
         clips,
@@ -92,14 +105,56 @@ def navigation(arguments: list[str]) -> None:
         seen_pipeline=seen_pipeline,
         seen_clips=seen_clips,
         validation_clips=validation,
+        peer=peer,
+        recording=recording,
         processes=options.processes,
         progress=console.is_terminal,
     )
     settings = {"model": options.model, "test_set": options.test_set, **settings}
+    if options.peer:
+        settings["peer"] = options.peer
     with user_mistakes():
         write_results(options.json, "navigation_rooms", settings, results)
+        if options.details:
+            write_results(options.details, "navigation_rooms", settings, results, clips=recording.clips)
     _show(results)
-    say(f"written to {options.json}")
+    if options.report:
+        with stage("drawing the report"), user_mistakes():
+            _write_report(options, folder, clips, results, settings, recording)
+    say("written to " + ", ".join(name for name in (options.json, options.details, options.report) if name))
+
+
+def _peer(options):
+    """(clip, noise) -> frames of the peer's model, or None without one."""
+    if options.peer is None:
+        return None
+    from video4spatial.evaluation.peers import image_to_video, load_image_to_video
+
+    pipeline = load_image_to_video(options.peer)
+    return lambda clip, noise: image_to_video(clip, pipeline, options.seed + noise, height=options.peer_height)
+
+
+def _write_report(options, folder, clips, results, settings, recording) -> None:
+    from video4spatial.evaluation.registry import METRICS, NAVIGATION_METRICS
+    from video4spatial.evaluation.report import shown_clips, write_benchmark_report
+
+    by_name = {clip.name: clip for clip in clips}
+    shown = []
+    if recording.frames:
+        # The first of these whose videos are known is the row the page is about.
+        frames = {name: recording.frames[name] for name in SHOWN_ROWS if name in recording.frames}
+        metric = METRICS["gradient_correlation"]
+        shown = shown_clips(lambda name: by_name[name].load(size=folder.height), recording.clips, frames, metric)
+    write_benchmark_report(
+        options.report,
+        title=f"{options.model} on {options.test_set}",
+        rows=results,
+        clips={name: entries for name, entries in recording.clips.items() if entries},
+        shown=shown,
+        frame_rate=folder.frame_rate,
+        metrics=NAVIGATION_METRICS,
+        settings=settings,
+    )
 
 
 def _simulated(seeds: range, size: int, walk_seed: int) -> list:

@@ -13,6 +13,7 @@ VERBS = {
     "train": "train a model from a configuration file",
     "score": "compare a generated video with a reference",
     "benchmark": "score a model on a frozen test set, beside the reference rows",
+    "compare": "say whether one run is better than another",
     "cameras": "inspect and convert camera files",
     "curate": "look into raw captures",
 }

@@ -282,7 +282,9 @@ def _estimated_cameras(clip, frames):
     from video4spatial.evaluation.render_and_compare import estimate_cameras
     from video4spatial.simulation.scenes import generate_scene
 
-    return estimate_cameras(generate_scene(clip.provenance["scene_seed"]), clip.instruction.cameras[0], frames).cameras
+    commanded = clip.target_cameras
+    scene = generate_scene(clip.provenance["scene_seed"])
+    return estimate_cameras(scene, commanded[0], frames, commanded.intrinsics).cameras
 
 
 def _write_scores(path: Path, sampled: Sampled, measurements: dict) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from video4spatial.cameras import CropBox as CameraCropBox
-from video4spatial.captures import Capture
+from video4spatial.captures import Capture, SceneObject
 from video4spatial.clips.clip import Clip, Ground, Navigate, Region
 from video4spatial.clips.manifest import ClipRow
 from video4spatial.media.transforms import CropBox, centre_crop_box, resize_and_crop
@@ -58,6 +60,7 @@ def clip_from_capture(row: ClipRow, capture: Capture, height: int, width: int) -
         target_depth=None if depth is None else depth[target],
         target_cameras=target_cameras,
         target_boxes=row.boxes if len(row.boxes) else None,
+        target_object=_object(row, capture),
         provenance={
             "source": "curation", "kind": row.kind, "split": row.split, "capture": row.capture, "reader": row.reader,
             "scene": row.scene, "content": row.content, "licence": row.licence, "origin": row.origin,
@@ -66,6 +69,15 @@ def clip_from_capture(row: ClipRow, capture: Capture, height: int, width: int) -
         },
     )  # fmt: skip
     return clip.viewed(**_cropped(box, row.height, row.width))
+
+
+def _object(row: ClipRow, capture: Capture) -> SceneObject | None:
+    """The object to find, in the lengths of the clip; None for navigation, and in worlds whose third axis is not up, as its box needs."""
+    found = [item for item in capture.objects if item.instance_id == row.instance_id] if row.kind == "grounding" else []
+    if not found or capture.up_axis != (0.0, 0.0, 1.0):
+        return None
+    center, size = (tuple(row.scale * value for value in values) for values in (found[0].center, found[0].size))
+    return replace(found[0], center=center, size=size)
 
 
 def resized(clip: Clip, height: int, width: int) -> Clip:

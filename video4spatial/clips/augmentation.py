@@ -198,6 +198,9 @@ def mirrored(clip: Clip) -> Clip:
     """
     if "texts" in clip.provenance:  # other ways to say the instruction
         clip = replace(clip, provenance={**clip.provenance, "texts": [mirrored_text(text) for text in clip.provenance["texts"]]})
+    if clip.target_object is not None:
+        x, y, z = clip.target_object.center
+        clip = replace(clip, target_object=replace(clip.target_object, center=(-x, y, z), yaw=-clip.target_object.yaw))
     return clip.viewed(
         frames=lambda frames: np.ascontiguousarray(frames[:, :, ::-1]),
         depth=lambda depth: np.ascontiguousarray(depth[:, :, ::-1]),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from video4spatial.cameras import Cameras
+from video4spatial.captures import SceneObject
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Clip:
         target_cameras: T true cameras of the target frames, or None when unknown; those of the instruction if it has them.
         target_boxes: [T, 4] float32 where the object to find is (left, top, right, bottom as shares; NaN where it is out of sight),
             or None.
+        target_object: the object to find with its box in the world of the target cameras (third axis up), or None when unknown. It is
+            for scores; a model never sees it.
         provenance: where it came from, enough to make it again.
     """
 
@@ -82,6 +85,7 @@ class Clip:
     target_depth: np.ndarray | None = None
     target_cameras: Cameras | None = None
     target_boxes: np.ndarray | None = None
+    target_object: SceneObject | None = None
     provenance: dict = field(default_factory=dict)
 
     def __post_init__(self):

@@ -13,6 +13,7 @@ import json
 import os
 import tarfile
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ import webdataset
 from PIL import Image
 
 from video4spatial.cameras import Cameras
+from video4spatial.captures import SceneObject
 from video4spatial.clips.clip import Clip, Ground, Navigate, Region
 
 INDEX = "index.parquet"
@@ -50,6 +52,7 @@ def clip_members(clip: Clip, quality: int = 95) -> dict[str, bytes]:
         "context_cameras": _plain_cameras(clip.context_cameras),
         "target_cameras": _plain_cameras(clip.target_cameras),
         "target_boxes": None if clip.target_boxes is None else _plain_boxes(clip.target_boxes),
+        "target_object": None if clip.target_object is None else asdict(clip.target_object),
         "instruction": _plain_instruction(clip.instruction),
         "provenance": clip.provenance,
     }
@@ -103,6 +106,7 @@ def clip_from_members(members: Mapping[str, bytes]) -> Clip:
         target_depth=depth.get("target"),
         target_cameras=target,
         target_boxes=None if boxes is None else np.array([b or [np.nan] * 4 for b in boxes], np.float32).reshape(-1, 4),
+        target_object=_object(plain.get("target_object")),  # shards written before it was known have none
         provenance=plain["provenance"],
     )
 
@@ -205,6 +209,12 @@ def _cameras(plain: dict | None) -> Cameras | None:
     arrays = {name: torch.tensor(plain[name], dtype=torch.float64) for name in ("camera_to_world", "intrinsics")}
     times = None if plain["times"] is None else torch.tensor(plain["times"], dtype=torch.float64)
     return Cameras(**arrays, metric=plain["metric"], times=times, convention=plain["convention"])
+
+
+def _object(plain: dict | None) -> SceneObject | None:
+    if plain is None:
+        return None
+    return SceneObject(**{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()})
 
 
 def _plain_boxes(boxes: np.ndarray) -> list[list[float] | None]:

@@ -1,12 +1,14 @@
-"""Navigation clips made by the simulator, each from a handful of seeds that make it again exactly."""
+"""Clips made by the simulator, each from a handful of seeds that make it again exactly."""
+
+from dataclasses import replace
 
 import numpy as np
 
 from video4spatial.cameras import Cameras
-from video4spatial.clips.clip import Clip, Navigate
+from video4spatial.clips.clip import Clip, Ground, Navigate
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import Scene, generate_scene
-from video4spatial.simulation.walks import capture_walk, navigation_target
+from video4spatial.simulation.walks import NoPathError, approach_target, capture_walk, navigation_target
 
 FOV_DEGREES = 70.0
 """Horizontal field of view of simulated clips, unless told otherwise."""
@@ -154,3 +156,103 @@ def simulated_navigation_clip(
             "path_range": list(path_range),
         },
     )
+
+
+END_AREA = (0.02, 0.4)
+"""Least and greatest share of the last frame that the object of a grounding clip fills."""
+
+
+def simulated_grounding_clip(
+    scene_seed: int,
+    walk_seed: int = 0,
+    target_seed: int = 0,
+    *,
+    instance_id: int | None = None,
+    height: int = 64,
+    width: int = 64,
+    supersample: int = 2,
+    num_frames: int = 9,
+    walk_frames: int = 48,
+    context_size: int = 32,
+    frame_rate: float = 4.0,
+    fov_degrees: float = FOV_DEGREES,
+    name: str | None = None,
+) -> Clip:
+    """A walk through a simulated scene as context, and the way to one of the objects it shows with the true video.
+
+    The last context frame, a second after the walk, is the anchor: the view that the way begins with. The same arguments always
+    give the same clip.
+
+    Args:
+        scene_seed, walk_seed, target_seed: which scene, which walk, and which way to the object.
+        instance_id: the object; by default the first one in an order drawn from the seeds that the context shows in at least two
+            frames and that ends well in sight.
+        height, width: of all frames in pixels.
+        supersample: rays per pixel side.
+        num_frames: target frames, the anchor's own view first.
+        walk_frames: frames of the whole walk.
+        context_size: frames of the context, the anchor among them, the others evenly spread over the walk.
+        frame_rate: frames per second of walk and target.
+        fov_degrees: horizontal field of view of both.
+        name: of the clip; default made from the seeds.
+
+    Raises:
+        ValueError: for sizes that do not fit.
+        NoPathError: where there is no such object, or no way to it.
+    """
+    if not 2 <= context_size <= walk_frames + 1:
+        raise ValueError(f"a walk of {walk_frames} frames and an anchor have no context of {context_size} frames.")
+    scene = generate_scene(scene_seed)
+    view = {"fov_degrees": fov_degrees, "aspect": width / height}
+    walk = capture_walk(scene, walk_frames, frame_rate, seed=walk_seed, **view)
+    walk = walk[evenly_spread(walk_frames, context_size - 1, walk_frames - 1)]
+    if instance_id is None:
+        shown = render(scene, walk, 32, 32).instance
+        frames_showing = {item.instance_id: ((shown == item.instance_id).mean((1, 2)) > 0.005).sum() for item in scene.objects}
+        order = np.random.default_rng([scene_seed, walk_seed, target_seed, 4]).permutation(len(scene.objects))
+        wanted = [scene.objects[place] for place in order if frames_showing[scene.objects[place].instance_id] >= 2]
+    else:
+        wanted = [scene.object(instance_id)]
+    for item in wanted:
+        try:
+            target = approach_target(scene, item, num_frames, seed=target_seed, frame_rate=frame_rate, **view)
+        except NoPathError:
+            continue
+        seen = render(scene, target, height, width).instance == item.instance_id
+        if instance_id is not None or END_AREA[0] <= seen[-1].mean() <= END_AREA[1]:
+            break
+    else:
+        raise NoPathError(f"scene {scene_seed} has no object that walk {walk_seed} shows and that one can walk up to.")
+    start = float(walk.times[-1]) + 1.0
+    context = Cameras.concatenate([walk, replace(target[0], times=target[0].times + start)])
+    pictures = render(scene, Cameras.concatenate([context, target]), height, width, supersample=supersample)
+    return Clip(
+        name=name or f"rooms-grounding-{scene_seed}-{walk_seed}-{target_seed}",
+        scene=f"rooms-{scene_seed}",
+        context_frames=pictures.rgb[:context_size],
+        context_times=context.times.numpy().copy(),
+        instruction=Ground(f"go to the {item.label}"),
+        anchor=context_size - 1,
+        context_cameras=context,
+        context_depth=pictures.depth[:context_size],
+        target_frames=pictures.rgb[context_size:],
+        target_depth=pictures.depth[context_size:],
+        target_cameras=target,
+        target_boxes=np.stack([_box(mask) for mask in seen]),
+        target_object=item,
+        provenance={
+            "source": "simulation", "kind": "grounding", "scene_seed": scene_seed, "walk_seed": walk_seed,
+            "target_seed": target_seed, "label": item.label, "instance_id": item.instance_id, "height": height, "width": width,
+            "supersample": supersample, "num_frames": num_frames, "walk_frames": walk_frames, "context_size": context_size,
+            "frame_rate": frame_rate, "fov_degrees": fov_degrees,
+        },
+    )  # fmt: skip
+
+
+def _box(mask: np.ndarray) -> np.ndarray:
+    """Left, top, right, bottom [4] of a mask [H, W] as shares; NaN where it is empty."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return np.full(4, np.nan, dtype=np.float32)
+    height, width = mask.shape
+    return np.array([columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height], dtype=np.float32)

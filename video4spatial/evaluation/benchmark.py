@@ -5,7 +5,7 @@ import multiprocessing
 import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from video4spatial.clips import Clip
 from video4spatial.clips.simulated import evenly_spread
-from video4spatial.evaluation import references
+from video4spatial.evaluation import peers, references
+from video4spatial.evaluation.comparison import ScoredClip
 from video4spatial.evaluation.measurement import Measurement
 from video4spatial.evaluation.registry import METRICS, NAVIGATION_METRICS
 from video4spatial.evaluation.results import metric as result_cell
@@ -68,10 +69,14 @@ MODEL_ROWS: dict[str, ModelRow] = {
 SEEN_ROWS = ("seen_scenes", "seen_scenes_with_context_cameras", "seen_scenes_static")
 """Rows on new paths through the scenes that a second model was trained on: that model, and the anchor repeated."""
 
+PEER_ROWS = ("reconstruct_and_render", "image_to_video")
+"""Other ways to make the video, see `peers`."""
+
 NAVIGATION_ROWS = (
     "model", "model_with_context_cameras", *SEEN_ROWS, "context_2", "context_8", "context_32",
     "ground_truth", "ground_truth_blurred", "vae_ceiling", "copy_nearest", "copy_nearest_blurred", "mean_colour",
     "static", "reversed", "shuffled", "other_scene_context", "anchor_only", "no_context",
+    *PEER_ROWS,
 )  # fmt: skip
 """All rows, in the order of results files."""
 
@@ -83,6 +88,21 @@ class Sampling:
     num_inference_steps: int = 16
     guidance_scale: float = 1.0
     seed: int = 0
+
+
+@dataclass
+class Recording:
+    """What a benchmark keeps of single clips; it fills the two dictionaries while it runs.
+
+    Args:
+        keep_frames: rows whose videos are kept.
+        clips: {row: clips in the order of the test set}.
+        frames: {row: {clip name: [T, H, W, 3] uint8}}.
+    """
+
+    keep_frames: Sequence[str] = ()
+    clips: dict[str, list[ScoredClip]] = field(default_factory=dict)
+    frames: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
 def generate(
@@ -132,6 +152,8 @@ def benchmark_navigation(
     seen_pipeline: Video4SpatialPipeline | None = None,
     seen_clips: Sequence[Clip | TestClip] = (),
     validation_clips: Sequence[Clip] = (),
+    peer: Callable[[Clip, int], np.ndarray] | None = None,
+    recording: Recording | None = None,
     processes: int = 1,
     progress: bool = True,
 ) -> tuple[list[dict], dict]:
@@ -146,6 +168,8 @@ def benchmark_navigation(
         seen_pipeline, seen_clips: a model trained on few scenes, and unseen paths in those scenes, for the rows
             `SEEN_ROWS`.
         validation_clips: for fitting the blur of `copy_nearest_blurred`; never clips that are scored.
+        peer: (clip, noise) -> [T, H, W, 3] uint8, for the row `image_to_video`.
+        recording: where to put the figures and videos of single clips, if they are wanted.
         processes: how many score at the same time, beside the one that samples; the result does not depend on it.
         progress: whether to show a progress bar.
 
@@ -176,10 +200,10 @@ def benchmark_navigation(
     given = {
         **{name: seen_given for name in SEEN_ROWS},
         "copy_nearest_blurred": blur is not None,
+        "image_to_video": peer is not None,
     }
-    scored = [name for name in rows if given.get(name, True)]
-    on_clips = [name for name in scored if name not in SEEN_ROWS]
-    on_seen = [name for name in scored if name in SEEN_ROWS]
+    on_clips = [name for name in rows if given.get(name, True) and name not in SEEN_ROWS]
+    on_seen = [name for name in rows if given.get(name, True) and name in SEEN_ROWS]
     total = len(on_clips) * len(clips) + len(on_seen) * len(seen_clips)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
@@ -190,6 +214,8 @@ def benchmark_navigation(
         def score(name: str, clip: Clip, frames: np.ndarray) -> None:
             # Always scored against the whole clip, so that co-visible pixels are the same in every row.
             scorers.submit(name, clip, frames, done=lambda: bar.advance(task))
+            if recording is not None and name in recording.keep_frames:
+                recording.frames.setdefault(name, {})[clip.name] = frames
 
         for index, entry in enumerate(clips):
             clip, other = _loaded(entry, pipeline), _loaded(_of_another_scene(clips, index), pipeline)
@@ -199,6 +225,13 @@ def benchmark_navigation(
                     row = MODEL_ROWS[name]
                     shown = row.context(clip, other, pipeline.config.context_frames)
                     score(name, clip, generate(pipeline, shown, sampling, index, row))
+                elif name in PEER_ROWS:
+                    try:
+                        frames = peers.reconstruct_and_render(clip) if name == "reconstruct_and_render" else peer(clip, index)
+                    except peers.PeerError as error:
+                        scorers.refuse(name, clip, str(error), done=lambda: bar.advance(task))
+                    else:
+                        score(name, clip, frames)
                 else:
                     score(name, clip, _reference_frames(name, clip, blur, pipeline))
         for index, entry in enumerate(seen_clips if on_seen else ()):
@@ -212,7 +245,12 @@ def benchmark_navigation(
                     shown = row.context(clip, clip, seen_pipeline.config.context_frames)
                     frames = generate(seen_pipeline, shown, sampling, index, row)
                 score(name, clip, frames)
-        measurements = {name: [] for name in rows} | scorers.results()
+        scored = {name: [] for name in rows} | scorers.results()
+    if recording is not None:
+        recording.clips.update(scored)
+    measurements = {
+        name: [(entry.scene, entry.measurements) for entry in entries] for name, entries in scored.items()
+    }
 
     settings = {
         "clips": len(clips),
@@ -244,7 +282,7 @@ class _Scorers:
         if processes > 1:
             context = multiprocessing.get_context("spawn")
             self.pool = ProcessPoolExecutor(processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))
-        self.asked: list[tuple[str, str, Future]] = []
+        self.asked: list[tuple[str, ScoredClip, Future]] = []  # the clips without measurements as yet
 
     def __enter__(self) -> "_Scorers":
         return self
@@ -261,14 +299,23 @@ class _Scorers:
         else:
             # Plain pickle copies: the pool's own would move the clip's tensors to shared memory, under whoever views them.
             future = self.pool.submit(_score_pickled, pickle.dumps((clip, frames, self.metrics)))
-        future.add_done_callback(lambda _: done())
-        self.asked.append((name, clip.scene, future))
+        self._ask(name, clip, future, done)
 
-    def results(self) -> dict[str, list[tuple[str, dict[str, Measurement]]]]:
-        """{row: [(scene, measurements)]}, once all are done."""
-        results: dict[str, list[tuple[str, dict[str, Measurement]]]] = {}
-        for name, scene, future in self.asked:
-            results.setdefault(name, []).append((scene, future.result()))
+    def refuse(self, name: str, clip: Clip, reason: str, done: Callable[[], None]) -> None:
+        """A row that has no video of a clip: everything is missing."""
+        future = Future()
+        future.set_result({metric: Measurement.missing(reason) for metric in self.metrics})
+        self._ask(name, clip, future, done)
+
+    def _ask(self, name: str, clip: Clip, future: Future, done: Callable[[], None]) -> None:
+        future.add_done_callback(lambda _: done())
+        self.asked.append((name, ScoredClip.of(clip, {}), future))
+
+    def results(self) -> dict[str, list[ScoredClip]]:
+        """Scored clips by row, once all are done."""
+        results: dict[str, list[ScoredClip]] = {}
+        for name, entry, future in self.asked:
+            results.setdefault(name, []).append(replace(entry, measurements=future.result()))
         return results
 
 

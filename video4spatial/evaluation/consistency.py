@@ -1,8 +1,8 @@
 """Consistency of the generated frames with the scene and with each other; most of it needs no ground truth."""
 
-import functools
+from collections.abc import Callable, Sequence
 
-import kornia.feature
+import cv2
 import numpy as np
 import torch
 from kornia.geometry.epipolar import (
@@ -10,13 +10,16 @@ from kornia.geometry.epipolar import (
     fundamental_from_essential,
     left_to_right_epipolar_distance,
     right_to_left_epipolar_distance,
+    sampson_epipolar_distance,
 )
-from torch import Tensor
 
 from video4spatial.cameras import Cameras
+from video4spatial.cameras.visibility import warp_context
+from video4spatial.evaluation.estimators import sfm
+from video4spatial.evaluation.estimators.base import EstimationError, Evidence
+from video4spatial.evaluation.estimators.features import find_features, match
 from video4spatial.evaluation.image import MINIMUM_COVISIBLE_SHARE, psnr
 from video4spatial.evaluation.measurement import Measurement, Sample
-from video4spatial.cameras.visibility import warp_context
 
 FROZEN_CHANGE = 0.5
 """Grey levels of mean absolute change below which a frame repeats the one before it."""
@@ -26,6 +29,18 @@ MINIMUM_MATCHES = 10
 
 ERROR_THRESHOLD = 2.0
 """T_e of TSED: pixels at a height of 256; scaled with the height of the pictures."""
+
+MINIMUM_ESTIMATION = 15
+"""Matches from which a fundamental matrix is estimated: 7 of them always fit."""
+
+INLIER_THRESHOLD = 1.0
+"""Pixels at a height of 256 within which a match agrees with an estimated fundamental matrix."""
+
+STANDING = 0.5
+"""Median displacement of matches in pixels at a height of 256 below which a pair stands still: any matrix fits it."""
+
+SMALLEST_SFM = 96
+"""Pixels; in smaller pictures structure from motion finds too little even in true videos."""
 
 
 def depth_reprojection_psnr(
@@ -80,17 +95,26 @@ def flicker(frames: np.ndarray) -> np.ndarray:
     return np.abs(values[1:-1] - 0.5 * (values[:-2] + values[2:])).mean((1, 2, 3))
 
 
-def epipolar_distances(first: np.ndarray, second: np.ndarray, cameras: Cameras) -> Tensor:
-    """Symmetric epipolar distances of SIFT matches between two frames under given cameras.
-
-    ½ (d(p2, F p1) + d(p1, Fᵀ p2)) with F from the cameras (TSED, Yu et al., ICCV 2023).
+def matched_points(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where SIFT finds the same things in two frames.
 
     Args:
         first, second: [H, W, 3] uint8.
-        cameras: the two cameras.
 
     Returns:
-        [M] pixels, one per match; empty where nothing matches.
+        Two arrays [M, 2] of pixels with centres at +0.5.
+    """
+    features = find_features(first), find_features(second)
+    pairs = match(*features)
+    return features[0].points[pairs[:, 0]], features[1].points[pairs[:, 1]]
+
+
+def fundamental_matrix(cameras: Cameras, height: int, width: int) -> np.ndarray:
+    """F [3, 3] with x_second^T F x_first = 0 in pixels.
+
+    Args:
+        cameras: two.
+        height, width: of the pictures.
 
     Raises:
         ValueError: if the cameras are not two, or stand in one place: then there are no epipolar lines.
@@ -98,49 +122,76 @@ def epipolar_distances(first: np.ndarray, second: np.ndarray, cameras: Cameras) 
     if len(cameras) != 2 or float(cameras.path_length()) <= 0:
         length = float(cameras.path_length())
         raise ValueError(f"epipolar lines need two cameras in different places, got {cameras} of length {length:g}.")
-    return _distances(_features(first), _features(second), _fundamental(cameras, *first.shape[:2]))
-
-
-def _distances(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], matrix: Tensor) -> Tensor:
-    (points_first, features_first), (points_second, features_second) = first, second
-    if min(len(points_first), len(points_second)) < 2:
-        return torch.zeros(0, dtype=torch.float64)
-    _, matches = kornia.feature.match_smnn(features_first, features_second, 0.8)
-    left, right = points_first[matches[:, 0]].double(), points_second[matches[:, 1]].double()
-    to_right = left_to_right_epipolar_distance(left, right, matrix)
-    to_left = right_to_left_epipolar_distance(left, right, matrix)
-    return 0.5 * (to_right + to_left)
-
-
-def _fundamental(cameras: Cameras, height: int, width: int) -> Tensor:
     poses, intrinsics = cameras.world_to_camera, cameras.pixel_intrinsics(height, width)
     essential = essential_from_Rt(poses[:1, :3, :3], poses[:1, :3, 3:], poses[1:, :3, :3], poses[1:, :3, 3:])
-    return fundamental_from_essential(essential, intrinsics[:1], intrinsics[1:])[0]
+    return fundamental_from_essential(essential, intrinsics[:1], intrinsics[1:])[0].numpy()
 
 
-@functools.cache
-def _sift() -> kornia.feature.SIFTFeature:
-    options = {"upright": True, "descriptor_backend": "pyramid"}  # the other backend takes ten times as long
-    return kornia.feature.SIFTFeature(num_features=1000, device=torch.device("cpu"), **options).eval()
+def epipolar_distances(first: np.ndarray, second: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Symmetric epipolar distances ½ (d(p2, F p1) + d(p1, Fᵀ p2)) (TSED, Yu et al., ICCV 2023, eq. 3).
+
+    Args:
+        first, second: [M, 2] pixels of matches.
+        matrix: F.
+
+    Returns:
+        [M] pixels.
+    """
+    left, right, matrix = (torch.from_numpy(np.asarray(x, dtype=np.float64)) for x in (first, second, matrix))
+    distances = left_to_right_epipolar_distance(left, right, matrix) + right_to_left_epipolar_distance(left, right, matrix)
+    return 0.5 * distances.numpy()
 
 
-@torch.no_grad()
-def _features(frame: np.ndarray) -> tuple[Tensor, Tensor]:
-    """SIFT points [P, 2] in pixels with centres at +0.5, and their descriptors [P, 128]."""
-    grey = torch.from_numpy(frame.astype(np.float32) / 255.0) @ torch.tensor([0.299, 0.587, 0.114])
-    if min(frame.shape[:2]) < 32 or float(grey.std()) < 1e-3:
-        return torch.zeros(0, 2), torch.zeros(0, 128)
-    frames, responses, descriptors = _sift()(grey[None, None])
-    found = responses[0] > 0
-    # kornia puts pixel centres at whole numbers.
-    return frames[0, found, :, 2] + 0.5, descriptors[0, found]
+def sampson_distances(first: np.ndarray, second: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """First-order distances of matches from the nearest pair of points that obeys F; see `epipolar_distances`."""
+    left, right, matrix = (torch.from_numpy(np.asarray(x, dtype=np.float64)) for x in (first, second, matrix))
+    return sampson_epipolar_distance(left, right, matrix, squared=False).numpy()
+
+
+def tsed(distances: Sequence[np.ndarray], height: int) -> float:
+    """Thresholded symmetric epipolar distance (Yu et al., ICCV 2023): the share of consistent pairs.
+
+    A pair is consistent if it has at least 10 matches whose median distance is below 2 pixels at a height of 256; a pair
+    without matches is not.
+
+    Args:
+        distances: [M] pixels of each pair.
+        height: of the pictures in pixels; the threshold is scaled with it.
+    """
+    threshold = ERROR_THRESHOLD * height / 256
+    return float(np.mean([len(d) >= MINIMUM_MATCHES and np.median(d) < threshold for d in distances]))
+
+
+def agreement(first: np.ndarray, second: np.ndarray, height: int) -> tuple[float, float] | None:
+    """How well matches agree with one rigid scene, whatever the cameras: with a fundamental matrix fitted to them.
+
+    Args:
+        first, second: [M, 2] pixels of matches.
+        height: of the pictures.
+
+    Returns:
+        Share of matches within 1 pixel (at a height of 256) of the matrix by MAGSAC (Barath et al., CVPR 2020), and the
+        median Sampson distance of all; None for fewer than 15 matches, for points that stand still, and where no matrix
+        fits.
+    """
+    if len(first) < MINIMUM_ESTIMATION or np.median(np.linalg.norm(second - first, axis=1)) < STANDING * height / 256:
+        return None
+    threshold = INLIER_THRESHOLD * height / 256
+    try:
+        matrix, _ = cv2.findFundamentalMat(first, second, cv2.USAC_MAGSAC, threshold, 0.999, 10000)
+    except cv2.error:  # what it raises where no sample of the matches gives a matrix
+        return None
+    if matrix is None or matrix.shape != (3, 3):
+        return None
+    distances = sampson_distances(first, second, matrix)
+    return float((distances < threshold).mean()), float(np.median(distances))
 
 
 def measure_depth_reprojection(sample: Sample) -> Measurement:
     """PSNR of the generated frames against context pixels warped by true depth and commanded camera."""
     clip = sample.clip
     values, share = depth_reprojection_psnr(
-        sample.frames[1:], clip.instruction.cameras[1:], clip.target_depth[1:],
+        sample.frames[1:], clip.target_cameras[1:], clip.target_depth[1:],
         clip.context_frames, clip.context_cameras, clip.context_depth,
     )  # fmt: skip
     return Measurement.over_frames(
@@ -169,43 +220,109 @@ def measure_flicker(sample: Sample) -> Measurement:
 
 def measure_epipolar_error(sample: Sample) -> Measurement:
     """Median symmetric epipolar distance of consecutive generated frames under the commanded cameras."""
-    medians, diagnostics = sample.once(_epipolar_pairs)
-    if diagnostics["pairs"] == 0:
-        return Measurement(None, "not_applicable", "the commanded camera only turns: there are no epipolar lines")
-    return Measurement.over_frames(
-        medians, f"fewer than {MINIMUM_MATCHES} matches in every pair of frames", diagnostics
-    )
+    return _median_distance(sample, epipolar_distances)
+
+
+def measure_sampson_error(sample: Sample) -> Measurement:
+    """Median Sampson distance of consecutive generated frames under the commanded cameras."""
+    return _median_distance(sample, sampson_distances)
 
 
 def measure_epipolar_consistency(sample: Sample) -> Measurement:
-    """TSED: share of consecutive pairs with enough matches and a small median distance; no match is inconsistent."""
-    medians, diagnostics = sample.once(_epipolar_pairs)
-    if diagnostics["pairs"] == 0:
-        return Measurement(None, "not_applicable", "the commanded camera only turns: there are no epipolar lines")
-    if diagnostics["pairs_without_matches"] == diagnostics["pairs"]:
-        reason = f"fewer than {MINIMUM_MATCHES} matches in every pair of frames"
-        return Measurement.missing(reason, diagnostics=diagnostics)
-    threshold = ERROR_THRESHOLD * sample.frames.shape[1] / 256
-    consistent = int(np.sum(medians < threshold))
-    return Measurement(consistent / diagnostics["pairs"], diagnostics=diagnostics | {"threshold_pixels": threshold})
+    """TSED of consecutive generated frames under the commanded cameras."""
+    height = sample.frames.shape[1]
+    matrices = sample.once(_matrices)
+    if not matrices:
+        return _only_turning()
+    matches = sample.once(_matches)
+    distances = [epipolar_distances(*matches[index], matrix) for index, matrix in matrices.items()]
+    without = sum(len(values) < MINIMUM_MATCHES for values in distances)
+    diagnostics = {"pairs": len(distances), "pairs_without_matches": without}
+    if without == len(distances):
+        return _too_few_matches(diagnostics)
+    return Measurement(tsed(distances, height), diagnostics=diagnostics | {"threshold_pixels": ERROR_THRESHOLD * height / 256})
 
 
-def _epipolar_pairs(sample: Sample) -> tuple[np.ndarray, dict]:
-    """Median distance in pixels of each pair of consecutive frames (NaN where unknown), and counts."""
-    cameras = sample.clip.instruction.cameras
-    medians = np.full(len(cameras) - 1, np.nan)
-    pairs = without = 0
-    height, width = sample.frames.shape[1:3]
-    features: dict[int, tuple[Tensor, Tensor]] = {}
-    for index in range(len(cameras) - 1):
-        pair = cameras[index : index + 2]
-        if float(pair.path_length()) < 1e-6:
-            continue
-        pairs += 1
-        features |= {i: _features(sample.frames[i]) for i in (index, index + 1) if i not in features}
-        distances = _distances(features[index], features[index + 1], _fundamental(pair, height, width))
-        if len(distances) < MINIMUM_MATCHES:
-            without += 1
-        else:
-            medians[index] = float(distances.median())
-    return medians, {"pairs": pairs, "pairs_without_matches": without}
+def measure_rigidity(sample: Sample) -> Measurement:
+    """Share of matches of consecutive frames that agree with a fundamental matrix estimated from them."""
+    return _agreement_over_frames(sample, 0)
+
+
+def measure_rigidity_error(sample: Sample) -> Measurement:
+    """Median Sampson distance of matches of consecutive frames from a fundamental matrix estimated from them."""
+    return _agreement_over_frames(sample, 1)
+
+
+def measure_registered_share(sample: Sample) -> Measurement:
+    """Share of generated frames that structure from motion registers in one model with the anchor.
+
+    COLMAP sees the generated frames and the lens alone. A video that it can make nothing of scores 0, not missing.
+    """
+    cameras = sample.clip.target_cameras
+    reason = sfm.missing()
+    if reason:
+        return Measurement.missing(reason)
+    if min(sample.frames.shape[1:3]) < SMALLEST_SFM or len(sample.frames) < 3:
+        reason = f"needs at least 3 frames of at least {SMALLEST_SFM}x{SMALLEST_SFM} pixels"
+        return Measurement(None, "not_applicable", reason)
+    if not sample.once(_matrices):
+        return _only_turning()
+    try:
+        estimate = sfm.estimate(Evidence(sample.frames, cameras.intrinsics, cameras[0]))
+    except EstimationError as error:
+        return Measurement(0.0, diagnostics={"reason": str(error)})
+    return Measurement(estimate.coverage, diagnostics={"reason": estimate.reason} if estimate.reason else None)
+
+
+def _matches(sample: Sample) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Matched points of each pair of consecutive frames."""
+    features = [find_features(frame) for frame in sample.frames]
+    pairs = [(first, second, match(first, second)) for first, second in zip(features, features[1:])]
+    return [(first.points[found[:, 0]], second.points[found[:, 1]]) for first, second, found in pairs]
+
+
+def _matrices(sample: Sample) -> dict[int, np.ndarray]:
+    """Fundamental matrices of the commanded cameras, by the pair's first frame; none where they only turn."""
+    cameras = sample.clip.target_cameras
+    pairs = {index: cameras[index : index + 2] for index in range(len(cameras) - 1)}
+    return {
+        index: fundamental_matrix(pair, *sample.frames.shape[1:3])
+        for index, pair in pairs.items()
+        if float(pair.path_length()) >= 1e-6
+    }
+
+
+def _median_distance(sample: Sample, distances: Callable[..., np.ndarray]) -> Measurement:
+    matrices = sample.once(_matrices)
+    if not matrices:
+        return _only_turning()
+    matches = sample.once(_matches)
+    medians, expected = np.full(len(matches), np.nan), np.zeros(len(matches), dtype=bool)
+    for index, matrix in matrices.items():
+        expected[index] = True
+        if len(matches[index][0]) >= MINIMUM_MATCHES:
+            medians[index] = np.median(distances(*matches[index], matrix))
+    diagnostics = {"pairs": len(matrices), "pairs_without_matches": int(np.isnan(medians[expected]).sum())}
+    if np.isnan(medians).all():
+        return _too_few_matches(diagnostics)
+    return Measurement.over_frames(medians, "no frame", diagnostics, expected)
+
+
+def _agreements(sample: Sample) -> np.ndarray:
+    """[T - 1, 2] share of inliers and median distance of each pair, NaN where no matrix can be estimated."""
+    found = [agreement(*points, sample.frames.shape[1]) for points in sample.once(_matches)]
+    return np.array([(np.nan, np.nan) if values is None else values for values in found])
+
+
+def _agreement_over_frames(sample: Sample, column: int) -> Measurement:
+    values = sample.once(_agreements)[:, column]
+    reason = f"fewer than {MINIMUM_ESTIMATION} matches in every pair of frames, or nothing moves"
+    return Measurement.over_frames(values, reason, expected=np.ones(len(values), dtype=bool))
+
+
+def _only_turning() -> Measurement:
+    return Measurement(None, "not_applicable", "the commanded camera only turns: there are no epipolar lines")
+
+
+def _too_few_matches(diagnostics: dict) -> Measurement:
+    return Measurement.missing(f"fewer than {MINIMUM_MATCHES} matches in every pair of frames", diagnostics=diagnostics)

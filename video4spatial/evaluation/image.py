@@ -1,16 +1,24 @@
 """Pixel metrics against the true frames. Frame 0, the anchor, never counts."""
 
 import numpy as np
+import torch
 from scipy.ndimage import gaussian_filter
+from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from video4spatial.evaluation.measurement import Measurement, Sample
-from video4spatial.cameras.visibility import covisible_mask
+from video4spatial.cameras.visibility import covisible_mask, viewpoint_distance, warp_context
 
 MAXIMUM_PSNR = 100.0
 """dB; identical frames would have infinitely many."""
 
 MINIMUM_COVISIBLE_SHARE = 0.05
 """Frames of which the context sees less are left out of co-visible PSNR: a few pixels are mostly noise."""
+
+REVISIT_SHARE = 0.5
+"""A target frame returns to a place when one context frame has seen at least this share of it."""
+
+MINIMUM_MS_SSIM = 176
+"""Pixels; below that the coarsest of the five scales has no room for the 11x11 window."""
 
 
 def psnr(frames: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -68,6 +76,32 @@ def ssim(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
     )
     structure = (2 * covariance + contrast_constant) / (variance_first + variance_second + contrast_constant)
     return (luminance * structure).mean((1, 2, 3))
+
+
+def ms_ssim(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Multi-scale structural similarity of each frame (Wang et al., Asilomar 2003), as torchmetrics computes it.
+
+    Args:
+        frames, truth: [T, H, W, 3] uint8, at least 176 pixels high and wide.
+
+    Returns:
+        [T] in [0, 1].
+
+    Raises:
+        ValueError: for different shapes or smaller pictures.
+    """
+    _check_pair(frames, truth)
+    if min(frames.shape[1:3]) < MINIMUM_MS_SSIM:
+        size = f"{frames.shape[1]}x{frames.shape[2]}"
+        raise ValueError(f"MS-SSIM needs pictures of at least {MINIMUM_MS_SSIM}x{MINIMUM_MS_SSIM} pixels, got {size}.")
+    first, second = (torch.from_numpy(x.astype(np.float32)).movedim(-1, 1) for x in (frames, truth))
+    # "relu": scales that anticorrelate count 0, where their broken powers would be NaN.
+    options = dict(data_range=255.0, reduction="none", normalize="relu")
+    values = [
+        multiscale_structural_similarity_index_measure(one[None], other[None], **options)
+        for one, other in zip(first, second, strict=True)
+    ]
+    return torch.cat([value.reshape(1) for value in values]).double().numpy()
 
 
 def gradient_correlation(frames: np.ndarray, truth: np.ndarray, sigma: float = 1.0) -> np.ndarray:
@@ -134,7 +168,43 @@ def measure_covisible_psnr(sample: Sample) -> Measurement:
 def covisible(sample: Sample) -> np.ndarray:
     """[T, H, W] bool: pixels of the target that some context frame sees."""
     clip = sample.clip
-    return covisible_mask(clip.instruction.cameras, clip.target_depth, clip.context_cameras, clip.context_depth)
+    return covisible_mask(clip.target_cameras, clip.target_depth, clip.context_cameras, clip.context_depth)
+
+
+def measure_revisit_psnr(sample: Sample) -> Measurement:
+    """PSNR against the nearest context frame itself, over what both it and the target see (history comparison).
+
+    For every target frame the nearest context frame other than the anchor is moved to the commanded camera by true
+    depth; frames of which it has seen less than half return to no place and do not count. The anchor is left out
+    because what is still in sight needs no memory.
+    """
+    clip = sample.clip
+    others = [index for index in range(len(clip.context_cameras)) if index != clip.anchor % len(clip.context_cameras)]
+    if not others:
+        return Measurement(None, "not_applicable", "the context is the anchor alone")
+    nearest = viewpoint_distance(clip.target_cameras[1:], clip.context_cameras[others]).argmin(1).tolist()
+    values, shares = np.full((2, len(nearest)), np.nan)
+    for row, position in enumerate(nearest):
+        context = [others[position]]
+        picture, seen = warp_context(
+            clip.target_cameras[[row + 1]], clip.target_depth[[row + 1]],
+            clip.context_cameras[context], clip.context_depth[context], clip.context_frames[context],
+        )  # fmt: skip
+        shares[row] = seen.mean()
+        if shares[row] >= REVISIT_SHARE:
+            values[row] = psnr(sample.frames[[row + 1]], picture, seen)[0]
+    if np.isnan(values).all():
+        return Measurement(None, "not_applicable", "the target returns to no place that the context has seen")
+    diagnostics = {"revisits": int(np.isfinite(values).sum()), "seen_share": round(float(shares.mean()), 4)}
+    return Measurement.over_frames(values, "no frame", diagnostics)
+
+
+def measure_ms_ssim(sample: Sample) -> Measurement:
+    """MS-SSIM of frames 1..T-1."""
+    if min(sample.frames.shape[1:3]) < MINIMUM_MS_SSIM:
+        reason = f"pictures are smaller than the {MINIMUM_MS_SSIM}x{MINIMUM_MS_SSIM} that five scales need"
+        return Measurement(None, "not_applicable", reason)
+    return Measurement.over_frames(ms_ssim(sample.frames[1:], sample.clip.target_frames[1:]), "no frame to compare")
 
 
 def measure_ssim(sample: Sample) -> Measurement:

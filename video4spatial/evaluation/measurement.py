@@ -1,7 +1,8 @@
 """What a metric is given (`Sample`), what it returns (`Measurement`) and what it declares (`Metric`)."""
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,9 +25,12 @@ class Measurement:
         reason: why there is no value.
         per_frame: one entry per frame 1..T-1 (None where a frame gave nothing), or None for metrics without a curve.
         diagnostics: further figures that explain the value.
+        share: how much of what should have been measured is behind the value; the rest counts as worst in penalised
+            means, and is missing from coverage.
 
     Raises:
-        ValueError: for an unknown status, a value that is not finite, or a missing value without a reason.
+        ValueError: for an unknown status, a value that is not finite, a missing value without a reason, or a share
+            outside 0 to 1.
     """
 
     value: float | None
@@ -34,8 +38,11 @@ class Measurement:
     reason: str = ""
     per_frame: tuple[float | None, ...] | None = None
     diagnostics: dict | None = None
+    share: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share {self.share}: expected 0 to 1.")
         if self.status not in STATUSES:
             raise ValueError(f"status {self.status!r}: expected one of {', '.join(STATUSES)}.")
         if self.status == "ok" and (self.value is None or not math.isfinite(self.value)):
@@ -49,20 +56,25 @@ class Measurement:
         return cls(None, "missing", reason, **fields)
 
     @classmethod
-    def over_frames(cls, values: np.ndarray, reason: str, diagnostics: dict | None = None) -> "Measurement":
+    def over_frames(
+        cls, values: np.ndarray, reason: str, diagnostics: dict | None = None, expected: np.ndarray | None = None
+    ) -> "Measurement":
         """The mean over frames.
 
         Args:
             values: [T - 1] one figure per scored frame, NaN where a frame gave nothing.
             reason: why there is nothing, should no frame have given anything.
             diagnostics: further figures.
+            expected: [T - 1] bool frames that should have given something; those that did not lower the share. By
+                default only the frames that did were expected to.
         """
         values = np.asarray(values, dtype=np.float64)
         known = np.isfinite(values)
         per_frame = tuple(float(value) if good else None for value, good in zip(values, known, strict=True))
         if not known.any():
             return cls.missing(reason, per_frame=per_frame, diagnostics=diagnostics)
-        return cls(float(values[known].mean()), per_frame=per_frame, diagnostics=diagnostics)
+        share = 1.0 if expected is None else float((known & expected).sum() / max(1, expected.sum()))
+        return cls(float(values[known].mean()), per_frame=per_frame, diagnostics=diagnostics, share=share)
 
     def as_dict(self) -> dict:
         """A JSON-ready form without empty fields."""
@@ -71,7 +83,73 @@ class Measurement:
             fields["per_frame"] = list(self.per_frame)
         if self.diagnostics:
             fields["diagnostics"] = self.diagnostics
+        if self.share < 1:
+            fields["share"] = self.share
         return {name: value for name, value in fields.items() if value != ""}
+
+
+@dataclass(frozen=True)
+class EstimatedCameras:
+    """Cameras measured from generated frames; some frames may have none.
+
+    Missing frames are never filled in from the commanded cameras: that would score the command, not the video. The
+    anchor's pose stands where nothing is known, and must not be read as a measurement.
+
+    Args:
+        cameras: T cameras in the world of the commanded ones, whose frame 0 is the anchor as given. Metric, or with one
+            unknown scale about the anchor.
+        rotation_known: [T] bool frames whose rotation was measured; default all. Frame 0 is always known.
+        position_known: [T] bool frames whose position was measured as well; default those whose rotation was.
+        confidence: [T] the estimator's own figure (inliers, correlation), 0 where a frame is missing; None without one.
+        reasons: [T] why a frame, or only its position, is missing; empty where it is not.
+
+    Raises:
+        ValueError: for masks that do not fit each other or the cameras.
+    """
+
+    cameras: Cameras
+    rotation_known: np.ndarray | None = None
+    position_known: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    reasons: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.cameras)
+        if self.rotation_known is None:
+            object.__setattr__(self, "rotation_known", np.ones(count, dtype=bool))
+        if self.position_known is None:
+            object.__setattr__(self, "position_known", self.rotation_known.copy())
+        if not self.reasons:
+            object.__setattr__(self, "reasons", ("",) * count)
+        problems = [
+            f"{len(values)} entries of {name} for {count} cameras"
+            for name, values in [
+                ("rotation_known", self.rotation_known), ("position_known", self.position_known),
+                ("confidence", self.confidence), ("reasons", self.reasons),
+            ]
+            if values is not None and len(values) != count
+        ]  # fmt: skip
+        if not problems:
+            if not (self.rotation_known[0] and self.position_known[0]):
+                problems.append("frame 0 is the anchor, whose camera is given, but it is marked as missing")
+            if (self.position_known & ~self.rotation_known).any():
+                problems.append("positions without rotations")
+        if problems:
+            raise ValueError("estimated cameras: " + "; ".join(problems) + ".")
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    @property
+    def coverage(self) -> float:
+        """Share of frames 1..T-1 whose rotation was measured."""
+        return float(self.rotation_known[1:].mean()) if len(self) > 1 else 1.0
+
+    @property
+    def reason(self) -> str:
+        """Why frames are missing, with how many of each: the most frequent reason first; empty where none is."""
+        counts = Counter(reason for reason in self.reasons[1:] if reason)
+        return "; ".join(f"{reason} ({count} of {len(self) - 1} frames)" for reason, count in counts.most_common(3))
 
 
 @dataclass(frozen=True)
@@ -82,7 +160,8 @@ class Sample:
         clip: what was asked for, with the truth where it is known.
         frames: [T, H, W, 3] uint8 generated frames; frame 0 is the anchor and never counts.
         estimated_cameras: T cameras measured from the generated frames, in the world of the commanded ones, or None.
-            Not measured cameras are not filled in from the commanded ones: that would score the command, not the video.
+            Give `EstimatedCameras` where frames are missing. Afterwards this is always the plain cameras, and
+            `estimate` has what is known of them.
 
     Raises:
         ValueError: if the frames do not fit the clip.
@@ -90,17 +169,22 @@ class Sample:
 
     clip: Clip
     frames: np.ndarray
-    estimated_cameras: Cameras | None = None
+    estimated_cameras: Cameras | EstimatedCameras | None = None
+    estimate: EstimatedCameras | None = field(default=None, init=False)
     _results: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.estimated_cameras, Cameras):
+            object.__setattr__(self, "estimate", EstimatedCameras(self.estimated_cameras))
+        elif self.estimated_cameras is not None:
+            object.__setattr__(self, "estimate", self.estimated_cameras)
+            object.__setattr__(self, "estimated_cameras", self.estimate.cameras)
         problems = []
-        commanded = len(self.clip.instruction.cameras)
+        cameras = self.clip.target_cameras
         if self.frames.dtype != np.uint8 or self.frames.ndim != 4 or self.frames.shape[-1] != 3:
-            given = f"{self.frames.dtype} {list(self.frames.shape)}"
-            problems.append(f"generated frames must be uint8 [T, H, W, 3], got {given}")
-        elif len(self.frames) != commanded:
-            problems.append(f"{len(self.frames)} generated frames for {commanded} commanded cameras")
+            problems.append(f"generated frames must be uint8 [T, H, W, 3], got {_described(self.frames)}")
+        elif cameras is not None and len(self.frames) != len(cameras):
+            problems.append(f"{len(self.frames)} generated frames for {len(cameras)} commanded cameras")
         elif self.clip.target_frames is not None and self.clip.target_frames.shape != self.frames.shape:
             problems.append(
                 f"generated frames {list(self.frames.shape)} and true frames {list(self.clip.target_frames.shape)} "
@@ -124,16 +208,48 @@ class Sample:
         return self._results[function]
 
 
+def _described(frames: np.ndarray) -> str:
+    """Type and shape, and in words what is wrong with frames of a usual kind."""
+    kinds = {1: "grey, repeat it three times", 2: "grey with alpha", 4: "with an alpha channel, drop it"}
+    words = []
+    if frames.ndim == 3:
+        words.append("a single frame, or grey")
+    elif frames.ndim == 4 and frames.shape[-1] in kinds:
+        words.append(kinds[frames.shape[-1]])
+    if frames.dtype.kind == "f":
+        broken = int((~np.isfinite(frames)).sum())
+        words.append(f"{broken} values are not finite" if broken else "convert to 0 to 255")
+    return f"{frames.dtype} {list(frames.shape)}" + (f" ({', '.join(words)})" if words else "")
+
+
 NEEDS: dict[str, Callable[[Sample], bool]] = {
+    "target_cameras": lambda sample: sample.clip.target_cameras is not None,
     "target_frames": lambda sample: sample.clip.target_frames is not None,
     "target_depth": lambda sample: sample.clip.target_depth is not None,
     "context_depth": lambda sample: sample.clip.context_depth is not None and sample.clip.context_cameras is not None,
-    "estimated_cameras": lambda sample: sample.estimated_cameras is not None,
+    "estimated_cameras": lambda sample: sample.estimated_cameras is not None and sample.clip.target_cameras is not None,
     "metric_cameras": lambda sample: sample.estimated_cameras is not None
     and sample.estimated_cameras.metric
-    and sample.clip.instruction.cameras.metric,
+    and sample.clip.target_cameras is not None
+    and sample.clip.target_cameras.metric,
 }
 """What a metric may need, and how to tell whether a sample has it."""
+
+DEGRADATIONS: dict[str, str] = {
+    "camera_noise": "the camera turns away from the commanded one by some degrees, frame by frame",
+    "scale_drift": "the camera moves ever more or less than commanded",
+    "wrong_turn": "the camera turns the other way",
+    "backwards": "the camera moves the other way",
+    "frozen": "the video stops moving",
+    "scene_swap": "another scene is shown",
+    "blur": "edges are lost",
+    "swimming": "texture slides over surfaces that stand still",
+    "object_moved": "one object stands elsewhere than in the context",
+    "hallucinated_target": "the object to find is put where it is not",
+    "copied_context": "frames of the context are shown as they are",
+    "static": "the anchor frame is repeated",
+}
+"""What can be wrong with a generated video: the names by which metrics declare what they see."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +264,11 @@ class Metric:
         worst: what a failure counts as in penalised means; None where there is no better side.
         needs: names from `NEEDS`; without them the metric is not applicable.
         explanation: one sentence for the report.
+        source: paper and section or equation, library, or `own`.
+        sees: names from `DEGRADATIONS` that make its value worse; what is not listed it may well reward.
+
+    Raises:
+        ValueError: for an unknown direction, need or degradation.
     """
 
     name: str
@@ -157,9 +278,29 @@ class Metric:
     worst: float | None
     needs: tuple[str, ...]
     explanation: str
+    source: str
+    sees: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        problems = [] if self.direction in ("higher", "lower", "none") else [f"direction {self.direction!r}"]
+        problems += [f"need {name!r}" for name in self.needs if name not in NEEDS]
+        problems += [f"degradation {name!r}" for name in self.sees if name not in DEGRADATIONS]
+        if problems:
+            raise ValueError(f"metric {self.name}: unknown {', '.join(problems)}.")
 
     def __call__(self, sample: Sample) -> Measurement:
         lacking = sample.lacks(self.needs)
         if lacking:
             return Measurement(None, "not_applicable", f"needs {', '.join(lacking)}")
         return self.function(sample)
+
+
+@dataclass(frozen=True)
+class SetMetric(Metric):
+    """A metric of many clips together, which no single clip has: its function takes all samples of a row."""
+
+    def __call__(self, samples: Sequence[Sample]) -> Measurement:
+        lacking = sorted({need for sample in samples for need in sample.lacks(self.needs)})
+        if lacking or not samples:
+            return Measurement(None, "not_applicable", f"needs {', '.join(lacking) or 'clips'}")
+        return self.function(samples)

@@ -57,7 +57,9 @@ class CameraEstimate:
     residuals: np.ndarray
 
 
-def estimate_cameras(scene: Scene, anchor: Cameras, frames: np.ndarray) -> CameraEstimate:
+def estimate_cameras(
+    scene: Scene, anchor: Cameras, frames: np.ndarray, intrinsics: torch.Tensor | None = None
+) -> CameraEstimate:
     """Find the cameras of frames that show a simulated scene.
 
     Three stages for every frame: low-discrepancy samples around the last camera, the last camera moved on, and the
@@ -67,31 +69,38 @@ def estimate_cameras(scene: Scene, anchor: Cameras, frames: np.ndarray) -> Camer
 
     Args:
         scene: the simulated scene the frames show.
-        anchor: camera of frame 0 (T = 1), with the intrinsics of all frames.
+        anchor: camera of frame 0 (T = 1).
         frames: [T, H, W, 3] uint8.
+        intrinsics: [T, 3, 3] normalised, of every frame (a zooming camera); default the anchor's for all.
 
     Returns:
-        `CameraEstimate`. Frames equal to their predecessor share its camera. Deterministic.
+        `CameraEstimate`. Frames equal to their predecessor, intrinsics included, share its camera. Deterministic.
 
     Raises:
-        ValueError: for frames of another type or shape, or an anchor that is not one camera.
+        ValueError: for frames of another type or shape, an anchor that is not one camera, or intrinsics that are not one
+            per frame.
     """
     problems = []
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or min(frames.shape) < 1:
         problems.append(f"frames must be uint8 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}")
     if anchor.batch_shape != () or len(anchor) != 1:
         problems.append(f"the anchor must be one camera, got {anchor}")
+    if intrinsics is not None and intrinsics.shape != (len(frames), 3, 3):
+        problems.append(f"intrinsics must be [{len(frames)}, 3, 3], got {list(intrinsics.shape)}")
     if problems:
         raise ValueError("cannot estimate cameras: " + "; ".join(problems) + ".")
 
+    if intrinsics is None:
+        intrinsics = anchor.intrinsics[:1].expand(len(frames), 3, 3)
     stages = [
-        _Stage(scene, anchor, frames, side, supersample)
+        _Stage(scene, intrinsics.double(), frames, side, supersample)
         for side, supersample in ((COARSE_SIDE, 1), (MEDIUM_SIDE, 1), (FINE_SIDE, FINE_SUPERSAMPLE))
     ]
     poses = [anchor.camera_to_world[0]]
     residuals = [float(stages[-1].cost(poses[0][None], 0)[0])]
     for index in range(1, len(frames)):
-        if np.array_equal(frames[index], frames[index - 1]):
+        unzoomed = torch.equal(intrinsics[index], intrinsics[index - 1])
+        if unzoomed and np.array_equal(frames[index], frames[index - 1]):
             poses.append(poses[-1])
             residuals.append(residuals[-1])
             continue
@@ -99,7 +108,7 @@ def estimate_cameras(scene: Scene, anchor: Cameras, frames: np.ndarray) -> Camer
         poses.append(pose)
         residuals.append(residual)
     cameras = Cameras(
-        torch.stack(poses), anchor.intrinsics[:1].expand(len(frames), 3, 3), metric=anchor.metric,
+        torch.stack(poses), intrinsics, metric=anchor.metric,
         convention="estimated by rendering and comparing",
     )  # fmt: skip
     return CameraEstimate(cameras, np.array(residuals))
@@ -108,23 +117,23 @@ def estimate_cameras(scene: Scene, anchor: Cameras, frames: np.ndarray) -> Camer
 class _Stage:
     """All frames at one size, and how well renderings from given poses fit one of them."""
 
-    def __init__(self, scene: Scene, anchor: Cameras, frames: np.ndarray, side: int, supersample: int):
+    def __init__(self, scene: Scene, intrinsics: torch.Tensor, frames: np.ndarray, side: int, supersample: int):
         self.supersample = supersample
-        self.scene, self.intrinsics = scene, anchor.intrinsics[0]
+        self.scene, self.intrinsics = scene, intrinsics
         shrink = min(1.0, side / frames.shape[1])
         self.height, self.width = (max(8, round(size * shrink)) for size in frames.shape[1:3])
         self.targets = _normalised(_resized(frames, self.height, self.width))
-        self.pixel_angle = 1.0 / float(self.intrinsics[0, 0] * self.width)  # radians
+        self.pixel_angles = 1.0 / (self.intrinsics[:, 0, 0] * self.width).numpy()  # [T] radians
 
-    def pictures(self, poses: torch.Tensor) -> np.ndarray:
-        """Normalised renderings [K, D] from poses [K, 4, 4]."""
-        cameras = Cameras(poses, self.intrinsics)
+    def pictures(self, poses: torch.Tensor, index: int) -> np.ndarray:
+        """Normalised renderings [K, D] from poses [K, 4, 4] with the intrinsics of frame `index`."""
+        cameras = Cameras(poses, self.intrinsics[index])
         rendering = render(self.scene, cameras, self.height, self.width, self.supersample, backend="numba")
         return _normalised(rendering.rgb.astype(np.float32))
 
     def cost(self, poses: torch.Tensor, index: int) -> np.ndarray:
         """[K] 1 - correlation with frame `index`."""
-        return 1.0 - self.pictures(poses) @ self.targets[index]
+        return 1.0 - self.pictures(poses, index) @ self.targets[index]
 
 
 def _estimate_one(stages: list[_Stage], poses: list[torch.Tensor], index: int) -> tuple[torch.Tensor, float]:
@@ -155,7 +164,7 @@ def _search(
 def _refine(stage: _Stage, poses: torch.Tensor, index: int, iterations: int) -> tuple[torch.Tensor, np.ndarray]:
     """Levenberg-Marquardt on K poses side by side; a step that makes things worse is undone and damped more."""
     count, target = len(poses), stage.targets[index]
-    steps = DIFFERENCE * np.array([stage.pixel_angle] * 3 + [1.0] * 3)
+    steps = DIFFERENCE * np.array([stage.pixel_angles[index]] * 3 + [1.0] * 3)
     offsets = torch.from_numpy(np.concatenate([np.zeros((1, 6)), np.diag(steps), -np.diag(steps)]))  # [13, 6]
     damping = np.full(count, 1e-2)
     best = poses
@@ -165,7 +174,7 @@ def _refine(stage: _Stage, poses: torch.Tensor, index: int, iterations: int) -> 
     trial = poses
     for _ in range(iterations):
         around = torch.cat([_moved(pose, offsets) for pose in trial])
-        pictures = stage.pictures(around).reshape(count, 13, -1)
+        pictures = stage.pictures(around, index).reshape(count, 13, -1)
         cost = 1.0 - pictures[:, 0] @ target
         better = cost < best_cost
         best = torch.where(torch.from_numpy(better)[:, None, None], trial, best)

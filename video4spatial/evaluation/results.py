@@ -69,7 +69,9 @@ def commit() -> str:
     return revision + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
 
 
-def write_results(path: str | Path, benchmark: str, settings: dict, rows: list[dict], command: str | None = None) -> dict:
+def write_results(
+    path: str | Path, benchmark: str, settings: dict, rows: list[dict], command: str | None = None, clips: dict | None = None
+) -> dict:
     """Write a benchmark's rows with their settings, machine and commit; the file appears whole or not at all.
 
     Args:
@@ -78,6 +80,7 @@ def write_results(path: str | Path, benchmark: str, settings: dict, rows: list[d
         settings: everything needed to run it again.
         rows: `[{"name": str, "metrics": {name: metric(...)}}]`.
         command: how it was started; default this process's command line.
+        clips: figures of single clips by row, `comparison.ScoredClip` each, where they are to be kept.
 
     Returns:
         What was written.
@@ -91,6 +94,8 @@ def write_results(path: str | Path, benchmark: str, settings: dict, rows: list[d
         "settings": settings,
         "rows": rows,
     }
+    if clips is not None:
+        content["clips"] = {row: [entry.as_dict() for entry in entries] for row, entries in clips.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".part")
     aside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")

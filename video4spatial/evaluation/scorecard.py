@@ -8,11 +8,10 @@ import numpy as np
 
 from video4spatial.cameras import Cameras
 from video4spatial.clips import Clip
-from video4spatial.evaluation.measurement import Measurement, Metric, Sample
+from video4spatial.evaluation.estimators import estimate_cameras
+from video4spatial.evaluation.measurement import EstimatedCameras, Measurement, Metric, Sample
 from video4spatial.evaluation.registry import metrics_named
-from video4spatial.evaluation.render_and_compare import estimate_cameras
 from video4spatial.evaluation.results import metric as result_cell
-from video4spatial.simulation.scenes import generate_scene
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +20,10 @@ BOOTSTRAP_SEED = 0
 
 
 def score_clip(
-    clip: Clip, frames: np.ndarray, metrics: Sequence[str] | None = None, estimated_cameras: Cameras | None = None
+    clip: Clip,
+    frames: np.ndarray,
+    metrics: Sequence[str] | None = None,
+    estimated_cameras: Cameras | EstimatedCameras | None = None,
 ) -> dict[str, Measurement]:
     """Measure one generated video.
 
@@ -29,8 +31,8 @@ def score_clip(
         clip: what was asked for.
         frames: [T, H, W, 3] uint8.
         metrics: names from the registry; default all.
-        estimated_cameras: T cameras measured from the frames. Without them, simulated clips are measured by rendering
-            and comparing if a chosen metric needs it.
+        estimated_cameras: T cameras measured from the frames, as by `estimators.estimate_cameras`. Without them, simulated
+            clips are measured by rendering and comparing if a chosen metric needs it.
 
     Returns:
         One measurement per metric; one that raises an arithmetic error is `failed` with its message.
@@ -42,8 +44,7 @@ def score_clip(
     sample = Sample(clip, frames, estimated_cameras)
     wants_cameras = any({"estimated_cameras", "metric_cameras"} & set(metric.needs) for metric in chosen)
     if estimated_cameras is None and wants_cameras and clip.provenance.get("source") == "simulation":
-        scene = generate_scene(clip.provenance["scene_seed"])
-        sample = Sample(clip, frames, estimate_cameras(scene, clip.instruction.cameras[0], frames).cameras)
+        sample = Sample(clip, frames, estimate_cameras("render_and_compare", clip, frames))
     return {metric.name: _measured(metric, sample) for metric in chosen}
 
 
@@ -61,9 +62,11 @@ class Aggregate:
 
     Args:
         value: mean over scenes of the mean over each scene's measured clips; None where nothing was measured.
-        penalised: the same with missing and failed clips counted as the metric's worst value; None where it has none.
+        penalised: the same with missing and failed clips, and the missing part of others, counted as the metric's worst
+            value; None where it has none.
         low, high: bootstrap 95 % interval of `value` over scenes.
-        coverage: measured clips over clips to which the metric applies; None where it applies to none.
+        coverage: measured clips over clips to which the metric applies, a clip measured in part counting as that part;
+            None where it applies to none.
         scenes: number of scenes behind `value`.
         clips: number of clips, those included to which the metric does not apply.
         status: `ok`, or why there is no value.
@@ -96,7 +99,8 @@ def aggregate(metric: Metric, measurements: Sequence[tuple[str, Measurement]]) -
     """
     applicable = [(scene, m) for scene, m in measurements if m.status != "not_applicable"]
     measured = [(scene, m.value) for scene, m in applicable if m.status == "ok"]
-    coverage = len(measured) / len(applicable) if applicable else None
+    covered = sum(m.share for _, m in applicable if m.status == "ok")
+    coverage = covered / len(applicable) if applicable else None
     penalised = None
     if metric.worst is not None and applicable:
         filled = [(scene, _counted(metric, m)) for scene, m in applicable]
@@ -111,7 +115,10 @@ def aggregate(metric: Metric, measurements: Sequence[tuple[str, Measurement]]) -
 
 
 def _counted(metric: Metric, measurement: Measurement) -> float | None:
-    return measurement.value if measurement.status == "ok" else metric.worst
+    """The value with what is missing counted as worst; a value that no worst is known of stays as it is."""
+    if measurement.status != "ok" or metric.worst is None:
+        return measurement.value if measurement.status == "ok" else metric.worst
+    return measurement.share * measurement.value + (1 - measurement.share) * metric.worst
 
 
 def scene_means(values: Sequence[tuple[str, float]]) -> dict[str, float]:

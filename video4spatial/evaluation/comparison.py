@@ -1,0 +1,258 @@
+"""Two runs against each other: clip by clip where both wrote down their single clips, by their means otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from video4spatial.clips import Clip
+from video4spatial.evaluation.measurement import Measurement, Metric
+from video4spatial.evaluation.registry import METRICS
+from video4spatial.evaluation.results import metric as result_cell
+from video4spatial.evaluation.scorecard import aggregate, paired_difference
+
+SAME = ("test_set", "height", "width")
+"""Settings that two runs must share for their figures to mean the same."""
+
+USUAL_ROWS = ("model", "generated")
+"""What is compared when no row is named: the first of these that both runs have, otherwise the first row they share."""
+
+
+@dataclass(frozen=True)
+class ScoredClip:
+    """All measurements of one row on one clip.
+
+    Args:
+        clip, scene: as the clip's.
+        fingerprint: of what the clip was made from; clips of one name but different fingerprints are different clips.
+        measurements: by metric name.
+    """
+
+    clip: str
+    scene: str
+    fingerprint: str
+    measurements: Mapping[str, Measurement]
+
+    @classmethod
+    def of(cls, clip: Clip, measurements: Mapping[str, Measurement]) -> ScoredClip:
+        """The measurements of a clip that is at hand."""
+        made_from = json.dumps(clip.provenance or clip.name, sort_keys=True, default=str)
+        return cls(clip.name, clip.scene, hashlib.sha256(made_from.encode()).hexdigest()[:16], measurements)
+
+    def as_dict(self) -> dict:
+        """A JSON-ready form, see `from_dict`."""
+        measurements = {name: measurement.as_dict() for name, measurement in self.measurements.items()}
+        return {"clip": self.clip, "scene": self.scene, "fingerprint": self.fingerprint, "measurements": measurements}
+
+    @classmethod
+    def from_dict(cls, content: dict) -> ScoredClip:
+        """Read back what `as_dict` wrote."""
+        measurements = {name: Measurement(**fields) for name, fields in content["measurements"].items()}
+        return cls(content["clip"], content["scene"], content["fingerprint"], measurements)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A results file.
+
+    Args:
+        name: of the file, for people.
+        benchmark, settings: as in the file.
+        rows: {row: {metric: cell}}.
+        clips: {row: clips}, or None where the file holds means only.
+    """
+
+    name: str
+    benchmark: str
+    settings: dict
+    rows: dict[str, dict[str, dict]]
+    clips: dict[str, list[ScoredClip]] | None
+
+
+def read_run(path: str | Path) -> Run:
+    """Read a results file.
+
+    Raises:
+        ValueError: for a file of another form.
+        OSError: for one that cannot be read.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = {row["name"]: row["metrics"] for row in content["rows"]}
+        clips = content.get("clips")
+        if clips is not None:
+            clips = {row: [ScoredClip.from_dict(entry) for entry in entries] for row, entries in clips.items()}
+        return Run(path.name, content["benchmark"], content["settings"], rows, clips)
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not a results file of v4s benchmark or v4s score ({type(error).__name__}: {error}).") from error
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of the second run against the first.
+
+    Args:
+        metric: its name.
+        first, second: cells as in results files.
+        difference: second - first with its 95 % interval.
+        verdict: `better`, `worse` or `undecided`, said of the second; `neither` for metrics without a better side,
+            `not measured` where one of them has nothing.
+    """
+
+    metric: str
+    first: dict
+    second: dict
+    difference: dict
+    verdict: str
+
+    def as_dict(self) -> dict:
+        """A JSON-ready form."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row of one run against a row of another.
+
+    Args:
+        first, second: which row of which file, in words.
+        paired: whether single clips were compared.
+        clips: how many.
+        differences: one per metric that both know.
+        notes: sentences about what could not be compared.
+    """
+
+    first: str
+    second: str
+    paired: bool
+    clips: int
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
+
+
+def compare_runs(first: Run, second: Run, row: str | None = None, against: str | None = None) -> Comparison:
+    """How the second run does against the first.
+
+    Where both hold single clips, differences are taken clip by clip and their interval by bootstrap over scenes
+    (`paired_difference`). Where one holds means only, the interval of the difference is put together from those of the
+    means (Zou and Donner, 2008, for independent means); runs over the same clips are anything but independent, so it is
+    wider than it needs to be and decides less.
+
+    Args:
+        first, second: two runs over the same test set.
+        row: of the second run; default see `USUAL_ROWS`.
+        against: row of the first run; default the same.
+
+    Raises:
+        ValueError: for runs that do not compare, and rows that are not there.
+    """
+    row = row or against or _usual_row(first, second)
+    against = against or row
+    problems = _differences_in_settings(first, second)
+    for run, name in ((second, row), (first, against)):
+        if name not in run.rows:
+            problems.append(f"{run.name} has no row {name!r} (it has {', '.join(run.rows)})")
+    if problems:
+        raise ValueError("; ".join(problems) + ".")
+    names = f"{against} of {first.name}", f"{row} of {second.name}"
+    one, other = ((run.clips or {}).get(name) for run, name in ((first, against), (second, row)))
+    if not one or not other:
+        return _unpaired(first, second, against, row, names)
+    return _paired(one, other, names)
+
+
+def _usual_row(first: Run, second: Run) -> str:
+    shared = [name for name in second.rows if name in first.rows]
+    if not shared:
+        raise ValueError(f"{first.name} and {second.name} share no row: name one of each.")
+    return next((name for name in USUAL_ROWS if name in shared), shared[0])
+
+
+def _differences_in_settings(first: Run, second: Run) -> list[str]:
+    problems = []
+    if first.benchmark != second.benchmark:
+        problems.append(f"{first.name} is of {first.benchmark} and {second.name} of {second.benchmark}")
+    for name in SAME:
+        values = first.settings.get(name), second.settings.get(name)
+        if values[0] != values[1]:
+            problems.append(f"{name.replace('_', ' ')} is {values[0]} in {first.name} and {values[1]} in {second.name}")
+    return [f"these runs do not compare: {problems[0]}", *problems[1:]] if problems else []
+
+
+def _paired(one: list[ScoredClip], other: list[ScoredClip], names: tuple[str, str]) -> Comparison:
+    by_name = {entry.clip: entry for entry in one}
+    pairs = [(by_name[entry.clip], entry) for entry in other if entry.clip in by_name]
+    if not pairs:
+        raise ValueError(f"these runs do not compare: {names[0]} and {names[1]} have no clip in common.")
+    unlike = [entry.clip for known, entry in pairs if known.fingerprint != entry.fingerprint]
+    if unlike:
+        shown = ", ".join(unlike[:3]) + (", ..." if len(unlike) > 3 else "")
+        raise ValueError(f"these runs do not compare: {len(unlike)} clips of one name are different clips ({shown}).")
+    notes = [
+        f"{len(entries) - len(pairs)} of {len(entries)} clips of {name} are not in the other run and left out"
+        for name, entries in zip(names, (one, other), strict=True)
+        if len(entries) > len(pairs)
+    ]
+    shared = [name for name in pairs[0][0].measurements if name in pairs[0][1].measurements]
+    notes += _unknown(shared)
+    differences = []
+    for name in (name for name in shared if name in METRICS):
+        metric = METRICS[name]
+        of_first, of_second = (
+            [(entry.scene, entry.measurements[name]) for entry in entries] for entries in zip(*pairs, strict=True)
+        )
+        difference = paired_difference(metric, of_second, of_first)
+        cells = aggregate(metric, of_first).cell(), aggregate(metric, of_second).cell()
+        differences.append(Difference(name, *cells, difference, _verdict(metric, difference)))
+    return Comparison(*names, True, len(pairs), tuple(differences), tuple(notes))
+
+
+def _unpaired(first: Run, second: Run, against: str, row: str, names: tuple[str, str]) -> Comparison:
+    counts = first.settings.get("clips"), second.settings.get("clips")
+    if counts[0] != counts[1]:
+        raise ValueError(
+            f"these runs do not compare: {counts[0]} clips in {first.name} and {counts[1]} in {second.name}, and without "
+            "the figures of single clips (v4s benchmark navigation --details) those they share cannot be picked out."
+        )
+    notes = ["means only, not clip by clip: write the figures of single clips with --details to see smaller differences"]
+    cells = first.rows[against], second.rows[row]
+    shared = [name for name in cells[0] if name in cells[1]]
+    notes += _unknown(shared)
+    differences = []
+    for name in (name for name in shared if name in METRICS):
+        one, other = cells[0][name], cells[1][name]
+        difference = _difference_of_means(one, other)
+        differences.append(Difference(name, one, other, difference, _verdict(METRICS[name], difference)))
+    return Comparison(*names, False, counts[0] or 0, tuple(differences), tuple(notes))
+
+
+def _unknown(names: Sequence[str]) -> list[str]:
+    unknown = [name for name in names if name not in METRICS]
+    return [f"left out, unknown to this version: {', '.join(unknown)}"] if unknown else []
+
+
+def _difference_of_means(first: dict, second: dict) -> dict:
+    if first["value"] is None or second["value"] is None:
+        return result_cell(None, status="missing")
+    value = second["value"] - first["value"]
+    ends = [cell[end] for cell in (first, second) for end in ("low", "high")]
+    low = high = None
+    if None not in ends:
+        low = value - math.hypot(second["value"] - second["low"], first["high"] - first["value"])
+        high = value + math.hypot(second["high"] - second["value"], first["value"] - first["low"])
+    return result_cell(value, low, high, min(first["n"], second["n"]))
+
+
+def _verdict(metric: Metric, difference: dict) -> str:
+    if difference["value"] is None:
+        return "not measured"
+    if metric.direction == "none":
+        return "neither"
+    if difference["low"] is None or difference["low"] <= 0 <= difference["high"]:
+        return "undecided"
+    return "better" if (difference["value"] > 0) == (metric.direction == "higher") else "worse"

@@ -1,0 +1,161 @@
+"""What an estimator of cameras is given, what it declares, and how its findings become `EstimatedCameras`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from video4spatial.cameras import Cameras
+from video4spatial.clips import Clip
+from video4spatial.evaluation.measurement import EstimatedCameras
+from video4spatial.simulation.scenes import Scene, generate_scene
+
+class EstimationError(ValueError):
+    """No frame's camera can be estimated; the message says why."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an estimator may look at. The commanded poses are not among it.
+
+    Args:
+        frames: [T, H, W, 3] uint8 generated frames; frame 0 is the anchor.
+        intrinsics: [T, 3, 3] normalised, of the commanded cameras: zoom cannot be told from moving forward by a few
+            matches, so the lens is given.
+        anchor: camera of frame 0 (T = 1).
+        context_frames: [N, h, w, 3] uint8 frames of the same scene, or None.
+        context_cameras: their N cameras, in the world of the anchor, or None.
+        context_depth: [N, h, w] float32 along the optical axis in the unit of the cameras, 0 where unknown, or None.
+        scene: the simulated scene, or None for footage.
+
+    Raises:
+        ValueError: for frames of another type, or numbers that do not fit.
+    """
+
+    frames: np.ndarray
+    intrinsics: Tensor
+    anchor: Cameras
+    context_frames: np.ndarray | None = None
+    context_cameras: Cameras | None = None
+    context_depth: np.ndarray | None = None
+    scene: Scene | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        frames = self.frames
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or min(frames.shape) < 1:
+            problems.append(f"frames must be uint8 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}")
+        elif tuple(self.intrinsics.shape) != (len(frames), 3, 3):
+            problems.append(f"intrinsics must be [{len(frames)}, 3, 3], got {list(self.intrinsics.shape)}")
+        if self.anchor.batch_shape != () or len(self.anchor) != 1:
+            problems.append(f"the anchor must be one camera, got {self.anchor}")
+        known = [values for values in (self.context_cameras, self.context_depth) if values is not None]
+        if known and self.context_frames is None:
+            problems.append("cameras or depth of a context whose frames are not given")
+        elif any(len(values) != len(self.context_frames) for values in known):
+            counts = ", ".join(str(len(values)) for values in known)
+            problems.append(f"{len(self.context_frames)} context frames with {counts} cameras and depth maps")
+        if problems:
+            raise ValueError("cannot estimate cameras: " + "; ".join(problems) + ".")
+
+    @classmethod
+    def of_clip(cls, clip: Clip, frames: np.ndarray) -> Evidence:
+        """What is known about a clip. Where the target's cameras are unknown, the anchor's lens holds for all frames.
+
+        Raises:
+            ValueError: for a clip that knows neither the target's nor the context's cameras, or frames that do not fit.
+        """
+        if clip.target_cameras is not None:
+            anchor, intrinsics = clip.target_cameras[0], clip.target_cameras.intrinsics
+        elif clip.context_cameras is not None:
+            anchor = clip.context_cameras[clip.anchor]
+            intrinsics = anchor.intrinsics.expand(len(frames), 3, 3)
+        else:
+            raise ValueError(f"clip {clip.name} knows no camera: its frames have no world and no lens to estimate in.")
+        simulated = clip.provenance.get("source") == "simulation" and "scene_seed" in clip.provenance
+        return cls(
+            frames, intrinsics, anchor, clip.context_frames, clip.context_cameras, clip.context_depth,
+            generate_scene(clip.provenance["scene_seed"]) if simulated else None,
+        )  # fmt: skip
+
+    def lacks(self, needs: tuple[str, ...]) -> list[str]:
+        """Those of the named fields that are not known."""
+        fields = {
+            "context_frames": self.context_frames, "context_cameras": self.context_cameras,
+            "context_depth": self.context_depth, "scene": self.scene,
+        }  # fmt: skip
+        return [need for need in needs if fields[need] is None]
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """One line of the registry.
+
+    Args:
+        name: as in results files.
+        function: `Evidence` -> `EstimatedCameras`; raises `EstimationError` where nothing can be said.
+        needs: fields of `Evidence` that may be None but must not be here.
+        gauge: `metric` (the unit of the context's cameras, of the scene) or `scale` (one unknown scale about the anchor).
+        explanation: one sentence for people.
+        missing: why it cannot run on this machine, or None; default that it always can.
+    """
+
+    name: str
+    function: Callable[[Evidence], EstimatedCameras]
+    needs: tuple[str, ...]
+    gauge: str
+    explanation: str
+    missing: Callable[[], str | None] = lambda: None
+
+    def __call__(self, evidence: Evidence) -> EstimatedCameras:
+        """The cameras of the frames. What cannot be estimated is marked as missing with its reason, never raised."""
+        lacking = evidence.lacks(self.needs)
+        reason = f"{self.name} needs {', '.join(lacking)}" if lacking else self.missing()
+        if reason is None:
+            try:
+                return self.function(evidence)
+            except EstimationError as error:
+                reason = str(error)
+        return assembled(evidence, {}, metric=self.gauge == "metric" and evidence.anchor.metric, reasons=reason)
+
+
+def assembled(
+    evidence: Evidence,
+    poses: Mapping[int, Tensor],
+    *,
+    metric: bool,
+    confidence: Mapping[int, float] | None = None,
+    without_position: Mapping[int, str] | None = None,
+    reasons: Mapping[int, str] | str = "",
+    convention: str = "estimated from the frames",
+) -> EstimatedCameras:
+    """Findings per frame as `EstimatedCameras`.
+
+    Args:
+        evidence: what they were found from.
+        poses: camera_to_world [4, 4] by frame; that of frame 0 is the anchor's, whatever is given.
+        metric: whether lengths are metres.
+        confidence: by frame.
+        without_position: frames of `poses` of which only the rotation is known, and why.
+        reasons: why the other frames are missing, by frame or one for all.
+        convention: of the cameras, for people.
+    """
+    count, anchor = len(evidence.frames), evidence.anchor.camera_to_world[0]
+    without_position, confidence = without_position or {}, confidence or {}
+    known = np.array([index == 0 or index in poses for index in range(count)])
+    placed = known & np.array([index == 0 or index not in without_position for index in range(count)])
+    matrices = [poses[index] if index > 0 and known[index] else anchor for index in range(count)]
+    texts = []
+    for index in range(count):
+        reason = reasons if isinstance(reasons, str) else reasons.get(index, "not found")
+        texts.append(without_position.get(index, "") if known[index] else reason)
+    return EstimatedCameras(
+        Cameras(torch.stack(matrices), evidence.intrinsics, metric=metric, convention=convention),
+        rotation_known=known, position_known=placed,
+        confidence=np.array([confidence.get(index, 0.0) for index in range(count)], dtype=np.float64),
+        reasons=("", *texts[1:]),
+    )  # fmt: skip

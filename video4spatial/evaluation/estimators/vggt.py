@@ -1,0 +1,81 @@
+"""Estimator `vggt`: the cameras that a VGGT model reads off context and generated frames in one pass.
+
+A plug-in: the package `vggt` (github.com/facebookresearch/vggt) and the weights must lie on disk, and nothing is
+downloaded. One pass over all frames, because every pass has a scale of its own. Whoever trains on such a model's cameras
+should not also score by them.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from video4spatial.cameras.rotations import invert_rigid, nearest_rotation
+from video4spatial.evaluation.estimators.base import Evidence, assembled
+from video4spatial.evaluation.estimators.sfm import chosen_context, in_world
+from video4spatial.evaluation.measurement import EstimatedCameras
+from video4spatial.evaluation.plugins import Plugin, Weights
+
+MODEL = "facebook/VGGT-1B"
+
+PLUGIN = Plugin(
+    "vggt",
+    (Weights(MODEL, "main", "VGGT licence v1, non-commercial", f"https://huggingface.co/{MODEL}"),),
+    libraries=("vggt",),
+)
+
+
+def missing() -> str | None:
+    """Why it cannot run here, or None."""
+    lacking = PLUGIN.lacking()
+    if lacking:
+        return lacking
+    if _weights() is None:
+        (weights,) = PLUGIN.weights
+        return f"weights {MODEL} are not on disk and are never downloaded unasked ({weights.licence}, {weights.url})"
+    return None
+
+
+def estimate(evidence: Evidence) -> EstimatedCameras:
+    """Cameras of all frames; the model gives no confidence per camera, so there is none."""
+    from vggt.utils.load_fn import load_and_preprocess_images
+    from vggt.utils.pose_enc import pose_encoding_to_extri_intri
+
+    chosen = chosen_context(evidence)
+    pictures = [*evidence.frames, *(evidence.context_frames[index] for index in chosen)]
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [str(Path(folder) / f"{number:05d}.png") for number in range(len(pictures))]
+        for path, picture in zip(paths, pictures, strict=True):
+            Image.fromarray(picture).save(path)
+        images = load_and_preprocess_images(paths)
+    with torch.no_grad():
+        encoded = _model()(images)["pose_enc"]
+    motions, _ = pose_encoding_to_extri_intri(encoded, images.shape[-2:])
+    world_to_camera = torch.eye(4, dtype=torch.float64).repeat(len(pictures), 1, 1)
+    world_to_camera[:, :3] = motions[0].double()
+    world_to_camera[:, :3, :3] = nearest_rotation(world_to_camera[:, :3, :3])
+    poses = invert_rigid(world_to_camera)
+    count = len(evidence.frames)
+    context = {index: poses[count + number] for number, index in enumerate(chosen)}
+    placed, metric = in_world(evidence, dict(enumerate(poses[:count])), context)
+    return assembled(evidence, placed, metric=metric, convention="estimated by VGGT")
+
+
+def _weights() -> str | None:
+    """The weights' file in the cache of the Hugging Face hub, or None."""
+    from huggingface_hub import try_to_load_from_cache
+
+    (weights,) = PLUGIN.weights
+    found = try_to_load_from_cache(MODEL, "model.safetensors", revision=weights.revision)
+    return found if isinstance(found, str) else None
+
+
+@functools.cache
+def _model() -> torch.nn.Module:
+    from vggt.models.vggt import VGGT
+
+    return VGGT.from_pretrained(str(Path(_weights()).parent), local_files_only=True).eval()

@@ -1,0 +1,244 @@
+"""The metric of metrics: what each metric sees of known faults, from which level on, and which cheats it accepts.
+
+Everything is computed from `Measured`: the measurements of many videos (the truth, degraded videos, an honest video and
+cheats) of the same clips. Values are penalised ones throughout, so that a fault that breaks a measurement counts as seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from scipy.stats import rankdata, spearmanr
+
+from video4spatial.evaluation.degradations import GRADED, Degradation
+from video4spatial.evaluation.measurement import Measurement, Metric
+from video4spatial.evaluation.results import metric as result_cell
+from video4spatial.evaluation.scorecard import aggregate, bootstrap_interval, paired_difference, scene_means
+
+Scored = list[tuple[str, dict[str, Measurement]]]
+"""One video of every clip: (scene, measurements by metric)."""
+
+Measured = dict[str, Scored]
+"""The videos of the same clips in the same order, by name: `truth`, those of `video_name`, and others. Where a clip does not
+allow a degradation, its measurements are empty."""
+
+LEAST_SPEARMAN = 0.9
+"""Agreement with every degradation that it declares, below which a metric does not head the scorecard."""
+
+LEAST_COVERAGE = 0.9
+"""Share of the true videos that a metric must be able to measure to head the scorecard."""
+
+
+def video_name(degradation: Degradation, level: float) -> str:
+    """Name of a degraded video."""
+    return f"{degradation.name} {level:g}"
+
+
+def ladder(degradation: Degradation) -> list[str]:
+    """Names of the videos of one degradation, from the truth downwards."""
+    return ["truth", *(video_name(degradation, level) for level in degradation.levels)]
+
+
+def penalised(metric: Metric, measurement: Measurement | None) -> float | None:
+    """The value with what is missing counted as worst, turned so that higher is better; None where there is nothing."""
+    if measurement is None or measurement.status == "not_applicable" or metric.direction == "none":
+        return None
+    value = measurement.value if metric.worst is None else aggregate(metric, [("", measurement)]).penalised
+    return value if value is None or metric.direction == "higher" else -value
+
+
+def spearman(metrics: Sequence[Metric], measured: Measured, degradation: Degradation) -> list[tuple[str, float]]:
+    """Rank correlation (Spearman, 1904) between level and deterioration, of each clip that allows the degradation.
+
+    Args:
+        metrics: one metric, or several that are taken together by `combined_ranks`.
+        measured: with the videos of `ladder(degradation)`.
+        degradation: whose levels are compared.
+
+    Returns:
+        (scene, correlation): 1 where every level is worse than the one before, 0 where nothing follows the level or
+        nothing changes at all. Levels at which nothing could be measured (and no worst value is known) are left out.
+    """
+    names, levels = ladder(degradation), np.array([0.0, *degradation.levels])
+    correlations = []
+    for entries in zip(*(measured[name] for name in names), strict=True):
+        if any(not values for _, values in entries):
+            continue
+        ranks = combined_ranks(metrics, [values for _, values in entries])
+        known = np.isfinite(ranks)
+        if known.sum() < 3:
+            continue
+        constant = np.ptp(ranks[known]) == 0
+        correlations.append((entries[0][0], 0.0 if constant else float(spearmanr(levels[known], ranks[known]).statistic)))
+    return correlations
+
+
+def combined_ranks(metrics: Sequence[Metric], videos: Sequence[dict[str, Measurement]]) -> np.ndarray:
+    """How videos of one clip rank by several metrics together.
+
+    Args:
+        metrics: one or more; each family (module) weighs the same, however many of them it sends.
+        videos: measurements of V videos of one clip.
+
+    Returns:
+        [V] mean over families of the mean over metrics of the rank by penalised value, 1 the best, equal values sharing
+        theirs. NaN for a video that a metric says nothing of; metrics that apply to none of the videos are left out.
+    """
+    families: dict[str, list[np.ndarray]] = {}
+    for metric in metrics:
+        values = np.array([penalised(metric, video.get(metric.name)) for video in videos], dtype=np.float64)
+        if np.isfinite(values).any():
+            families.setdefault(_family(metric), []).append(rankdata(-values, nan_policy="omit"))
+    if not families:
+        return np.full(len(videos), np.nan)
+    return np.mean([np.mean(ranks, axis=0) for ranks in families.values()], axis=0)
+
+
+def rank_differences(metrics: Sequence[Metric], first: Scored, second: Scored) -> list[tuple[str, float]]:
+    """(scene, combined rank of the second video - that of the first) of each clip: positive where the first is better."""
+    differences = []
+    for (scene, one), (_, other) in zip(first, second, strict=True):
+        ranks = combined_ranks(metrics, [one, other]) if one and other else np.full(2, np.nan)
+        if np.isfinite(ranks).all():
+            differences.append((scene, float(ranks[1] - ranks[0])))
+    return differences
+
+
+def threshold(metrics: Sequence[Metric], measured: Measured, degradation: Degradation) -> float | None:
+    """The smallest level from which on every level is surely worse than the truth on the same clips.
+
+    Surely: the 95 % interval over scenes of the paired difference does not hold zero. Returns None where not even the
+    greatest level is.
+    """
+    found = None
+    for level in reversed(degradation.levels):
+        if not _surely_better(metrics, measured["truth"], measured[video_name(degradation, level)]):
+            break
+        found = level
+    return found
+
+
+def accepts(metrics: Sequence[Metric], honest: Scored, cheat: Scored) -> bool:
+    """Whether a cheat passes for the honest video that it imitates.
+
+    One metric rejects a cheat if the honest video is surely better on the same clips. Several metrics together reject
+    it if at least one of them does, and the cheat also ranks below the honest video by all of them: its combined rank is the
+    worse one in the mean over scenes.
+    """
+    rejected = any(_surely_better([metric], honest, cheat) for metric in metrics)
+    below = scene_means(rank_differences(metrics, honest, cheat)).values()
+    return not (rejected and len(below) > 0 and float(np.mean(list(below))) > 0)
+
+
+def _surely_better(metrics: Sequence[Metric], first: Scored, second: Scored) -> bool:
+    if len(metrics) == 1:
+        (metric,) = metrics
+        both = zip(first, second, strict=True)
+        pairs = [(one, other) for one, other in both if metric.name in one[1] and metric.name in other[1]]
+        one, other = ([(scene, values[metric.name]) for scene, values in side] for side in (zip(*pairs) if pairs else ((), ())))
+        return paired_difference(metric, one, other)["better"] == "first"
+    differences = rank_differences(metrics, first, second)
+    low, _ = bootstrap_interval(np.array(list(scene_means(differences).values())))
+    return low is not None and low > 0
+
+
+def headline(
+    metrics: Sequence[Metric], measured: Measured, cheats_accepted: dict[str, int]
+) -> tuple[list[str], dict[str, str]]:
+    """Which metrics head the scorecard, by rule.
+
+    A metric qualifies if it has a better side and a worst value (so that failures can be counted), declares what it sees, can
+    measure at least 90 % of the true videos, and follows every degradation that it declares with a mean Spearman
+    correlation of at least 0.9. Of those that qualify, each family (module) sends the fewest that see together what
+    all of them see, so that no question is asked twice: again and again the one that sees most of what is not yet seen,
+    of equals the one that accepts fewest cheats, of equals the first.
+
+    Args:
+        metrics: candidates.
+        measured: all videos.
+        cheats_accepted: number of cheats that each metric accepts.
+
+    Returns:
+        The names of those that head it, and {name: why not} of the others.
+    """
+    reasons = {metric.name: reason for metric in metrics if (reason := _disqualified(metric, measured))}
+    chosen = []
+    families: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        if metric.name not in reasons:
+            families.setdefault(_family(metric), []).append(metric)
+    for members in families.values():
+        unseen, sent = {fault for metric in members for fault in metric.sees}, []
+        while unseen:
+            best = min(members, key=lambda metric: (-len(unseen & set(metric.sees)), cheats_accepted[metric.name]))
+            sent.append(best.name)
+            unseen -= set(best.sees)
+        chosen += sent
+        reasons |= {metric.name: f"{' and '.join(sent)} see all that it sees" for metric in members if metric.name not in sent}
+    return [metric.name for metric in metrics if metric.name in chosen], reasons
+
+
+def _disqualified(metric: Metric, measured: Measured) -> str:
+    """Why a metric may not head the scorecard; empty if it may."""
+    if metric.direction == "none" or metric.worst is None:
+        return "has no better side" if metric.direction == "none" else "has no worst value"
+    if not metric.sees:
+        return "declares nothing that it sees"
+    coverage = aggregate(metric, [(scene, values[metric.name]) for scene, values in measured["truth"]]).coverage or 0.0
+    if coverage < LEAST_COVERAGE:
+        return f"measures {coverage:.0%} of the true videos"
+    means = {name: scene_means(spearman([metric], measured, GRADED[name])) for name in metric.sees}
+    figures = {name: float(np.mean(list(values.values()))) if values else None for name, values in means.items()}
+    weak = [
+        f"{name} {'unknown' if figure is None else format(figure, '.2f')}"
+        for name, figure in figures.items()
+        if figure is None or figure < LEAST_SPEARMAN
+    ]
+    return f"Spearman with {', '.join(weak)}" if weak else ""
+
+
+def _family(metric: Metric) -> str:
+    function = metric.function
+    while isinstance(function, partial):
+        function = function.func
+    return function.__module__
+
+
+def validation_row(name: str, metrics: Sequence[Metric], measured: Measured, degradations: Sequence[str], accepted: int) -> dict:
+    """A row of the results file.
+
+    Args:
+        name: of the row.
+        metrics: one metric, or those that are taken together.
+        measured: all videos.
+        degradations: those that count for the row as a whole; the others get cells of their own only.
+        accepted: number of cheats accepted.
+
+    Returns:
+        `spearman` is the least over `degradations` of the mean over scenes, with that one's interval; `threshold` the
+        greatest as a share of the strongest level, missing where one is not seen at all. `spearman_<degradation>` and
+        `threshold_<degradation>` (in its own unit) are given for every degradation measured.
+    """
+    absent = result_cell(None, status="not_applicable")
+    cells = {}
+    shares = {}
+    for degradation in GRADED.values():
+        if not measured.keys() >= set(ladder(degradation)):
+            continue
+        values = np.array(list(scene_means(spearman(metrics, measured, degradation)).values()))
+        least = seen = absent
+        if len(values):
+            found = threshold(metrics, measured, degradation)
+            least = result_cell(float(values.mean()), *bootstrap_interval(values), len(values))
+            seen = result_cell(found, n=len(values), status="missing" if found is None else "ok")
+            shares[degradation.name] = None if found is None else found / degradation.levels[-1]
+        cells |= {f"spearman_{degradation.name}": least, f"threshold_{degradation.name}": seen}
+    counted = [fault for fault in degradations if fault in shares]
+    least = min((cells[f"spearman_{fault}"] for fault in counted), key=lambda cell: cell["value"], default=absent)
+    unseen = any(shares[fault] is None for fault in counted)
+    worst = result_cell(None, status="missing") if unseen else absent
+    if counted and not unseen:
+        worst = result_cell(max(shares[fault] for fault in counted))
+    return {"name": name, "metrics": {"spearman": least, "threshold": worst, "cheats_accepted": result_cell(accepted)} | cells}
