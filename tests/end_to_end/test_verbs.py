@@ -87,6 +87,16 @@ def test_cameras_convert_between_formats(tmp_path, capsys):
         assert message in line and not (tmp_path / target).exists()
 
 
+def test_score_takes_any_metric_by_name(videos, tmp_path, capsys):
+    paths = ["score", "--generated", str(tmp_path / "worse"), "--reference", str(tmp_path / "truth")]
+    run([*paths, "--metrics", "psnr, rigidity,fid", "--json", str(tmp_path / "scores.json")])
+    (row,) = json.loads((tmp_path / "scores.json").read_text())["rows"]
+    assert set(row["metrics"]) == {"psnr", "rigidity", "fid"} and row["metrics"]["psnr"]["status"] == "ok"
+    assert row["metrics"]["fid"]["status"] == "missing" and "fid" in capsys.readouterr().out
+    assert exit_code(run, [*paths, "--metrics", "psnrr"]) == 2
+    assert "unknown metric 'psnrr' (did you mean 'psnr'?)" in capsys.readouterr().err
+
+
 def test_curate_inspect_says_what_a_source_holds(tmp_path, capsys):
     run(["curate", "inspect", "train:0-1", "--scenes", "1", "--pairs", "3"])
     said = capsys.readouterr().out

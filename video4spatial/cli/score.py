@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from video4spatial.cli.arguments import Parser, integer
-from video4spatial.cli.errors import user_mistakes
+from video4spatial.cli.arguments import Parser, integer, unknown
+from video4spatial.cli.errors import UserError, user_mistakes
 from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.terminal import counted, note, route_messages, say
 
@@ -34,6 +34,9 @@ def score_parser() -> Parser:
         help="anchor frame of the context, from either end (default %(default)s)")  # fmt: skip
     add("--cameras", metavar="FILE",
         help="cameras that were commanded, one per frame: adds epipolar consistency (for many clips: a folder of files)")  # fmt: skip
+    add("--metrics", metavar="NAMES",
+        help="names with commas between, of all clips' metrics or of metrics of the whole set (fid, kid, fvd); see docs/metrics.md "
+        "(default: pixels, motion and, with cameras, epipolar consistency)")  # fmt: skip
     add("--json", metavar="FILE", help="file to write the figures to, of single clips too (default: none)")
     add("--report", metavar="FILE", help="HTML page to write (default: none)")
     return parser
@@ -43,8 +46,9 @@ def main(arguments: list[str]) -> None:
     """Run `v4s score`."""
     options = score_parser().parse(arguments)
     from video4spatial.evaluation.comparison import ScoredClip
-    from video4spatial.evaluation.measurement import Measurement
+    from video4spatial.evaluation.measurement import Measurement, Sample
     from video4spatial.evaluation.references import mean_colour, static
+    from video4spatial.evaluation.registry import SET_METRICS
     from video4spatial.evaluation.results import write_results
     from video4spatial.evaluation.scorecard import score_clip
 
@@ -56,8 +60,8 @@ def main(arguments: list[str]) -> None:
         # Everything is looked at before anything is scored: a mistake in the last clip should not cost the time of the rest.
         for entry in entries:
             _check(entry)
-    metrics = PIXEL_METRICS + (CAMERA_METRICS if options.cameras else ())
-    scored, frames_of = {"generated": []}, {}
+    metrics, set_metrics = _chosen_metrics(options)
+    scored, frames_of, samples = {"generated": []}, {}, []
     with counted("scoring", len(entries)) as advance:
         for entry in entries:
             with user_mistakes():
@@ -68,6 +72,7 @@ def main(arguments: list[str]) -> None:
             else:
                 measurements = score_clip(clip, frames, metrics)
                 frames_of[entry.name] = frames
+                samples += [Sample(clip, frames)] if set_metrics else []
             scored["generated"].append(ScoredClip.of(clip, measurements))
             for row in (static, mean_colour) if entry.context is not None else ():
                 scored.setdefault(row.__name__, []).append(ScoredClip.of(clip, score_clip(clip, row(clip), metrics)))
@@ -76,6 +81,9 @@ def main(arguments: list[str]) -> None:
         rows = result_rows({row: clips[0].measurements for row, clips in scored.items()})
     else:
         rows = _rows(scored, metrics)
+    if set_metrics:
+        together = {name: SET_METRICS[name](samples) for name in set_metrics}
+        rows[0]["metrics"] |= result_rows({"generated": together})[0]["metrics"]
     _show(rows)
     settings = {name: getattr(options, name) for name in ("generated", "reference", "context", "anchor", "cameras")}
     settings |= {"clips": len(entries), "scenes": len({entry.scene for entry in entries})}
@@ -88,6 +96,19 @@ def main(arguments: list[str]) -> None:
     written = [name for name in (options.json, options.report) if name]
     if written:
         say("written to " + ", ".join(written))
+
+
+def _chosen_metrics(options) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the metrics of each clip, and of those of all clips together."""
+    from video4spatial.evaluation.registry import METRICS, SET_METRICS
+
+    if options.metrics is None:
+        return PIXEL_METRICS + (CAMERA_METRICS if options.cameras else ()), ()
+    names = [name.strip() for name in options.metrics.split(",") if name.strip()]
+    for name in names:
+        if name not in METRICS and name not in SET_METRICS:
+            raise UserError("--metrics: " + unknown("metric", name, [*METRICS, *SET_METRICS]))
+    return tuple(name for name in names if name in METRICS), tuple(name for name in names if name in SET_METRICS)
 
 
 def result_rows(scored: dict[str, dict]) -> list[dict]:
