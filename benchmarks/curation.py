@@ -33,7 +33,7 @@ from video4spatial.simulation import simulated_capture
 ROOT = Path(__file__).parents[1]
 STAGES = StageSettings()
 KILLED = Source("train:0-5", options={"num_frames": 40, "size": 48})
-SPINS = 150_000_000  # turns of the empty loop that stand for a scene
+SPINS = 130_000_000  # turns of the empty loop that stand for a scene
 
 
 def main() -> None:

@@ -3,9 +3,10 @@
     python benchmarks/estimators.py CAPTURE...          captures that data_curation can read, and rooms
     python benchmarks/estimators.py --clips 8           rooms only
 
-A capture is cut into windows. The frames of a window stand for a generated video whose cameras are known; frames around it that do not
-belong to it are the context. Each row is an estimator on a capture, or on rooms of one size. Rotation errors are relative to the window's
-first frame, and `relative_rotation_deg` those from each frame to the next. Rows that are not measured again stay as they are.
+A capture is cut into windows. The frames of a window stand for a generated video whose cameras are known; frames around it that
+do not belong to it are the context. Each row is an estimator on a capture, or on rooms of one size. Rotation errors are relative
+to the window's first frame, and `relative_rotation_deg` those from each frame to the next. Rows that are not measured again stay
+as they are.
 """
 
 import argparse
@@ -96,14 +97,12 @@ def _rows(name: str, windows: list, estimators: list[str]) -> dict[str, dict]:
     rows = {}
     for estimator in estimators:
         values = {figure: [] for figure in FIGURES}
-        applicable = False
-        for evidence, truth in windows:
-            if evidence.lacks(ESTIMATORS[estimator].needs) or ESTIMATORS[estimator].missing():
-                continue
-            applicable = True
+        absent = ESTIMATORS[estimator].missing()
+        applicable = [(evidence, truth) for evidence, truth in windows if not evidence.lacks(ESTIMATORS[estimator].needs)]
+        for evidence, truth in [] if absent else applicable:
             for figure, found in _errors(ESTIMATORS[estimator](evidence), truth).items():
                 values[figure].append(found)
-        cells = {figure: _cell(figure, values[figure], applicable) for figure in FIGURES}
+        cells = {figure: _cell(figure, values[figure], bool(applicable)) for figure in FIGURES}
         row = f"{name}: {estimator}"
         rows[row] = {"name": row, "metrics": cells}
         shown = {figure: cell["value"] and round(cell["value"], 3) for figure, cell in cells.items()}
@@ -131,7 +130,7 @@ def _cell(figure: str, per_window: list[np.ndarray], applicable: bool) -> dict:
     """The median of errors over all frames with their 90th percentile as `high`, the mean of a coverage."""
     if not applicable:
         return metric(None, status="not_applicable")
-    values = np.concatenate(per_window)
+    values = np.concatenate(per_window) if per_window else np.zeros(0)
     if not len(values):
         return metric(None, status="missing")
     if not FIGURES[figure]:

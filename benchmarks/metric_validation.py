@@ -206,7 +206,7 @@ def main() -> None:
     write_results(arguments.output, "metric_validation", settings, rows)
     for row in rows:
         cells = {name: cell["value"] for name, cell in row["metrics"].items() if not name.startswith(("spearman_", "threshold_"))}
-        print(f"{row['name']:60s}", *(f"{name} {'-' if value is None else format(value, '.3g')}" for name, value in cells.items()))
+        print(f"{row['name']:64s}", *(f"{name} {'-' if x is None else format(x, '.3g')}" for name, x in cells.items()))
     print("headline:", ", ".join(settings["headline"]), "\nscorecard accepts:", settings["cheats_accepted"].get("scorecard"))
 
 

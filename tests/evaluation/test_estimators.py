@@ -18,6 +18,7 @@ from video4spatial.evaluation.camera import (
 )
 from video4spatial.evaluation.estimators import ESTIMATORS, EstimationError, Evidence, estimate_cameras, estimator_named
 from video4spatial.evaluation.estimators import essential, pnp, sfm
+from video4spatial.evaluation.estimators.features import find_features
 from video4spatial.evaluation.measurement import EstimatedCameras, Measurement, Sample
 from video4spatial.evaluation.registry import METRICS
 from video4spatial.evaluation.scorecard import aggregate, score_clip
@@ -69,7 +70,7 @@ def test_pnp_works_without_pycolmap_too(walk):
 def test_essential_matrices_give_the_turn_and_the_shape_of_the_path(walk):
     estimate = estimate_cameras("essential", walk, walk.target_frames)
     assert estimate.coverage == 1 and estimate.position_known.all() and not estimate.cameras.metric
-    assert np.median(rotation_errors_degrees(estimate.cameras, walk.target_cameras)) < 1.5
+    assert np.median(rotation_errors_degrees(estimate.cameras, walk.target_cameras)) < 2.5
     assert np.nanmedian(direction_errors_degrees(estimate.cameras, walk.target_cameras)) < 10
     assert measure_translation_error(Sample(walk, walk.target_frames, estimate)).value < 0.15
 
@@ -176,6 +177,14 @@ def test_missing_frames_lower_coverage_and_count_as_worst(walk):
     assert cell.coverage == 0.5 and cell.value < 1 and cell.penalised == pytest.approx(90 + cell.value / 2)
 
 
+def test_a_path_that_does_not_start_at_the_anchor_is_not_joined_to_it(walk):
+    frames = walk.target_frames.copy()
+    frames[0] = 127
+    for name in ("essential", "sfm"):
+        estimate = estimate_cameras(name, replace(walk, context_frames=frames[:1], context_cameras=None, context_depth=None), frames)
+        assert estimate.coverage == 0 and "anchor" in estimate.reason
+
+
 def test_what_an_estimator_needs_is_named(walk):
     blind = replace(walk, context_depth=None, provenance={})
     assert "pnp needs context_depth" in estimate_cameras("pnp", blind, walk.target_frames).reason
@@ -199,7 +208,7 @@ def test_masks_must_fit(walk):
 
 
 def test_a_pair_without_motion_has_no_direction(walk):
-    features = essential.find_features(walk.target_frames[0])
+    features = find_features(walk.target_frames[0])
     intrinsics = walk.target_cameras.pixel_intrinsics(256, 256)[0].numpy()
     motion = essential.pair_motion(features, features, intrinsics, intrinsics, 0.5)
     assert motion.direction is None and np.allclose(motion.rotation, np.eye(3), atol=1e-6)

@@ -1,7 +1,7 @@
 """Structure from motion by COLMAP (the extra `sfm`): a folder of pictures in, a sparse model out.
 
-Works on the processor. Seeds are fixed, so that runs with one thread repeat; with more, sums are rounded in another order and cameras
-differ in their last digits, rarely in which frames are registered.
+Works on the processor. Seeds are fixed, so that runs with one thread repeat; with more, sums are rounded in another order
+and cameras differ in their last digits, rarely in which frames are registered.
 """
 
 from __future__ import annotations
@@ -159,7 +159,8 @@ def _check_pairs(pycolmap: ModuleType, database: Path) -> None:
     """Refuse footage whose matches tell nothing about the way of the camera."""
     with pycolmap.Database.open(database) as opened:
         _, geometries = opened.read_two_view_geometries()
-    kinds = [pycolmap.TwoViewGeometryConfiguration(geometry.config).name for geometry in geometries if len(geometry.inlier_matches)]
+    matching = [geometry for geometry in geometries if len(geometry.inlier_matches)]
+    kinds = [pycolmap.TwoViewGeometryConfiguration(geometry.config).name for geometry in matching]
     if not kinds:
         raise MappingError("no two frames show enough of the same features (blank, blurred or far apart)")
     if all(kind in HOMOGRAPHIES for kind in kinds):

@@ -41,9 +41,9 @@ def ladder(degradation: Degradation) -> list[str]:
     return ["truth", *(video_name(degradation, level) for level in degradation.levels)]
 
 
-def penalised(metric: Metric, measurement: Measurement | None) -> float | None:
+def penalised(metric: Metric, measurement: Measurement) -> float | None:
     """The value with what is missing counted as worst, turned so that higher is better; None where there is nothing."""
-    if measurement is None or measurement.status == "not_applicable" or metric.direction == "none":
+    if measurement.status == "not_applicable" or metric.direction == "none":
         return None
     value = measurement.value if metric.worst is None else aggregate(metric, [("", measurement)]).penalised
     return value if value is None or metric.direction == "higher" else -value
@@ -84,11 +84,14 @@ def combined_ranks(metrics: Sequence[Metric], videos: Sequence[dict[str, Measure
 
     Returns:
         [V] mean over families of the mean over metrics of the rank by penalised value, 1 the best, equal values sharing
-        theirs. NaN for a video that a metric says nothing of; metrics that apply to none of the videos are left out.
+        theirs. NaN for a video that a metric says nothing of; metrics that apply to none of the videos, or were not tried
+        on all of them, are left out.
     """
     families: dict[str, list[np.ndarray]] = {}
     for metric in metrics:
-        values = np.array([penalised(metric, video.get(metric.name)) for video in videos], dtype=np.float64)
+        if not all(metric.name in video for video in videos):
+            continue
+        values = np.array([penalised(metric, video[metric.name]) for video in videos], dtype=np.float64)
         if np.isfinite(values).any():
             families.setdefault(_family(metric), []).append(rankdata(-values, nan_policy="omit"))
     if not families:
@@ -151,9 +154,9 @@ def headline(
 
     A metric qualifies if it has a better side and a worst value (so that failures can be counted), declares what it sees, can
     measure at least 90 % of the true videos, and follows every degradation that it declares with a mean Spearman
-    correlation of at least 0.9. Of those that qualify, each family (module) sends the fewest that see together what
-    all of them see, so that no question is asked twice: again and again the one that sees most of what is not yet seen,
-    of equals the one that accepts fewest cheats, of equals the first.
+    correlation of at least 0.9. Of those that qualify, each family (module) sends few that see together what all of them
+    see, so that no question is asked twice: again and again the one that sees most of what is not yet seen. Among equals
+    the one is taken that follows best (to one decimal), then that sees most altogether, then that accepts fewest cheats.
 
     Args:
         metrics: candidates.
@@ -163,25 +166,36 @@ def headline(
     Returns:
         The names of those that head it, and {name: why not} of the others.
     """
-    reasons = {metric.name: reason for metric in metrics if (reason := _disqualified(metric, measured))}
-    chosen = []
+    figures = {metric.name: {fault: _mean_spearman(metric, measured, fault) for fault in metric.sees} for metric in metrics}
+    reasons = {metric.name: reason for metric in metrics if (reason := _disqualified(metric, measured, figures[metric.name]))}
     families: dict[str, list[Metric]] = {}
     for metric in metrics:
         if metric.name not in reasons:
             families.setdefault(_family(metric), []).append(metric)
+    chosen = []
     for members in families.values():
         unseen, sent = {fault for metric in members for fault in metric.sees}, []
+
+        def merits(metric: Metric) -> tuple:
+            least = round(min(figures[metric.name].values()), 1)
+            return len(unseen & set(metric.sees)), least, len(metric.sees), -cheats_accepted[metric.name]
+
         while unseen:
-            best = min(members, key=lambda metric: (-len(unseen & set(metric.sees)), cheats_accepted[metric.name]))
+            best = max(members, key=merits)
             sent.append(best.name)
-            unseen -= set(best.sees)
+            unseen = unseen - set(best.sees)
         chosen += sent
-        reasons |= {metric.name: f"{' and '.join(sent)} see all that it sees" for metric in members if metric.name not in sent}
+        reasons |= {metric.name: f"seen by {' and '.join(sent)} too" for metric in members if metric.name not in sent}
     return [metric.name for metric in metrics if metric.name in chosen], reasons
 
 
-def _disqualified(metric: Metric, measured: Measured) -> str:
-    """Why a metric may not head the scorecard; empty if it may."""
+def _mean_spearman(metric: Metric, measured: Measured, fault: str) -> float | None:
+    means = list(scene_means(spearman([metric], measured, GRADED[fault])).values())
+    return float(np.mean(means)) if means else None
+
+
+def _disqualified(metric: Metric, measured: Measured, figures: dict[str, float | None]) -> str:
+    """Why a metric with these correlations may not head the scorecard; empty if it may."""
     if metric.direction == "none" or metric.worst is None:
         return "has no better side" if metric.direction == "none" else "has no worst value"
     if not metric.sees:
@@ -189,11 +203,9 @@ def _disqualified(metric: Metric, measured: Measured) -> str:
     coverage = aggregate(metric, [(scene, values[metric.name]) for scene, values in measured["truth"]]).coverage or 0.0
     if coverage < LEAST_COVERAGE:
         return f"measures {coverage:.0%} of the true videos"
-    means = {name: scene_means(spearman([metric], measured, GRADED[name])) for name in metric.sees}
-    figures = {name: float(np.mean(list(values.values()))) if values else None for name, values in means.items()}
     weak = [
-        f"{name} {'unknown' if figure is None else format(figure, '.2f')}"
-        for name, figure in figures.items()
+        f"{fault} {'unknown' if figure is None else format(figure, '.2f')}"
+        for fault, figure in figures.items()
         if figure is None or figure < LEAST_SPEARMAN
     ]
     return f"Spearman with {', '.join(weak)}" if weak else ""

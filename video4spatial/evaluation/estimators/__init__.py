@@ -17,14 +17,27 @@ from video4spatial.evaluation.estimators import essential, pnp, render_and_compa
 from video4spatial.evaluation.estimators.base import EstimationError, Estimator, Evidence, assembled
 from video4spatial.evaluation.measurement import EstimatedCameras
 
-_CONTEXT = ("context_frames", "context_cameras")
-
 _ALL = (
-    Estimator("render_and_compare", render_and_compare.estimate, ("scene",), "metric", "renders the simulated scene from candidate cameras"),
-    Estimator("pnp", pnp.estimate, (*_CONTEXT, "context_depth"), "metric", "places frames by points of the context of known depth"),
-    Estimator("essential", essential.estimate, (), "scale", "joins motions between pairs of generated frames; needs no context"),
-    Estimator("sfm", sfm.estimate, (), "metric", "reconstructs context and generated frames together by COLMAP", sfm.missing),
-    Estimator("vggt", vggt.estimate, (), "metric", "reads cameras off all frames in one pass of a learned model", vggt.missing),
+    Estimator(
+        "render_and_compare", render_and_compare.estimate, ("scene",), "metric",
+        "Renders the simulated scene from candidate cameras.",
+    ),
+    Estimator(
+        "pnp", pnp.estimate, ("context_frames", "context_cameras", "context_depth"), "metric",
+        "Places each frame by points of the context whose depth is known.",
+    ),
+    Estimator(
+        "essential", essential.estimate, (), "scale",
+        "Joins motions between pairs of generated frames to a path; needs no context.",
+    ),
+    Estimator(
+        "sfm", sfm.estimate, (), "metric",
+        "Reconstructs context and generated frames together by COLMAP.", sfm.missing,
+    ),
+    Estimator(
+        "vggt", vggt.estimate, (), "metric",
+        "Reads the cameras of all frames off a learned model in one pass.", vggt.missing,
+    ),
 )  # fmt: skip
 
 ESTIMATORS: dict[str, Estimator] = {estimator.name: estimator for estimator in _ALL}

@@ -23,6 +23,9 @@ from video4spatial.evaluation.estimators.base import EstimationError, Evidence, 
 from video4spatial.evaluation.estimators.features import Features, find_features, match, rays
 from video4spatial.evaluation.measurement import EstimatedCameras
 
+SIDE = 512
+"""Frames are enlarged further than other estimators do, which have a whole context to get through."""
+
 GAPS = (1, 2, 4, 8)
 """Frames between the two of a pair; every frame is also paired with the anchor if at most `ANCHOR_REACH` away."""
 
@@ -74,7 +77,7 @@ def estimate(evidence: Evidence) -> EstimatedCameras:
     height, width = frames.shape[1:3]
     size = np.array([width, height, 1.0])[:, None]
     intrinsics = evidence.intrinsics.numpy() * size
-    features = [find_features(frame) for frame in frames]
+    features = [find_features(frame, SIDE) for frame in frames]
     pairs = sorted(
         {(index - gap, index) for gap in GAPS for index in range(gap, len(frames))}
         | {(0, index) for index in range(1, min(ANCHOR_REACH + 1, len(frames)))}
@@ -102,7 +105,8 @@ def estimate(evidence: Evidence) -> EstimatedCameras:
             without_position[index] = "no chain of motions with a length leads to the frame"
         poses[index] = anchor @ torch.from_numpy(local)
     confidence = {
-        index: float(max(len(motion.inliers) for pair, motion in motions.items() if index in pair)) for index in rotations
+        index: float(max((len(motion.inliers) for pair, motion in motions.items() if index in pair), default=0))
+        for index in rotations
     }
     return assembled(
         evidence, poses, metric=False, confidence=confidence, without_position=without_position,

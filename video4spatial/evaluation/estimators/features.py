@@ -39,18 +39,19 @@ class Features:
         return len(self.points)
 
 
-def find_features(picture: np.ndarray) -> Features:
+def find_features(picture: np.ndarray, side: int = SIDE) -> Features:
     """SIFT points, root-normalised (Arandjelović and Zisserman, CVPR 2012); none in pictures that show nothing.
 
     Args:
         picture: [H, W, 3] uint8.
+        side: a picture whose longer side is smaller is enlarged to it.
     """
     height, width = picture.shape[:2]
     none = Features(np.zeros((0, 2)), np.zeros((0, 128), dtype=np.float32))
     if min(height, width) < SMALLEST_SIDE:
         return none
     grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
-    factor = max(1.0, SIDE / max(height, width))
+    factor = max(1.0, side / max(height, width))
     if factor > 1:
         grey = cv2.resize(grey, (round(width * factor), round(height * factor)), interpolation=cv2.INTER_CUBIC)
     # Without the precise upscale, points of the doubled first octave are off by a quarter of a pixel.
