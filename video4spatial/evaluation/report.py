@@ -198,7 +198,7 @@ def shown_clips(
         estimated = {}
         if clip.provenance.get("source") == "simulation" and clip.target_cameras is not None:
             scene, cameras = generate_scene(clip.provenance["scene_seed"]), clip.target_cameras
-            estimated = {row: estimate_cameras(scene, cameras[0], video).cameras for row, video in videos.items()}
+            estimated = {row: estimate_cameras(scene, cameras[0], video, cameras.intrinsics).cameras for row, video in videos.items()}
         measurements = {row: of_clips[entry.clip] for row, of_clips in by_name.items() if entry.clip in of_clips}
         shown.append(ShownClip(why, clip, videos, measurements, estimated))
     return shown
