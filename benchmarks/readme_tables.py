@@ -1,8 +1,8 @@
-"""Writes the figures of README.md from the result files, between its `<!-- figures: NAME -->` marks.
+"""Writes the figures of README.md and docs/metrics.md from the result files, between their `<!-- figures: NAME -->` marks.
 
     python benchmarks/readme_tables.py
 
-A test checks that README.md shows what the files say.
+A test checks that they show what the files say.
 """
 
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "metrics.md")
 
 HEADINGS = {
     "psnr": "PSNR (dB)",
@@ -74,11 +75,43 @@ def curation() -> str:
     )
 
 
-FIGURES = {"navigation_rooms": navigation_rooms, "curation": curation, "speeds": speeds}
+def metric_validation() -> str:
+    """What each metric sees from which level on, which cheats it accepts, and the estimators' own errors."""
+    content = json.loads((RESULTS / "metric_validation.json").read_text())
+    settings = content["settings"]
+    levels, honest_rows = settings["levels"], list(settings["honest_rows"])
+    seen = ["| metric | " + " | ".join(f"{fault} ({entry['unit']})" for fault, entry in levels.items()) + " |"]
+    seen.append("|---|" + "---|" * len(levels))
+    heads = ["| metric | heads the scorecard | " + " | ".join(f"cheats accepted for `{row}`" for row in honest_rows) + " |"]
+    heads.append("|---|---|" + "---|" * len(honest_rows))
+    errors = ["| estimator, on true videos | rotation error (°) | translation error (of the path) | frames measured |"]
+    errors.append("|---|---|---|---|")
+    for row in content["rows"]:
+        name, cells = row["name"], row["metrics"]
+        if "spearman" not in cells:
+            rotation, translation = cells["rotation_error_deg"], cells["translation_error"]
+            errors.append(f"| {name} | {_cell(rotation)} | {_cell(translation)} | {rotation['coverage']:.0%} |")
+            continue
+        entries = []
+        for fault in levels:
+            correlation, found = cells[f"spearman_{fault}"]["value"], cells[f"threshold_{fault}"]["value"]
+            known = fault in settings["sees"][name] and correlation is not None
+            entries.append(f"{correlation:.2f}, {'–' if found is None else f'{found:g}'}" if known else "")
+        seen.append(f"| `{name}` | " + " | ".join(entries) + " |")
+        accepted = [", ".join(settings["cheats_accepted"][name][row]) or "none" for row in honest_rows]
+        reason = "yes" if name in settings["headline"] else settings["not_headline"].get(name, "")
+        heads.append(f"| `{name}` | {reason} | " + " | ".join(accepted) + " |")
+    absent = ", ".join(f"`{name}`" for name in settings["unmeasured"])
+    return "\n".join([*seen, "", *heads, "", f"Not measured on these clips: {absent or 'nothing'}.", "", *errors])
+
+
+FIGURES = {
+    "navigation_rooms": navigation_rooms, "curation": curation, "speeds": speeds, "metric_validation": metric_validation,
+}  # fmt: skip
 
 
 def filled(text: str) -> str:
-    """README text with every marked block replaced by its figures."""
+    """A document's text with every marked block replaced by its figures."""
     for name, make in FIGURES.items():
         pattern = rf"(<!-- figures: {name} -->\n).*?(<!-- end -->)"
         text = re.sub(pattern, lambda match: f"{match[1]}{make()}\n{match[2]}", text, flags=re.DOTALL)
@@ -86,5 +119,5 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(filled(readme.read_text()))
+    for document in DOCUMENTS:
+        document.write_text(filled(document.read_text()))
