@@ -17,6 +17,8 @@ DEMO_FOLDER = "outputs/demo"
 DEMO_SCENE = 0
 PIXEL_METRICS = ("psnr", "covisible_psnr", "ssim", "gradient_correlation")
 """What the reference videos are scored by."""
+VIDEO_METRICS = ("epipolar_error_px", "epipolar_consistency", "motion", "frozen_share")
+"""What is told of any video, besides the headline figures of navigation; the report has the rest."""
 
 DESCRIPTION = """Generate the video that a camera would see in the scene of a video.
 
@@ -240,6 +242,7 @@ def _write(folder: Path, sampled: Sampled, title: str) -> None:
         from video4spatial.evaluation.plots import side_by_side
         from video4spatial.evaluation.report import write_report
         from video4spatial.evaluation.scorecard import score_clip
+        from video4spatial.evaluation.registry import NAVIGATION_METRICS
         from video4spatial.media import write_images, write_video
 
         clip, frames, rate = sampled.clip, sampled.frames, sampled.model.frame_rate
@@ -270,9 +273,12 @@ def _write(folder: Path, sampled: Sampled, title: str) -> None:
             settings=sampled.settings,
             warnings=sampled.notes,
         )
-    for name, measurement in applicable.items():
+    told = [name for name in (*NAVIGATION_METRICS, *VIDEO_METRICS) if name in applicable]
+    for name in told:
+        measurement = applicable[name]
         shown = measurement.reason if measurement.value is None else f"{measurement.value:.3f}"
         say(f"  {name:26}{shown}")
+    say(f"  and {len(applicable) - len(told)} more in report.html")
 
 
 def _estimated_cameras(clip, frames):
