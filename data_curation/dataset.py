@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from data_curation.pipeline import CLIP_STAGES
-from data_curation.records import safe_name
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.visibility import viewpoint_distance
 from video4spatial.clips.manifest import SPLITS, ClipRow
@@ -153,7 +152,8 @@ def _row(record: dict, kind: str, clip: dict, split: str) -> ClipRow:
     optional = ("coverage", "anchor_coverage", "label", "instance_id", "region_frame", "scores")
     lists = ("texts", "region_box")
     return ClipRow(
-        key=safe_name(f"{record['key']}-{kind[0]}{target[0]:05d}-{target[-1]:05d}"),
+        # Two objects may be reached by the same frames.
+        key=f"{record['key']}-{kind[0]}{target[0]:05d}-{target[-1]:05d}" + (f"-{clip['instance_id']}" if kind == "grounding" else ""),
         kind=kind,
         split=split,
         space=ingest["space"],

@@ -40,6 +40,11 @@ class Finished:
     problem: str | None = None
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has no affinity
+
+
 class SerialExecutor:
     """One item after the other in this process; a timeout cannot be enforced."""
 
@@ -61,7 +66,7 @@ class ProcessExecutor:
     """
 
     def __init__(self, workers: int | None = None, timeout: float | None = None):
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers or usable_cores()
         self.timeout = timeout
 
     def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
@@ -116,7 +121,7 @@ class RayExecutor:
         except ImportError as error:
             raise ImportError("the executor ray needs Ray: pip install 'video4spatial[ray]'") from error
         self.ray = ray
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers or usable_cores()
         self.timeout = timeout
 
     def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -169,6 +168,17 @@ def test_a_space_is_in_one_split_only(built):
     made = assemble(both, DatasetSettings())
     assert {row.split for row in made.rows} == {"test"} and {row.key[0] for row in made.rows} == {"b"}
     assert made.steps["split"]["filtered"]["space_in_another_split"] == len(made.rows)
+
+
+def test_every_clip_has_a_key_of_its_own(rooms_dataset):
+    """Also where two objects are reached by the same frames, and where a scene's name is long."""
+    records = [read_record(path) for path in sorted((rooms_dataset / "scenes").glob("*.json"))]
+    record = next(record for record in records if record["stages"]["grounding"]["data"]["clips"])
+    clips = record["stages"]["grounding"]["data"]["clips"]
+    clips.append({**clips[0], "instance_id": 999, "label": "another"})
+    record["key"] = "x" * 100
+    rows = assemble([record], DatasetSettings()).rows
+    assert len({row.key for row in rows}) == len(rows) > 3 and sum(row.target_frames == rows[-1].target_frames for row in rows) >= 2
 
 
 def test_copies_are_found_though_encoded_again(tmp_path):
@@ -374,7 +384,22 @@ def test_a_disk_that_is_full_fails_what_did_not_fit(built, tmp_path):
     # With room again only the shards are written.
     assert build([ROOMS], folder, FAST, shards=SMALL, work=SERIAL).ran == {}
     assert everything_in(folder) == everything_in(built)
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != largest + 1000
+
+
+def test_no_room_at_all_is_told_in_one_line(tmp_path):
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
+        "from video4spatial.cli.errors import exit_code\n"
+        "from video4spatial.cli.main import run\n"
+        f"arguments = ['curate', 'build', '--sources=[{{path: train:0}}]', '--output', {str(tmp_path / 'out')!r}, '--work.executor=serial']\n"
+        "sys.exit(exit_code(run, arguments))\n"
+    )
+    done = subprocess.run([sys.executable, "-B", "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith(" ")]
+    assert done.returncode == 2 and line.startswith("error: ") and "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").rglob("*.parquet")) and not list(tmp_path.rglob(".*.part"))
 
 
 def test_a_manifest_comes_back_as_it_was(rooms_dataset, tmp_path):

@@ -141,7 +141,7 @@ def transformer(
         points_weight, camera_weight: weights of the geometry losses on the context.
         curriculum: what the examples look like over time.
         precision: bf16-mixed or 32-true; by default bf16 where the device has units for it (a GPU, or a CPU with AMX).
-        compile: compile the blocks: some minutes at first, then about a third faster.
+        compile: compile the blocks: some minutes at first, then faster steps.
         init_from: folder of a pipeline to start from: weights only, with a new warm-up.
         domain: what the model has seen, in words.
         ema_decay: of the averaged weights.
