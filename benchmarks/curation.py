@@ -8,6 +8,7 @@ Needs an otherwise idle machine; `ray_local` needs pip install 'video4spatial[ra
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os
 import random
@@ -97,9 +98,7 @@ def processes(folder: Path, options: argparse.Namespace) -> dict:
 
 def ray_local(folder: Path, options: argparse.Namespace) -> dict:
     """The same rooms by Ray and by processes, from the first that is done to the last: start-up is left out of both."""
-    try:
-        import ray  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("ray") is None:
         return _row("ray_local", share_of_processes=metric(None, status="missing"))
     seconds = {}
     for name in ("processes", "ray"):
