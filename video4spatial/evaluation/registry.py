@@ -221,7 +221,7 @@ _ALL = (
         "epipolar_consistency", consistency.measure_epipolar_consistency, "higher", "", 0.0, ("target_cameras",),
         "Share of consecutive frames that obey the commanded cameras' epipolar lines (TSED).",
         source="TSED, Yu et al., ICCV 2023; T_e 2 px at 256 px, scaled, T_m 10",
-        sees=("camera_noise", *STILL, "swimming"),
+        sees=("camera_noise", "swimming"),
     ),
     Metric(
         "rigidity", consistency.measure_rigidity, "higher", "", 0.0, (),

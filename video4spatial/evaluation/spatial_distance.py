@@ -10,7 +10,7 @@ normalisation are not known to us, and its figures are not to be compared with t
 4. A point's distance is that to the nearest point of the context in place and colour, over the scene's radius r, and at most tau:
    min over q of min(tau, sqrt(|p - q|² / r² + |c_p - c_q|² / κ²)). Something at the right place with the wrong colour is another surface:
    without the colour term a door that moves along its wall, or a swapped scene of similar shape, would go unnoticed.
-5. The figure is the mean over points: one-sided, because a video need not show the whole scene. r is the median distance of the
+5. The figure is the mean over frames of the mean over their points: one-sided, because a video need not show the whole scene. r is the median distance of the
    context's points from their median, so that 0.2 is a fifth of the scene's radius whatever its unit.
 
 The F-scores in the diagnostics compare places alone.
@@ -263,7 +263,8 @@ def measure_spatial_distance(
         float(values.mean()) if len(values := result.distances[result.frame == index]) else None for index in range(1, len(sample.frames))
     ]
     share = sum(value is not None for value in per_frame) / len(per_frame)
-    return Measurement(float(result.distances.mean()), per_frame=tuple(per_frame), diagnostics=result.diagnostics, share=share)
+    mean = float(np.mean([value for value in per_frame if value is not None]))
+    return Measurement(mean, per_frame=tuple(per_frame), diagnostics=result.diagnostics, share=share)
 
 
 def _shrunk(frames: np.ndarray, most: int) -> tuple[np.ndarray, int, int]:
@@ -280,10 +281,9 @@ def _smoothed(frames: np.ndarray, side: int) -> np.ndarray:
 
 
 def _confident(swept: SweptDepth, among: np.ndarray, drop: float) -> np.ndarray:
-    """Those of some pixels that are left after the least confident share is dropped."""
-    if not among.any():
-        return among
-    return among & (swept.confidence >= np.quantile(swept.confidence[among], drop))
+    """Those of some pixels that are left after the least confident share of each frame is dropped."""
+    least = [np.quantile(values[mask], drop) if mask.any() else 0.0 for values, mask in zip(swept.confidence, among, strict=True)]
+    return among & (swept.confidence >= np.array(least)[:, None, None])
 
 
 def _evenly(rows: np.ndarray, most: int) -> np.ndarray:
