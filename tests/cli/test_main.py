@@ -28,21 +28,21 @@ from video4spatial.cli.main import run
 for arguments in (["sample", "--help"], ["train", "--help"], ["cameras", "--help"], ["benchmark", "--help"]):
     assert exit_code(run, arguments) == 0
 for arguments in (["sample", "navigate", "--help"], ["sample", "demo", "--help"], ["score", "--help"],
-                  ["cameras", "inspect", "--help"], ["benchmark", "navigation", "--help"]):
+                  ["cameras", "inspect", "--help"], ["benchmark", "navigation", "--help"], ["plan", "--help"]):
     try:
         run(arguments)
     except SystemExit as end:
         assert end.code == 0
 for arguments in (["sampel"], ["sample", "navigat"], ["sample", "navigate", "--contxt", "x"], ["train", "fti"],
                   ["train", "fit", "--config", "nowhere.yaml"], ["cameras", "inspekt"], ["benchmark", "navigatoin"],
-                  ["sample", "demo", "--model", "nowhere"], ["score"]):
+                  ["sample", "demo", "--model", "nowhere"], ["score"], ["plan", "--model", "nowhere"]):
     assert exit_code(run, arguments) == 2, arguments
 assert not {"torch", "diffusers", "lightning"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
-    assert len(lines) == 9 and all(line.startswith("error: ") for line in lines)
+    assert len(lines) == 10 and all(line.startswith("error: ") for line in lines)
     assert "unknown verb 'sampel' (did you mean 'sample'?)" in lines[0]
 
 

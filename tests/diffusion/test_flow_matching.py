@@ -58,5 +58,12 @@ def test_guidance():
     guided = JointGuidance.absent(2.5).forward(conditional, unconditional).pred
     torch.testing.assert_close(guided, unconditional + 2.5 * (conditional - unconditional))
     assert JointGuidance.absent(1.0).num_conditions == 1 and JointGuidance.absent(1.5).num_conditions == 2
-    with pytest.raises(ValueError, match="only 'absent'"):
+    context = 0.5 * (conditional + unconditional) ** 2
+    three = JointGuidance.separate(3.0, 2.0)
+    expected = unconditional + 2.0 * (context - unconditional) + 3.0 * (conditional - context)
+    torch.testing.assert_close(three.forward(conditional, unconditional, context).pred, expected)
+    # branches without weight are not asked for
+    assert set(JointGuidance.separate(3.0, 1.0).weights) == {"instruction", "context"}
+    assert set(JointGuidance.separate(0.0, 2.0).weights) == {"context", "null"}
+    with pytest.raises(ValueError, match="expected 'absent' or 'noise'"):
         JointGuidance(null_context="zero")

@@ -7,6 +7,7 @@ import torch
 
 from video4spatial import Video4SpatialPipeline
 from video4spatial.pretrained import read_model_folder
+from video4spatial.training.batches import Curriculum
 from video4spatial.training.rooms import autoencoder, ship, transformer
 
 
@@ -20,7 +21,7 @@ def folder(tmp_path_factory):
     transformer(str(folder / "vae"), str(folder / "first"), minutes=0.02, **bank, **model)
     transformer(
         str(folder / "vae"), str(folder / "second"), minutes=0.02, **bank, **model, init_from=str(folder / "first"),
-        learning_rate=0.0,
+        learning_rate=0.0, null_context=("absent", "noise"), curriculum=Curriculum(drop_instruction_probability=0.1),
     )  # fmt: skip
     return folder
 
@@ -40,6 +41,9 @@ def test_a_run_goes_on_from_the_weights_of_another(folder):
     first, second = (Video4SpatialPipeline.from_pretrained(folder / name).transformer for name in ("first", "second"))
     # Its learning rate was zero, so what it wrote is what it started from.
     torch.testing.assert_close(second.state_dict(), first.state_dict())
+    # The null branches it was trained with are its own.
+    assert list(first.config.null_context) == ["absent"] and not first.config.null_instruction
+    assert list(second.config.null_context) == ["absent", "noise"] and second.config.null_instruction
 
 
 def test_an_autoencoder_is_not_written_over(folder):

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.utilities import move_data_to_device
 
 from video4spatial.cameras import Cameras, project_points
 from video4spatial.training.bank import SceneBank, render_bank
-from video4spatial.training.batches import Curriculum, draw_batch
+from video4spatial.training.batches import Curriculum, EncodedClip, Segment, clip_batch, draw_batch
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def latent_index(bank, latents):
 def test_contexts_hold_the_anchor_and_respect_the_guard_band(bank, step):
     curriculum = Curriculum((3, 3), walk_probability=1.0 if step % 2 else 0.0, guard_frames=2)
     batch = draw_batch(bank, 4, curriculum, 0.0, seed=1, step=step)
-    assert sum(batch.segments) == 3
+    assert batch.in_full == [0, 1, 2]
     for sample in range(4):
         context = [latent_index(bank, batch.context_latents[sample, :, i]) for i in range(3)]
         targets = [latent_index(bank, batch.latents[sample, :, i]) for i in range(5)]
@@ -77,7 +78,7 @@ def test_targets_of_a_scene_share_a_context(bank, step):
     curriculum = Curriculum((4, 8), walk_probability=0.0, targets_per_context=2, drop_probability=0.0)
     batch = draw_batch(bank, 4, curriculum, 1.0, seed=3, step=step)
     assert batch.targets_per_context == 2 and len(batch.context_latents) == 2 == len(batch.points) == len(batch.context_poses)
-    assert batch.num_latents == 4 * 5 + 2 * sum(batch.segments)
+    assert batch.num_tokens(4) == 4 * (4 * 5 + 2 * len(batch.in_full))
     for sample in range(4):
         scene, anchor = latent_index(bank, batch.latents[sample, :, 0])
         context = [latent_index(bank, latent) for latent in batch.context_latents[sample // 2].unbind(1)]
@@ -87,7 +88,7 @@ def test_targets_of_a_scene_share_a_context(bank, step):
         torch.testing.assert_close(batch.scene_rays[sample, 0], batch.context_scene_rays[sample // 2, place])
     alone = Curriculum((4, 8), walk_probability=2.0, targets_per_context=2, guard_frames=0)
     alone = draw_batch(bank, 4, alone, 0.0, seed=3, step=step)
-    assert alone.targets_per_context == 1 and sum(alone.segments) == 4
+    assert alone.targets_per_context == 1 and len(alone.in_full) == 4
     with pytest.raises(ValueError, match="a multiple of targets_per_context 2"):
         draw_batch(bank, 3, curriculum, 1.0, seed=3, step=step)
 
@@ -115,3 +116,107 @@ def test_the_curriculum_moves():
     assert curriculum.known_cameras_at(0) == 1.0
     assert np.isclose(curriculum.known_cameras_at(0.25), 0.55) and np.isclose(curriculum.known_cameras_at(0.9), 0.1)
     assert curriculum.context_frames_at(0) == (4, 4) and curriculum.context_frames_at(0.8) == (4, 8)
+
+
+POOLED = Curriculum((3, 3), walk_probability=0.0, drop_probability=0.0, pooled_probability=1.0, pools=(2,), nearby_probability=0.0)
+
+
+def clips_of(bank) -> list[EncodedClip]:
+    """The bank's scenes as clips with the walk as context."""
+    times = torch.arange(20) / 4
+    return [
+        EncodedClip(
+            bank.latents[scene], bank.camera_to_world[scene], bank.intrinsics[scene].expand(20, 3, 3), bank.depth[scene, :12],
+            times[:12], times[:8], anchor=3,
+        )
+        for scene in range(2)
+    ]  # fmt: skip
+
+
+def kind_of(batch) -> str:
+    pools = tuple(segment.pool for segment in batch.segments)
+    if pools == (2,):
+        return "coarse"
+    if pools == (2, 1):
+        return "far_pooled" if len(batch.segments[0].latents) + len(batch.in_full) == len(batch.points[0]) else "coarse_to_fine"
+    return "in_full"
+
+
+@pytest.mark.parametrize("draw", ["bank", "clips"])
+def test_pooled_steps_look_like_plans(bank, draw):
+    """Far frames pooled before near ones, all pooled, or all pooled before the nearest (or all) in full; about as often."""
+    kinds, sizes = [], {}
+    for step in range(30):
+        if draw == "bank":
+            batch, again = (draw_batch(bank, 2, POOLED, 0.0, seed=1, step=step) for _ in range(2))
+        else:
+            batch, again = (clip_batch(clips_of(bank), POOLED, 0.0, seed=1, step=step, frame_rate=4.0) for _ in range(2))
+        assert batch.segments == again.segments and torch.equal(batch.context_latents, again.context_latents)
+        kinds.append(kind_of(batch))
+        count, in_full = batch.context_latents.shape[2], batch.in_full
+        sizes.setdefault(kinds[-1], []).append(count)
+        every = tuple(range(count))
+        expected = {
+            "far_pooled": (Segment(every[:-3], 2), Segment(every[-3:])),
+            "coarse": (Segment(every, 2),),
+            "coarse_to_fine": (Segment(every, 2), Segment(every[-3:])),
+        }
+        assert batch.segments == expected[kinds[-1]]
+        tokens = sum(len(segment.latents) * 16 // segment.pool**2 for segment in batch.segments)
+        assert batch.num_tokens(16) == 2 * (16 * batch.latents.shape[2] + tokens)
+        for scene in range(2):
+            frames = [latent_index(bank, latent)[1] for latent in batch.context_latents[scene].unbind(1)]
+            of, first_target = latent_index(bank, batch.latents[scene, :, 0])
+            anchor = first_target if draw == "bank" else 3
+            assert len(set(frames)) == count and max(frames) < 12 and anchor in frames
+            # The scene clock and the frame of the scene rays start at the earliest, wherever it stands.
+            torch.testing.assert_close(batch.context_poses[scene, np.argmin(frames)], torch.eye(4), atol=1e-6, rtol=0)
+            steps = np.array(frames) - (0 if draw == "bank" else min(frames))
+            assert batch.context_positions[scene].tolist() == steps.tolist()
+            assert batch.positions[scene, 0] > batch.context_positions[scene].max()
+            if kinds[-1] != "coarse":
+                away = distance_to_path(bank, of, frames, batch.latents[scene])
+                away[frames.index(anchor)] = 0
+                assert frames.index(anchor) in in_full
+                assert away[in_full].max() <= away[: count - 3].min(initial=np.inf) + 1e-6
+    assert {kind: kinds.count(kind) >= 6 for kind in kinds} == dict.fromkeys(("far_pooled", "coarse", "coarse_to_fine"), True)
+    assert min(sizes["far_pooled"]) > 3 and 9 <= max(sizes["far_pooled"]) <= 12  # up to four times three
+    assert min(sizes["coarse_to_fine"]) == min(sizes["coarse"]) == 3 < max(sizes["coarse"])
+
+
+def distance_to_path(bank, scene, frames, targets) -> np.ndarray:
+    """Metres + degrees / 45 between viewing directions, of context frames to the nearest of the targets [C, T, h, w]."""
+    poses = bank.camera_to_world[scene].numpy()
+    path = [latent_index(bank, latent)[1] for latent in targets.unbind(1)]
+    metres = np.linalg.norm(poses[frames][:, None, :3, 3] - poses[path][None, :, :3, 3], axis=-1)
+    cosine = np.einsum("ci,ti->ct", poses[frames][:, :3, 2], poses[path][:, :3, 2]).clip(-1, 1)
+    return (metres + np.degrees(np.arccos(cosine)) / 45).min(1)
+
+
+def test_steps_without_pooled_parts_stay_what_they_were(bank):
+    """No draw is made for what has probability zero, so that runs of older configurations go on exactly."""
+    batch = draw_batch(bank, 4, Curriculum((2, 5)), 0.5, seed=0, step=7)
+    assert kind_of(batch) == "in_full" and not batch.drop_instruction
+    # Recorded before there were pooled parts: what the step draws next.
+    assert float(torch.rand((), generator=batch.generator)) == pytest.approx(0.5070058703)
+    some = [kind_of(draw_batch(bank, 2, Curriculum((2, 5), pooled_probability=0.5, pools=(2,)), 0.5, 0, step)) for step in range(30)]
+    assert 8 < some.count("in_full") < 22
+
+
+def test_the_instruction_alone_is_dropped_in_its_share_of_steps(bank):
+    curriculum = Curriculum((2, 3), drop_probability=0.3, drop_instruction_probability=0.5)
+    batches = [draw_batch(bank, 2, curriculum, 0.0, seed=0, step=step) for step in range(40)]
+    assert not any(batch.drop_conditions and batch.drop_instruction for batch in batches)
+    with_conditions = [batch for batch in batches if not batch.drop_conditions]
+    assert 0.3 < sum(batch.drop_instruction for batch in with_conditions) / len(with_conditions) < 0.7
+
+
+def test_a_batch_moves_to_a_device_with_its_segments(bank):
+    batch = draw_batch(bank, 2, POOLED, 0.0, seed=1, step=0)
+    moved = move_data_to_device(batch, torch.device("meta"))
+    assert moved.context_latents.is_meta and moved.segments == batch.segments and isinstance(moved.segments[0], Segment)
+
+
+def test_impossible_curricula_are_refused():
+    with pytest.raises(ValueError, match="(?s)pooled_probability 1.5: expected a number from 0 to 1; .*pools .1, 2.: expected whole"):
+        Curriculum(pooled_probability=1.5, pools=(1, 2))

@@ -2,11 +2,12 @@ import pytest
 import torch
 
 from tests.conftest import TINY
+from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.models.autoencoder import decode_pictures, encode, measure_latent_statistics, picture_posterior
 from video4spatial.training.autoencoder import AutoencoderModule, build_autoencoder, start_linear
 from video4spatial.training.bank import render_bank
 from video4spatial.training.batches import Curriculum, draw_batch
-from video4spatial.training.navigation import NavigationModule
+from video4spatial.training.navigation import NavigationModule, check_nulls
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,135 @@ def test_restart_takes_the_weights(bank, tmp_path):
     again = NavigationModule({}, init_from=str(tmp_path))
     for a, b in zip(module.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_restart_may_learn_other_nulls(tmp_path):
+    """They are saved with the model; the rest of its configuration stays its own."""
+    NavigationModule(TINY).transformer.save_pretrained(tmp_path / "first")
+    nulls = {"null_context": ["absent", "noise"], "null_instruction": True}
+    again = NavigationModule({"num_layers": 7, **nulls}, init_from=str(tmp_path / "first"))
+    again.transformer.save_pretrained(tmp_path / "second")
+    config = Video4SpatialTransformer3DModel.from_pretrained(tmp_path / "second").config
+    assert config.num_layers == TINY["num_layers"]
+    assert list(config.null_context) == ["absent", "noise"] and config.null_instruction
+    kept = NavigationModule({}, init_from=str(tmp_path / "second")).transformer.config
+    assert list(kept.null_context) == ["absent", "noise"] and kept.null_instruction
+    with pytest.raises(ValueError, match="null_context=.'nothing'.*expected 'absent', 'noise' or both"):
+        NavigationModule({"null_context": ["nothing"]}, init_from=str(tmp_path / "first"))
+
+
+FULL_POOLS = {**TINY, "patch_size": (1, 1, 1)}  # tokens of one latent pixel, so that 4 x 4 of them can be pooled by 2 and by 4
+
+
+def gradients(module, batch) -> tuple[dict, set]:
+    """Losses of one step, and the names of the parameters that it moves."""
+    module.zero_grad()
+    losses = module.losses(batch)
+    losses["loss"].backward()
+    moved = {n: p.grad for n, p in module.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    assert all(value.isfinite() for value in losses.values()) and all(grad.isfinite().all() for grad in moved.values())
+    return losses, set(moved)
+
+
+@pytest.mark.parametrize("spatial_positions", ["grid", "compass"])
+def test_pooled_steps_train(bank, spatial_positions):
+    torch.manual_seed(0)
+    module = NavigationModule({**FULL_POOLS, "spatial_positions": spatial_positions})
+    torch.nn.init.normal_(module.transformer.proj_out.weight, std=0.1)
+    curriculum = Curriculum((2, 3), drop_probability=0.0, pooled_probability=1.0, targets_per_context=2)
+    seen = {}
+    for step in range(24):
+        batch = draw_batch(bank, 2, curriculum, 1.0, seed=0, step=step)
+        pools = tuple(segment.pool for segment in batch.segments)
+        if pools not in seen:
+            seen[pools] = gradients(module, batch)
+    assert set(seen) == {(2, 1), (4, 1), (2,), (4,)}  # (p, 1) is far-pooled or coarse-to-fine
+    for pools, (losses, moved) in seen.items():
+        # Geometry is read from tokens in full: where there are none, nothing teaches its heads.
+        assert set(losses) == ({"loss", "flow"} if len(pools) == 1 else {"loss", "flow", "points", "camera"})
+        assert any("geometry" in name for name in moved) == (len(pools) == 2)
+        assert "transformer.patch_embedding.weight" in moved
+
+
+def test_geometry_of_a_far_pooled_step_is_that_of_its_near_frames(bank):
+    torch.manual_seed(0)
+    module = NavigationModule(FULL_POOLS).eval()
+    curriculum = Curriculum((2, 2), drop_probability=0.0, pooled_probability=1.0, pools=(2,), walk_probability=0.0)
+    batches = (draw_batch(bank, 2, curriculum, 0.0, seed=0, step=step) for step in range(20))
+    batch = next(b for b in batches if len(b.segments) == 2 and len(b.in_full) < b.context_latents.shape[2])
+    far = [latent for latent in range(batch.context_latents.shape[2]) if latent not in batch.in_full]
+    state = batch.generator.get_state()
+    before = module.losses(batch)
+    batch.points[:, far], batch.context_poses[:, far] = torch.nan, torch.nan
+    batch.generator.set_state(state)
+    after = module.losses(batch)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_null_contexts_are_drawn_from_the_configuration(bank):
+    """Absent or noise, about as often; neither sees scene, anchor or instruction."""
+    curriculum = Curriculum((2, 3), drop_probability=1.0)
+    context_only = "transformer.null_scene_camera"
+    moved = {}
+    for kinds in (("absent",), ("noise",), ("absent", "noise")):
+        torch.manual_seed(0)
+        module = NavigationModule({**TINY, "null_context": kinds})
+        torch.nn.init.normal_(module.transformer.proj_out.weight, std=0.1)
+        seen = {}
+        module.transformer.encode_context = watched(module.transformer.encode_context, seen)
+        noises = 0
+        for step in range(20):
+            batch = draw_batch(bank, 2, curriculum, 0.0, seed=0, step=step)
+            for name in ("rays", "scene_rays", "context_scene_rays", "context_latents"):
+                getattr(batch, name).fill_(torch.nan)
+            seen.clear()
+            losses, moved[kinds] = gradients(module, batch)
+            assert set(losses) == {"loss", "flow"} and context_only in moved[kinds]
+            if seen:
+                noises += 1
+                assert seen["timestep"] == 1000.0 and seen["scene_rays"] is None and seen["latents"].std() > 0.5
+        assert noises == {("absent",): 0, ("noise",): 20}.get(kinds, noises) and (len(kinds) == 1 or 4 < noises < 16)
+
+
+def watched(method, seen: dict):
+    """The method itself, which notes what it is given."""
+
+    def call(latents, positions, scene_rays, cache, **options):
+        seen.update(latents=latents, scene_rays=scene_rays, **options)
+        return method(latents, positions, scene_rays, cache, **options)
+
+    return call
+
+
+def test_without_an_instruction_the_scene_stays(bank):
+    torch.manual_seed(0)
+    module = NavigationModule({**TINY, "null_instruction": True}).eval()
+    for name, parameter in module.named_parameters():
+        if "camera" in name or "proj_out" in name:  # some start at zero effect
+            torch.nn.init.normal_(parameter, std=0.2)
+    curriculum = Curriculum((2, 2), known_cameras=(1.0, 1.0), drop_probability=0.0, drop_instruction_probability=1.0)
+
+    def flow(change: str | None = None) -> float:
+        batch = draw_batch(bank, 2, curriculum, 0.0, seed=0, step=0)
+        assert batch.drop_instruction and batch.context_cameras_known
+        if change is not None:
+            getattr(batch, change).mul_(2.0)
+        return float(module.losses(batch)["flow"])
+
+    assert flow() == flow("rays") == flow("scene_rays")
+    assert flow() != flow("context_latents") and flow() != flow("context_scene_rays")
+    losses, moved = gradients(module, draw_batch(bank, 2, curriculum, 0.0, seed=0, step=0))
+    assert "transformer.null_camera" in moved and "points" in losses
+
+
+def test_a_null_instruction_must_be_told(bank):
+    config = NavigationModule(TINY).transformer.config
+    check_nulls(config, Curriculum())
+    with pytest.raises(ValueError, match="set model.transformer.null_instruction to true, or the probability to 0"):
+        check_nulls(config, Curriculum(drop_instruction_probability=0.1))
+    told = NavigationModule({**TINY, "null_instruction": True}).transformer.config
+    check_nulls(told, Curriculum(drop_instruction_probability=0.1))
+    check_nulls(told, Curriculum())  # learned before, in the run that this one continues
 
 
 def test_the_autoencoder_starts_as_principal_components():

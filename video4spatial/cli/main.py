@@ -10,12 +10,14 @@ from video4spatial.cli.errors import UserError, exit_code
 # A verb is a module of this folder with `main(arguments: list[str])`, and a line here.
 VERBS = {
     "sample": "generate the video a camera would see in the scene of a video",
+    "plan": "say what a run will cost, before it runs",
     "train": "train a model from a configuration file",
     "score": "compare a generated video with a reference",
     "benchmark": "score a model on a frozen test set, beside the reference rows",
     "compare": "say whether one run is better than another",
     "cameras": "inspect and convert camera files",
     "curate": "look into raw captures",
+    "export": "write a model as a plain Wan folder of diffusers",
 }
 
 

@@ -62,7 +62,7 @@ def build_cli(arguments: list[str], run: bool = True):
     from lightning import LightningDataModule
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-    from video4spatial.training.navigation import NavigationModule
+    from video4spatial.training.navigation import NavigationModule, check_nulls
 
     class PlainParser(LightningArgumentParser):
         """Raises its complaints instead of printing a page."""
@@ -91,6 +91,7 @@ def build_cli(arguments: list[str], run: bool = True):
             with user_mistakes():
                 super().instantiate_classes()
                 _check_channels(self.model, self.datamodule)
+                check_nulls(self.model.transformer.config, self.datamodule.curriculum)
 
         def before_fit(self) -> None:
             if self.config["fit"]["ckpt_path"] == "last":

@@ -346,9 +346,10 @@ SET_METRICS: dict[str, SetMetric] = {
 """Metrics of all clips of a row together, by name."""
 
 NAVIGATION_METRICS = (
-    "psnr", "covisible_psnr", "ssim", "gradient_correlation", "rotation_error_deg", "translation_error",
+    "gradient_correlation", "rotation_error_deg", "translation_error_m", "depth_reprojection_psnr",
+    "covisible_psnr", "psnr", "ssim", "translation_error",
 )  # fmt: skip
-"""The headline figures of navigation."""
+"""The figures of navigation: first those that head the scorecard by `benchmarks/metric_validation.py`, then what others quote."""
 
 GROUNDING_METRICS = (
     "instruction_followed", "if_at_sd", "spatial_distance_v1", "box_iou", "box_persistence", "continuity", "path_efficiency",

@@ -1,7 +1,7 @@
 """Networks: the transformer with its context cache, camera encoder and geometry heads; the autoencoder's latent scale."""
 
-from video4spatial.models.context_cache import ContextCache
+from video4spatial.models.context_cache import CacheStorage, ContextCache
 from video4spatial.models.geometry_heads import Geometry
 from video4spatial.models.transformer import Video4SpatialTransformer3DModel
 
-__all__ = ["ContextCache", "Geometry", "Video4SpatialTransformer3DModel"]
+__all__ = ["CacheStorage", "ContextCache", "Geometry", "Video4SpatialTransformer3DModel"]

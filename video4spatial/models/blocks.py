@@ -1,30 +1,14 @@
 """Attention and the transformer block, with the parameter names of diffusers' Wan models."""
 
 import torch
-import torch.nn.functional as F
 from diffusers.models.attention import FeedForward
 from diffusers.models.normalization import FP32LayerNorm
 from torch import nn
 
+from video4spatial.models.attention import attend
 from video4spatial.models.rotary import rotate
 
 KeyValue = tuple[torch.Tensor, torch.Tensor]  # each [B, N, heads, head_dim]
-
-
-def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Plain attention without a mask: [B, Nq, heads, d] and [B, Nk, heads, d] to [B, Nq, heads * d]."""
-    by_head = (states.transpose(1, 2) for states in (query, key, value))
-    trains_on_cpu = query.device.type == "cpu" and torch.is_grad_enabled() and query.requires_grad
-    attended = _attend_in_full(*by_head) if trains_on_cpu else F.scaled_dot_product_attention(*by_head)
-    return attended.transpose(1, 2).flatten(2, 3).type_as(query)
-
-
-def _attend_in_full(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Attention with its weights written out: twice as fast to differentiate on a CPU as PyTorch's fused one there."""
-    if torch.is_autocast_enabled("cpu"):
-        query, key, value = (states.to(torch.get_autocast_dtype("cpu")) for states in (query, key, value))
-    scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
-    return scores.softmax(dim=-1, dtype=scores.dtype) @ value
 
 
 class Attention(nn.Module):
@@ -39,6 +23,7 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int, eps: float):
         super().__init__()
         self.heads = heads
+        self.backend: str | None = None  # of its own (`models/attention.py`), or whatever surrounds the call
         self.to_q = nn.Linear(dim, dim)
         self.to_k = nn.Linear(dim, dim)
         self.to_v = nn.Linear(dim, dim)
@@ -59,7 +44,7 @@ class Attention(nn.Module):
 
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attend and project: [B, Nq, heads, d] queries over [B, Nk, heads, d] keys to [B, Nq, dim]."""
-        return self.to_out[1](self.to_out[0](attend(query, key, value)))
+        return self.to_out[1](self.to_out[0](attend(query, key, value, self.backend)))
 
 
 class TransformerBlock(nn.Module):

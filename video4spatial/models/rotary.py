@@ -24,10 +24,15 @@ def _angles(positions: torch.Tensor, channels: int, theta: float) -> torch.Tenso
     return positions.unsqueeze(-1) * frequencies
 
 
-def grid_angles(height: int, width: int, theta_channels: tuple[int, int], theta: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Angles of a token's row [height, c] and column [width, c] on the picture's own grid, as in Wan."""
+def grid_angles(
+    height: int, width: int, theta_channels: tuple[int, int], theta: float, pool: int = 1
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Angles of a token's row [height, c] and column [width, c] on the picture's own grid, as in Wan.
+
+    A token that stands for a square of `pool` x `pool` tokens has its place in the middle of them.
+    """
     return tuple(
-        _angles(torch.arange(count, dtype=torch.float64), channels, theta)
+        _angles(torch.arange(count, dtype=torch.float64) * pool + (pool - 1) / 2, channels, theta)
         for count, channels in zip((height, width), theta_channels)
     )
 
@@ -60,6 +65,7 @@ def scene_rotary(
     attention_head_dim: int,
     device: torch.device,
     directions: torch.Tensor | None = None,
+    pool: int = 1,
     theta: float = 10000.0,
 ) -> torch.Tensor:
     """Rotations for every token of a video whose latents stand at arbitrary times.
@@ -73,6 +79,7 @@ def scene_rotary(
         attention_head_dim: channels of one attention head.
         device: where the result is needed.
         directions: [B, F, height * width, 3] where each token looks, for positions on the compass; None for the grid.
+        pool: side of the square of tokens on the grid that each token stands for.
         theta: base of the frequencies of time and grid.
 
     Returns:
@@ -83,7 +90,7 @@ def scene_rotary(
     time = _angles(positions.detach().to("cpu", torch.float64), time_size, theta)
     time = time.view(batch, frames, 1, -1).expand(-1, -1, height * width, -1)
     if directions is None:
-        rows, columns = grid_angles(height, width, spatial, theta)
+        rows, columns = grid_angles(height, width, spatial, theta, pool)
         rows = rows.view(height, 1, -1).expand(-1, width, -1).reshape(1, 1, height * width, -1)
         columns = columns.view(1, width, -1).expand(height, -1, -1).reshape(1, 1, height * width, -1)
         rows, columns = (angles.expand(batch, frames, -1, -1) for angles in (rows, columns))

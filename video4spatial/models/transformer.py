@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from os import PathLike
 from typing import Literal
 
 import torch
@@ -14,9 +15,10 @@ from diffusers.utils import BaseOutput
 from torch import nn
 from torch.nn import functional as F
 
-from video4spatial.models.blocks import TransformerBlock
+from video4spatial.models.attention import resolve_backend
+from video4spatial.models.blocks import Attention, TransformerBlock
 from video4spatial.models.camera_encoder import CameraEncoder
-from video4spatial.models.context_cache import ContextCache
+from video4spatial.models.context_cache import CacheStorage, ContextCache
 from video4spatial.models.geometry_heads import Geometry, GeometryHeads
 from video4spatial.models.rotary import scene_rotary
 
@@ -88,6 +90,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         geometry_heads: build point-map and relative-camera heads on context tokens.
         prediction_type: `flow` (noise - clean latents, as Wan) or `sample` (clean latents).
         null_context: kinds of null context seen in training, a subset of `absent` and `noise`.
+        null_instruction: whether training also dropped the instruction alone (for separate guidance scales).
     """
 
     _supports_gradient_checkpointing = False
@@ -123,6 +126,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         geometry_heads: bool = False,
         prediction_type: Literal["flow", "sample"] = "flow",
         null_context: tuple[str, ...] = ("absent",),
+        null_instruction: bool = False,
     ):
         super().__init__()
         _check_config(self.config)
@@ -145,6 +149,48 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
             self.null_scene_camera = nn.Parameter(torch.zeros(dim))
         self.geometry = GeometryHeads(dim, spatial_patch) if geometry_heads else None
 
+    def set_attention_backend(self, backend: str | None) -> None:
+        """Choose who computes this model's attention (`models/attention.py`), on the device where it is now.
+
+        Args:
+            backend: a name such as `native`, `flex` or `xformers`, or `auto`; None takes it from the surroundings again.
+
+        Raises:
+            ValueError: for an unknown or unavailable backend, with the reason and what there is.
+        """
+        if backend is not None:
+            backend = resolve_backend(backend, self.device, self.dtype, self.config.attention_head_dim)
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.backend = backend
+
+    @classmethod
+    def from_wan(
+        cls,
+        folder: str | PathLike,
+        *,
+        torch_dtype: torch.dtype = torch.float32,
+        camera_channels: int | None = 24,
+        **own_options,
+    ) -> "Video4SpatialTransformer3DModel":
+        """Start from the weights of a pretrained Wan model; the modules that Wan does not have change nothing until trained.
+
+        Args:
+            folder: diffusers folder of Wan 2.1 T2V 1.3B or 14B, or Wan 2.2 TI2V 5B: the pipeline's or its `transformer`.
+            torch_dtype: of the weights, except those that stay in float32.
+            camera_channels: as for the class; 24 is 6 for each of the 4 frames of a latent.
+            own_options: other options of the class that Wan does not have, such as `attention_mode` and `geometry_heads`.
+
+        Returns:
+            The model, in evaluation mode.
+
+        Raises:
+            ValueError: naming what is not supported, and the weights that are missing, unknown or of another shape.
+        """
+        from video4spatial.models.wan import transformer_from_wan
+
+        return transformer_from_wan(cls, folder, torch_dtype=torch_dtype, camera_channels=camera_channels, **own_options)
+
     def tokens_per_latent(self, height: int, width: int) -> int:
         """Tokens that one latent of `height` x `width` becomes."""
         return (height // self.config.patch_size[1]) * (width // self.config.patch_size[2])
@@ -155,34 +201,50 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         positions: torch.Tensor,
         scene_rays: torch.Tensor | None = None,
         cache: ContextCache | None = None,
+        *,
+        pool: int = 1,
+        timestep: float = 0.0,
+        storage: CacheStorage = CacheStorage(),
     ) -> tuple[ContextCache, torch.Tensor]:
-        """Encode one segment of clean context latents; with a cache, append it (exactly) to what is there.
+        """Encode one segment of context latents; with a cache, append it (exactly) to what is there.
 
         Args:
             latents: [B, C, F, H, W] clean context latents.
             positions: [B, F] on the scene clock.
             scene_rays: [B, F, camera_channels, H, W] rays relative to the first context frame, or None when unknown.
             cache: older segments of the same scene.
+            pool: latents and rays are averaged over squares of this side first, so that a latent becomes fewer tokens by its
+                square: for frames of which the model needs only an impression.
+            timestep: 0 for a clean scene; 1000 for the noise that stands for no scene at all.
+            storage: how keys and values are kept; an older cache's own goes before it.
 
         Returns:
             The cache with the segment added, and the segment's last hidden states [B, F, P, dim] (for the geometry heads).
 
         Raises:
-            ValueError: in `full` attention, where context tokens depend on the targets and nothing can be cached.
+            ValueError: in `full` attention, where context tokens depend on the targets and nothing can be cached; for latents that
+                cannot be pooled so.
         """
         if self.config.attention_mode != "causal_context":
             raise ValueError("attention_mode='full' lets the context see the targets: nothing of it can be cached.")
-        hidden_states, rotary = self._embed(latents, positions, scene_rays)
+        if pool > 1:
+            latents, scene_rays = self._pooled(latents, pool), None if scene_rays is None else self._pooled(scene_rays, pool)
+        hidden_states, rotary = self._embed(latents, positions, scene_rays, pool)
         hidden_states = hidden_states + self._camera_tokens("scene", scene_rays, hidden_states)
-        _, modulation = self.condition_embedder(positions.new_zeros(len(latents), 1).float(), hidden_states.dtype)
-        layers = []
+        level = positions.new_full((len(latents), 1), timestep).to(latents.device, torch.float32)
+        _, modulation = self.condition_embedder(level, hidden_states.dtype)
+        if cache is not None:
+            storage = CacheStorage(cache.dtype, cache.device)
+        older = None if cache is None else cache.reader(hidden_states.device, hidden_states.dtype)
+        layers, computed = [], hidden_states.dtype
         for index, block in enumerate(self.blocks):
-            older = None if cache is None else cache.layers[index]
-            hidden_states, key_value = block(hidden_states, modulation, rotary, context=older)
-            layers.append(key_value)
-        layers = tuple(layers)
-        extended = ContextCache(layers, (layers[0][0].shape[1],)) if cache is None else cache.extended(layers)
-        return extended, hidden_states
+            hidden_states, key_value = block(hidden_states, modulation, rotary, context=None if older is None else older[index])
+            computed = key_value[0].dtype
+            layers.append(storage.keep(key_value))
+        if cache is not None:
+            return cache.extended(layers, storage.rounds(computed)), hidden_states
+        rounded = storage.rounds(computed)
+        return ContextCache(tuple(layers), (layers[0][0].shape[1],), () if rounded is None else (rounded,)), hidden_states
 
     def read_geometry(self, context_states: torch.Tensor, height: int, width: int) -> Geometry:
         """Point maps and relative cameras from the context's last hidden states [B, F, P, dim].
@@ -208,6 +270,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         context_latents: torch.Tensor | None = None,
         context_positions: torch.Tensor | None = None,
         context_scene_rays: torch.Tensor | None = None,
+        context_timestep: float = 0.0,
         return_geometry: bool = False,
         return_dict: bool = True,
     ) -> TransformerOutput | tuple:
@@ -222,6 +285,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
             scene_rays: the targets' rays relative to the first context frame, known only when the context's cameras are.
             context: the encoded scene (`encode_context`); its batch is B.
             context_latents, context_positions, context_scene_rays: the scene itself instead: computed here, not reused.
+            context_timestep: of `context_latents`: 0 clean, 1000 for noise in place of a scene.
             return_geometry: also read the geometry heads (needs `context_latents`).
             return_dict: return `TransformerOutput` rather than a tuple.
 
@@ -236,7 +300,9 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         full = self.config.attention_mode == "full"
         context_states = None
         if context_latents is not None and not full:
-            context, context_states = self.encode_context(context_latents, context_positions, context_scene_rays)
+            context, context_states = self.encode_context(
+                context_latents, context_positions, context_scene_rays, timestep=context_timestep
+            )
 
         tokens, rotary = self._embed(hidden_states, positions, rays if scene_rays is None else scene_rays)
         if self.config.camera_channels is not None:
@@ -249,15 +315,15 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
             context_tokens = context_tokens + self._camera_tokens("scene", context_scene_rays, context_tokens)
             tokens = torch.cat([context_tokens, tokens], dim=1)
             rotary = torch.cat([context_rotary, rotary], dim=1)
-            clean = timestep.new_zeros(batch, num_context)
-            timestep = torch.cat([clean, timestep.expand(batch, frames)], dim=1)
+            level = timestep.new_full((batch, num_context), context_timestep)
+            timestep = torch.cat([level, timestep.expand(batch, frames)], dim=1)
 
         embedding, modulation = self.condition_embedder(timestep, tokens.dtype)
         if encoder_hidden_states is not None:
             encoder_hidden_states = self.condition_embedder.text_embedder(encoder_hidden_states)
+        cached = None if context is None else context.reader(tokens.device, tokens.dtype)
         for index, block in enumerate(self.blocks):
-            cached = None if context is None else context.layers[index]
-            tokens, _ = block(tokens, modulation, rotary, encoder_hidden_states, cached)
+            tokens, _ = block(tokens, modulation, rotary, encoder_hidden_states, None if cached is None else cached[index])
         if num_context:
             context_states, tokens = tokens[:, :num_context], tokens[:, num_context:]
             embedding = embedding[:, num_context:]
@@ -268,7 +334,16 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         geometry = self.read_geometry(context_states, height, width) if return_geometry else None
         return TransformerOutput(sample, geometry) if return_dict else (sample, geometry)
 
-    def _embed(self, latents: torch.Tensor, positions: torch.Tensor, rays: torch.Tensor | None = None):
+    def _pooled(self, maps: torch.Tensor, pool: int) -> torch.Tensor:
+        """Latents [B, C, F, H, W] or rays [B, F, channels, H, W] averaged over squares."""
+        height, width = (pool * side for side in self.config.patch_size[1:])
+        if maps.shape[-2] % height or maps.shape[-1] % width:
+            raise ValueError(
+                f"latents of {maps.shape[-2]}x{maps.shape[-1]} cannot be pooled by {pool}: expected multiples of {height}x{width}."
+            )
+        return F.avg_pool2d(maps.flatten(0, 2), pool).view(*maps.shape[:3], maps.shape[-2] // pool, maps.shape[-1] // pool)
+
+    def _embed(self, latents: torch.Tensor, positions: torch.Tensor, rays: torch.Tensor | None = None, pool: int = 1):
         """Latents [B, C, F, H, W] to tokens [B, F, P, dim] and their rotations."""
         tokens = self.patch_embedding(latents)
         height, width = tokens.shape[-2:]
@@ -277,7 +352,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         if self.config.spatial_positions == "compass":
             directions = self._directions(rays, height, width)
             directions = directions.expand(*positions.shape, -1, -1)
-        rotary = scene_rotary(positions, height, width, self.config.attention_head_dim, latents.device, directions)
+        rotary = scene_rotary(positions, height, width, self.config.attention_head_dim, latents.device, directions, pool)
         return tokens, rotary
 
     def _directions(self, rays: torch.Tensor | None, height: int, width: int) -> torch.Tensor:

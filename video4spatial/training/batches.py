@@ -1,6 +1,8 @@
 """Training batches drawn from a bank, each a function of its step alone, so that a resumed run sees the same ones."""
 
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -8,13 +10,25 @@ from video4spatial.cameras import Cameras, plucker_rays
 from video4spatial.training.bank import SceneBank
 
 
+class Segment(NamedTuple):
+    """Context latents that are encoded together; they see the segments before them (a `ContextPart` of a batch).
+
+    Args:
+        latents: which of a batch's context latents, the same of all its scenes.
+        pool: they are averaged over squares of this side.
+    """
+
+    latents: tuple[int, ...]
+    pool: int = 1
+
+
 @dataclass  # not frozen: Lightning moves the tensors of a batch to the device one by one
 class NavigationBatch:
     """B examples with T target latents each (target 0 is the clean anchor), and S scenes with n context latents each. B / S examples
-    in a row share a scene, so that a long context is encoded once for all of them.
+    in a row share a scene, so that a long context is encoded once for all of them. The first context camera is the earliest.
 
     Args:
-        context_latents: [S, C, n, h, w].
+        context_latents: [S, C, n, h, w], those that are pooled while others are not first, else by time.
         context_positions: [S, n] float64 on the scene clock.
         context_scene_rays: [S, n, 6, h, w] relative to the first context camera.
         points: [S, n, 3, h, w] where each context pixel is, in the frame of the first context camera (metres).
@@ -24,9 +38,10 @@ class NavigationBatch:
         positions: [B, T] float64.
         rays: [B, T, 6, h, w] relative to the anchor.
         scene_rays: [B, T, 6, h, w] relative to the first context camera.
-        segments: context latents per segment; they add up to n.
+        segments: how the context is encoded, oldest first; a latent may stand in two, pooled and in full.
         context_cameras_known: whether the model is told the context's cameras.
         drop_conditions: whether instruction, anchor and context are all left out.
+        drop_instruction: whether the instruction alone is left out.
         generator: for whatever else the step draws.
     """
 
@@ -40,9 +55,10 @@ class NavigationBatch:
     positions: torch.Tensor
     rays: torch.Tensor
     scene_rays: torch.Tensor
-    segments: tuple[int, ...]
+    segments: tuple[Segment, ...]
     context_cameras_known: bool
     drop_conditions: bool
+    drop_instruction: bool
     generator: torch.Generator
 
     @property
@@ -51,12 +67,21 @@ class NavigationBatch:
         return len(self.latents) // len(self.context_latents)
 
     @property
-    def num_latents(self) -> int:
-        """Latents that go through the transformer."""
+    def in_full(self) -> list[int]:
+        """The context latents that are not pooled, in the order in which they are encoded."""
+        return [latent for segment in self.segments if segment.pool == 1 for latent in segment.latents]
+
+    def num_tokens(self, tokens_per_latent: int) -> int:
+        """Tokens that go through the transformer; a null context is counted as absent.
+
+        Args:
+            tokens_per_latent: of a latent in full.
+        """
         examples, targets = self.latents.shape[0], self.latents.shape[2]
         if self.drop_conditions:
-            return examples * (targets - 1)
-        return examples * targets + len(self.context_latents) * self.context_latents.shape[2]
+            return examples * (targets - 1) * tokens_per_latent
+        per_scene = sum(len(segment.latents) * tokens_per_latent // segment.pool**2 for segment in self.segments)
+        return examples * targets * tokens_per_latent + len(self.context_latents) * per_scene
 
 
 @dataclass(frozen=True)
@@ -75,6 +100,15 @@ class Curriculum:
         guard_frames: a stretch of the walk is kept out of its own context, with up to this many frames around it. As such an example
             has a context of its own, that has at most `context_frames[1]` / `targets_per_context` frames.
         nearby_probability: share of steps that take their context from the frames nearest to the target's cameras.
+        pooled_probability: share of steps whose context has pooled parts, as plans give it (`context_plans`), a third each: the frames
+            farthest from the targets' cameras pooled before the others in full; all pooled; all pooled, then the nearest (or all) in
+            full. As they are cheap, so many frames more than `context_frames` are pooled that there may be four times as many in all.
+        pools: sides of the squares that are averaged, one of which is drawn; each divides the grid of tokens.
+        drop_instruction_probability: share of the steps with conditions in which the instruction alone is left out (for separate
+            guidance scales); the transformer's `null_instruction` says so.
+
+    Raises:
+        ValueError: for probabilities or pools that cannot be.
     """
 
     context_frames: tuple[int, int] = (4, 8)
@@ -86,6 +120,20 @@ class Curriculum:
     targets_per_context: int = 1
     guard_frames: int = 8
     nearby_probability: float = 0.7
+    pooled_probability: float = 0.0
+    pools: tuple[int, ...] = (2, 4)
+    drop_instruction_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} {getattr(self, name)}: expected a number from 0 to 1"
+            for name in ("pooled_probability", "drop_instruction_probability")
+            if not 0 <= getattr(self, name) <= 1
+        ]
+        if not self.pools or not all(isinstance(pool, Integral) and pool >= 2 for pool in self.pools):
+            problems.append(f"pools {list(self.pools)}: expected whole numbers of at least 2")
+        if problems:
+            raise ValueError("curriculum: " + "; ".join(problems) + ".")
 
     def known_cameras_at(self, progress: float) -> float:
         """Probability that context cameras are given."""
@@ -111,15 +159,12 @@ def draw_batch(
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
 
-    def uniform() -> float:
-        return float(torch.rand((), generator=generator))
-
     def integers(low: int, high: int, *shape: int) -> torch.Tensor:
         return torch.randint(low, high, shape, generator=generator)
 
     walk, steps = bank.walk_frames, bank.target_frames - 1
     low, high = curriculum.context_frames_at(progress)
-    from_walk = uniform() < curriculum.walk_probability * (1 - progress / 2)
+    from_walk = _happens(curriculum.walk_probability * (1 - progress / 2), generator)
     group = 1 if from_walk else curriculum.targets_per_context
     if batch_size % group:
         raise ValueError(f"batch_size {batch_size}: expected a multiple of targets_per_context {group}.")
@@ -148,13 +193,16 @@ def draw_batch(
     target_poses = poses[rows, targets]
     context_rows = rows[: len(context_scenes)]
     priority = torch.rand(len(context_scenes), walk, generator=generator)
-    if uniform() < curriculum.nearby_probability:
-        priority = priority * 0.5 + _distance(poses[::group, :walk], target_poses.unflatten(0, (-1, group)).flatten(1, 2))
+    distance = _distance(poses[::group, :walk], target_poses.unflatten(0, (-1, group)).flatten(1, 2))
+    if _happens(curriculum.nearby_probability, generator):
+        priority = priority * 0.5 + distance
     priority[forbidden] = torch.inf
-    priority[context_rows, anchors.unflatten(0, (-1, group))] = -1.0
+    priority[context_rows, anchors.unflatten(0, (-1, group))] = distance[context_rows, anchors.unflatten(0, (-1, group))] = -1.0
     count = max(int(integers(low, high + 1)), group)
-    count = min(count, int((priority < torch.inf).sum(1).min()))
-    context = priority.argsort(dim=1)[:, :count].sort(dim=1).values
+    layout = _draw_layout(curriculum, high, generator)
+    available = int((priority < torch.inf).sum(1).min())
+    in_full, count = min(count, available), min(count + layout.more_frames, available)
+    context = layout.ordered(priority.argsort(dim=1)[:, :count].sort(dim=1).values, distance, in_full)
 
     gap = 1 + integers(0, 12, batch_size)
     intrinsics = bank.intrinsics[scenes].unsqueeze(1)
@@ -165,9 +213,10 @@ def draw_batch(
         context_intrinsics=intrinsics[::group],
         context_depth=bank.depth[context_scenes[:, None], context],
         latents=bank.latents[scenes[:, None], targets],
-        positions=(context[:, -1].repeat_interleave(group) + gap)[:, None].double() + offsets,
+        positions=(context.amax(1).repeat_interleave(group) + gap)[:, None].double() + offsets,
         poses=target_poses,
         intrinsics=intrinsics,
+        segments=layout.segments(count, in_full, generator),
         generator=generator,
         curriculum=curriculum,
         progress=progress,
@@ -214,25 +263,27 @@ def clip_batch(
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     low, high = curriculum.context_frames_at(progress)
-    count = min(int(torch.randint(low, high + 1, (), generator=generator)), min(clip.context_frames for clip in clips))
+    count, available = int(torch.randint(low, high + 1, (), generator=generator)), min(clip.context_frames for clip in clips)
+    layout = _draw_layout(curriculum, high, generator)
+    in_full, count = min(count, available), min(count + layout.more_frames, available)
     steps = min(len(clip.target_times) for clip in clips) - 1
     kept = torch.randperm(steps, generator=generator)[: curriculum.target_latents].sort().values + 1
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), kept])
-    nearby = float(torch.rand((), generator=generator)) < curriculum.nearby_probability
+    nearby = _happens(curriculum.nearby_probability, generator)
     gap = 1 + torch.randint(0, 12, (len(clips),), generator=generator)
     chosen, positions, target_positions = [], [], []
     for clip, clip_gap in zip(clips, gap):
-        n = clip.context_frames
+        n, poses = clip.context_frames, clip.camera_to_world
         priority = torch.rand(n, generator=generator)
+        distance = _distance(poses[None, :n], poses[None, n + offsets])[0]
         if nearby:
-            poses = clip.camera_to_world
-            priority = priority * 0.5 + _distance(poses[None, :n], poses[None, n + offsets])[0]
-        priority[clip.anchor] = -torch.inf
-        context = priority.argsort()[:count].sort().values
-        times = (clip.context_times[context] - clip.context_times[context[0]]) * frame_rate
+            priority = priority * 0.5 + distance
+        priority[clip.anchor] = distance[clip.anchor] = -torch.inf
+        context = layout.ordered(priority.argsort()[:count].sort().values, distance, in_full)
+        times = (clip.context_times[context] - clip.context_times[context.min()]) * frame_rate
         chosen.append((context, n + offsets))
         positions.append(times)
-        target_positions.append(times[-1] + clip_gap + (clip.target_times[offsets] - clip.target_times[0]) * frame_rate)
+        target_positions.append(times.max() + clip_gap + (clip.target_times[offsets] - clip.target_times[0]) * frame_rate)
 
     def stacked(name: str, part: int) -> torch.Tensor:
         return torch.stack([getattr(clip, name)[places[part]] for clip, places in zip(clips, chosen)])
@@ -247,10 +298,65 @@ def clip_batch(
         positions=torch.stack(target_positions).double(),
         poses=stacked("camera_to_world", 1),
         intrinsics=stacked("intrinsics", 1),
+        segments=layout.segments(count, in_full, generator),
         generator=generator,
         curriculum=curriculum,
         progress=progress,
     )
+
+
+def _happens(probability: float, generator: torch.Generator) -> bool:
+    return float(torch.rand((), generator=generator)) < probability
+
+
+class _Layout(NamedTuple):
+    """How the context of a step is divided into segments; `more_frames` may be drawn than what is in full."""
+
+    kind: Literal["in_full", "far_pooled", "coarse", "coarse_to_fine"] = "in_full"
+    pool: int = 1
+    more_frames: int = 0
+
+    def ordered(self, context: torch.Tensor, distance: torch.Tensor, in_full: int) -> torch.Tensor:
+        """Chosen frames [..., n], ascending, with those before the nearest `in_full` that are farther away.
+
+        Args:
+            context: [..., n] indices.
+            distance: [..., W] of all frames to the targets.
+            in_full: how many stand last.
+        """
+        if self.kind == "in_full":
+            return context
+        by_distance = context.gather(-1, distance.gather(-1, context).argsort(-1))
+        near, far = by_distance[..., :in_full], by_distance[..., in_full:]
+        return torch.cat([far.sort(-1).values, near.sort(-1).values], dim=-1)
+
+    def segments(self, count: int, in_full: int, generator: torch.Generator) -> tuple[Segment, ...]:
+        """Segments of `count` latents in the order of `ordered`; one to three where all are in full."""
+        every = tuple(range(count))
+        far, near = every[: count - in_full], every[count - in_full :]
+        if self.kind == "coarse":
+            return (Segment(every, self.pool),)
+        if self.kind == "coarse_to_fine":
+            return Segment(every, self.pool), Segment(near)
+        if self.kind == "far_pooled":
+            return (*([Segment(far, self.pool)] if far else []), Segment(near))
+        splits = int(torch.randint(0, 3, (), generator=generator)) if count > 1 else 0
+        cuts = sorted(set(torch.randint(1, count, (splits,), generator=generator).tolist())) if splits else []
+        return tuple(Segment(every[a:b]) for a, b in zip([0, *cuts], [*cuts, count]))
+
+
+def _draw_layout(curriculum: Curriculum, most_in_full: int, generator: torch.Generator) -> _Layout:
+    """The layout of a step; where no step has pooled parts, nothing is drawn."""
+    if curriculum.pooled_probability == 0 or not _happens(curriculum.pooled_probability, generator):
+        return _Layout()
+
+    def drawn(choices):
+        return choices[int(torch.randint(len(choices), (), generator=generator))]
+
+    kind, pool = drawn(("far_pooled", "coarse", "coarse_to_fine")), drawn(curriculum.pools)
+    # Plans that show all frames coarsely are used on short videos as well, where all of them are in full afterwards.
+    more = kind == "far_pooled" or _happens(0.5, generator)
+    return _Layout(kind, pool, 1 + drawn(range(3 * most_in_full)) if more else 0)
 
 
 def _assembled(
@@ -264,6 +370,7 @@ def _assembled(
     positions: torch.Tensor,
     poses: torch.Tensor,
     intrinsics: torch.Tensor,
+    segments: tuple[Segment, ...],
     generator: torch.Generator,
     curriculum: Curriculum,
     progress: float,
@@ -274,22 +381,22 @@ def _assembled(
         context_latents: [S, n, C, h, w]; context_positions [S, n]; context_poses [S, n, 4, 4] in the world; context_intrinsics
             [S, n or 1, 3, 3]; context_depth [S, n, h, w], 0 where unknown.
         latents: [B, T, C, h, w]; positions [B, T]; poses [B, T, 4, 4] in the world; intrinsics [B, T or 1, 3, 3].
+        segments: of the n context latents.
         generator, curriculum, progress: for what is still drawn.
     """
-    count, group = context_latents.shape[1], len(latents) // len(context_latents)
+    group = len(latents) // len(context_latents)
     height, width = latents.shape[-2:]
     device = latents.device
-    origin = torch.linalg.inv(context_poses[:, :1])
+    first = context_positions.argmin(dim=1)
+    origin = torch.linalg.inv(context_poses[torch.arange(len(first)), first].unsqueeze(1))
     relative = origin @ context_poses
-    splits = int(torch.randint(0, 3, (), generator=generator)) if count > 1 else 0
-    cuts = sorted(set(torch.randint(1, count, (splits,), generator=generator).tolist())) if splits else []
 
     def rays(camera_to_world: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
         return plucker_rays(Cameras(camera_to_world, of), height, width, device=device)
 
-    def uniform() -> float:
-        return float(torch.rand((), generator=generator))
-
+    known = _happens(curriculum.known_cameras_at(progress), generator)
+    dropped = _happens(curriculum.drop_probability, generator)
+    alone = curriculum.drop_instruction_probability > 0 and _happens(curriculum.drop_instruction_probability, generator)
     return NavigationBatch(
         context_latents=context_latents.float().transpose(1, 2),
         context_positions=context_positions,
@@ -301,9 +408,10 @@ def _assembled(
         positions=positions,
         rays=rays(torch.linalg.inv(poses[:, :1]) @ poses, intrinsics),
         scene_rays=rays(origin.repeat_interleave(group, 0) @ poses, intrinsics),
-        segments=tuple(b - a for a, b in zip([0, *cuts], [*cuts, count])),
-        context_cameras_known=uniform() < curriculum.known_cameras_at(progress),
-        drop_conditions=uniform() < curriculum.drop_probability,
+        segments=segments,
+        context_cameras_known=known,
+        drop_conditions=dropped,
+        drop_instruction=alone and not dropped,
         generator=generator,
     )
 

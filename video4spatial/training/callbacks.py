@@ -69,7 +69,7 @@ class JsonLog(lightning.Callback):
         self.count += 1
         if isinstance(batch, NavigationBatch):
             self.samples += len(batch.latents)
-            self.tokens += batch.num_latents * module.transformer.tokens_per_latent(*batch.latents.shape[-2:])
+            self.tokens += batch.num_tokens(module.transformer.tokens_per_latent(*batch.latents.shape[-2:]))
         else:
             self.samples += len(batch)
         if self.count % self.every == 0:

@@ -114,6 +114,7 @@ def transformer(
     points_weight: float = 0.2,
     camera_weight: float = 1.0,
     curriculum: Curriculum | None = None,
+    null_context: tuple[Literal["absent", "noise"], ...] | None = None,
     precision: Precision | None = None,
     compile: bool = False,
     init_from: str | None = None,
@@ -139,7 +140,10 @@ def transformer(
         spatial_positions: rotary positions of tokens: on the picture's grid, or by the direction they look in.
         noise_shift: shift of training (and sampling) noise levels.
         points_weight, camera_weight: weights of the geometry losses on the context.
-        curriculum: what the examples look like over time.
+        curriculum: what the examples look like over time: a YAML file with keys of `Curriculum`, or single ones, as in
+            `--curriculum.pooled_probability 0.4`. Where it drops the instruction alone, the model's configuration says so.
+        null_context: what stands for no context in the steps without conditions, one drawn of these; None keeps what `init_from`
+            says (absent, when starting anew).
         precision: bf16-mixed or 32-true; by default bf16 where the device has units for it (a GPU, or a CPU with AMX).
         compile: compile the blocks: some minutes at first, then faster steps.
         init_from: folder of a pipeline to start from: weights only, with a new warm-up.
@@ -150,6 +154,10 @@ def transformer(
         seed: of weights and drawing.
     """
     lightning.seed_everything(seed, verbose=False)
+    curriculum = curriculum or Curriculum()
+    nulls = {} if null_context is None else {"null_context": null_context}
+    if curriculum.drop_instruction_probability > 0:
+        nulls["null_instruction"] = True
     latent_channels = AutoencoderKL.load_config(autoencoder)["latent_channels"]
     module = NavigationModule(
         transformer={
@@ -164,6 +172,7 @@ def transformer(
             "geometry_heads": True,
             "spatial_positions": spatial_positions,
             "prediction_type": prediction_type,
+            **nulls,
         },
         init_from=None if init_from is None else str(Path(init_from) / "transformer"),
         learning_rate=learning_rate,

@@ -1,0 +1,109 @@
+"""The plan agrees with what is then run, and says what does not fit."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from video4spatial.cli.errors import UserError
+from video4spatial.cli.plan import PUBLIC_MODELS, main, read_planned_model
+
+
+def planned(tmp_path, *arguments) -> dict:
+    """The figures of a plan by row and name."""
+    path = tmp_path / "plan.json"
+    main([*map(str, arguments), "--json", str(path)])
+    rows = json.loads(path.read_text())["rows"]
+    return {row["name"]: {name: cell["value"] for name, cell in row["metrics"].items()} for row in rows}
+
+
+def test_the_plan_of_a_model_folder_is_what_its_pipeline_holds(tiny_model_folder, tiny_pipeline, random_frames, tmp_path):
+    figures = planned(tmp_path, "--model", tiny_model_folder, "--context-frames", 5)
+    context = tiny_pipeline.encode_context(random_frames(0, 5), np.arange(5) / 4)
+    assert figures["tokens"] == {"context": context.cache.num_tokens, "targets": 9 * 4}
+    assert figures["memory"]["cache_bytes"] == context.cache.num_bytes
+    modules = tiny_pipeline.transformer, tiny_pipeline.vae
+    assert figures["memory"]["weights_bytes"] == sum(p.numel() * 4 for module in modules for p in module.parameters())
+    assert figures["full"]["total_flops"] > figures["cached"]["total_flops"] > 16 * figures["cached"]["step_flops"]
+
+
+@pytest.mark.parametrize(
+    "name, billions, tokens", [("wan-2.1-1.3b", 1.42, 1560), ("wan-2.1-14b", 14.29, 1560), ("wan-2.2-5b", 5.0, 880)]
+)
+def test_public_models_have_their_published_size(name, billions, tokens, tmp_path):
+    from video4spatial.models import Video4SpatialTransformer3DModel
+    from video4spatial.models.cost import count_parameters
+
+    config = PUBLIC_MODELS[name].transformer
+    published = count_parameters(Video4SpatialTransformer3DModel, config | {"camera_channels": None})
+    assert published / 1e9 == pytest.approx(billions, rel=0.01)
+    figures = planned(tmp_path, "--model", name, "--context-frames", 337, "--chunk-length", 337)
+    assert figures["tokens"]["context"] == 85 * tokens
+    width = 128 * config["num_attention_heads"]
+    assert figures["memory"]["cache_bytes"] == 2 * config["num_layers"] * 85 * tokens * width * 2
+
+
+def test_what_is_shown(capsys):
+    main("--model wan-2.1-1.3b --context-frames 337 --size 832x480 --frames 80 --guidance-scale 3 --device-memory 24".split())
+    shown = capsys.readouterr().out
+    assert "context tokens  525,720 = 337 latents of 1560" in shown and "target tokens   32,760 = 21 latents" in shown
+    assert "80 frames are generated as 81 = 1 + 4 * k" in shown and "in longer chunks (--chunk-length) 4 frames share one" in shown
+    assert "times as fast" in shown and "peak while denoising" in shown and "context cache" in shown
+
+
+def test_whether_it_fits_and_what_would(capsys):
+    def verdict(*arguments):
+        main(["--model", "wan-2.1-14b", *map(str, arguments)])
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert verdict("--context-frames", 1, "--device-memory", 80).startswith("fits: it needs ")
+    options = ("--chunk-length", 337, "--context-frames", 337, "--device-memory", 80)
+    suggested = verdict(*options)
+    assert suggested.startswith("does not fit: it needs ") and suggested.endswith(" would")
+    words = suggested.split("; ")[1].split()[:-1]  # --context-frames N --chunk-length N
+    assert verdict(*words, "--device-memory", 80).startswith("fits")
+    assert not verdict(*(f"{int(w) + 4}" if w.isdigit() else w for w in words), "--device-memory", 80).startswith("fits")
+    assert "no shorter context would" in verdict("--context-frames", 9, "--device-memory", 8)
+
+
+def test_a_configuration_is_enough(tiny_model_folder, tmp_path, capsys):
+    folder = tmp_path / "bare"
+    shutil.copytree(tiny_model_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    main(["--model", str(folder)])
+    config = json.loads((folder / "transformer" / "config.json").read_text()) | {"in_channels": 16, "out_channels": 16}
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "config.json").write_text(json.dumps(config | {"attention_mode": "full"}))
+    capsys.readouterr()
+    main(["--model", str(alone), "--guidance-scale", "2", "--null-context", "noise"])
+    shown = capsys.readouterr().out
+    assert "the autoencoder is taken to be that of Wan 2.1" in shown and "nothing of its context can be cached" in shown
+    assert "not trained with a null context 'noise'" in shown and "context cached" not in shown
+    main(["--model", str(alone / "config.json")])
+
+
+def test_mistakes_say_what_to_do(tiny_model_folder, tmp_path):
+    def mistake(*arguments):
+        with pytest.raises(UserError) as error:
+            main(list(map(str, arguments)))
+        return str(error.value)
+
+    assert "unknown model 'wan-2.1' (did you mean 'wan-2." in mistake("--model", "wan-2.1")
+    assert mistake("--size", "832") == "--size '832': expected width x height in pixels, such as 832x480"
+    wrong = mistake("--model", "wan-2.1-1.3b", "--size", "830x480")
+    assert wrong == "size 830x480: this model takes multiples of 16x16 pixels; try --size 832x480"
+    assert "expected 1 + 4 * k, and a divisor of 81" in mistake("--model", "wan-2.1-1.3b", "--chunk-length", 5)
+    (tmp_path / "config.json").write_text("{}")
+    assert "not the configuration of a transformer, it lacks num_attention_heads" in mistake("--model", tmp_path)
+    assert "no known autoencoder has its 4 latent channels" in mistake("--model", tiny_model_folder / "transformer")
+    (tmp_path / "config.json").write_text("{")
+    assert "not valid JSON" in mistake("--model", tmp_path / "config.json")
+
+
+def test_every_built_in_model_can_be_planned():
+    from video4spatial.pretrained import built_in_models
+
+    for name in built_in_models():
+        model = read_planned_model(name)
+        assert model.dtype == "float32" and model.height == model.width == 64 and model.steps < 50

@@ -1,0 +1,101 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+from tests.conftest import seeded_transformer
+from video4spatial.cameras import parse_trajectory
+from video4spatial.pipelines import SceneSession, SessionSettings, Video4SpatialPipeline
+
+QUICK = SessionSettings(num_inference_steps=1, chunk_frames=3)
+
+
+def test_each_move_starts_where_the_last_one_ended(tiny_pipeline, random_frames):
+    context = tiny_pipeline.encode_context(random_frames(0, 3))
+    session = SceneSession(tiny_pipeline, context, anchor=0, settings=QUICK)
+    assert len(session.frames) == 0 and session.cameras is None
+    first = session.move("forward 1m")
+    second = session.move("turn left 90deg", frames=5)  # two chunks
+    assert first.frames.shape == (3, 32, 32, 3) and second.frames.shape == (5, 32, 32, 3)
+    assert torch.equal(first.latents[:, :, -1], second.latents[:, :, 0])
+    assert np.array_equal(session.frames, np.concatenate([first.frames, second.frames[1:]]))
+    assert session.context.cache.segments == (12, 8, 8, 8) and len(context) == 3  # the scene given stays as it is
+    end = parse_trajectory("forward 1m, turn left 90deg", 3)[-1]
+    assert len(session.cameras) == 7 and session.cameras[-1].allclose(end, 1e-6)
+    assert torch.equal(session.context.latents[:, :, 3:5], first.latents[:, :, 1:])
+    assert not session.context.approximations
+
+
+def test_a_session_is_its_chunks_one_by_one(tiny_pipeline, random_frames):
+    frames, cameras = random_frames(0, 3), parse_trajectory("turn right 60deg", 3)
+    context = tiny_pipeline.encode_context(frames, cameras=cameras)
+    path = parse_trajectory("forward 1m", 5)
+    session = SceneSession(tiny_pipeline, context, settings=QUICK)
+    video = session.move(path)
+    generator = torch.Generator().manual_seed(0)
+    first = tiny_pipeline(context, path[:3], num_inference_steps=1, generator=generator)
+    world = path.placed_at(cameras[-1])
+    longer = tiny_pipeline.append_context(context, first.frames[1:], cameras=world[1:3], latents=first.latents[:, :, 1:])
+    second = tiny_pipeline(longer, path[2:], num_inference_steps=1, generator=generator)
+    assert np.array_equal(video.frames, np.concatenate([first.frames, second.frames[1:]]))
+    assert session.context.cameras[-2:].allclose(world[3:], 1e-9)
+
+
+def test_memory_is_bounded_and_the_footage_stays(tiny_pipeline, random_frames):
+    context = tiny_pipeline.encode_context(random_frames(0, 3))
+    settings = SessionSettings(num_inference_steps=1, chunk_frames=3, max_tokens=12 + 2 * 8)
+    session = SceneSession(tiny_pipeline, context, settings=settings)
+    session.move("turn left 360deg", frames=21)
+    assert session.context.cache.num_tokens == 28 and "evicted" in session.context.approximations[0]
+    assert np.array_equal(session.context.frames[:3], context.frames) and len(session.context) == 7
+    assert len(session.frames) == 21
+
+
+def test_sessions_share_a_scene_across_threads(tiny_pipeline, random_frames):
+    context = tiny_pipeline.encode_context(random_frames(0, 3))
+    settings = [SessionSettings(num_inference_steps=2, chunk_frames=3, seed=value) for value in range(3)]
+
+    def explored(setting):
+        session = SceneSession(tiny_pipeline, context, settings=setting)
+        session.move("forward 1m")
+        session.move("left 90deg")
+        return session.frames
+
+    serial = [explored(setting) for setting in settings]
+    results = [None] * 3
+
+    def work(index: int) -> None:
+        results[index] = explored(settings[index])
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(3)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert all(np.array_equal(one, other) for one, other in zip(serial, results))
+    assert not np.array_equal(results[0], results[1])
+
+
+def test_with_a_video_autoencoder_frames_are_encoded_anew(tiny_wan_vae, random_frames):
+    pipeline = Video4SpatialPipeline(
+        tiny_wan_vae, seeded_transformer(camera_channels=24), FlowMatchEulerDiscreteScheduler(), height=32, width=32
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    session = SceneSession(pipeline, pipeline.encode_context(random_frames(0, 5), chunk_length=5), settings=QUICK)
+    video = session.move("forward 1m", frames=9)
+    assert video.frames.shape == (9, 32, 32, 3)
+    assert len(session.context) % 5 == 0 and len(session.context) > 5
+
+
+def test_what_does_not_fit_is_refused(tiny_pipeline, random_frames):
+    context = tiny_pipeline.encode_context(random_frames(0, 2))
+    with pytest.raises(ValueError, match="anchor 5 is outside"):
+        SceneSession(tiny_pipeline, context, anchor=5)
+    with pytest.raises(ValueError, match="chunk_frames 1: expected at least 2"):
+        SceneSession(tiny_pipeline, context, settings=SessionSettings(chunk_frames=1))
+    session = SceneSession(tiny_pipeline, context, settings=QUICK)
+    with pytest.raises(ValueError, match="frames=4 for a path of 3 cameras"):
+        session.move(parse_trajectory("forward 1m", 3), frames=4)
+    with pytest.raises(ValueError, match="sideway"):
+        session.move("sideway 1m")
+    assert len(session.frames) == 0 and session.context is context

@@ -1,0 +1,460 @@
+"""What a run will cost, known before it runs: operations and memory by arithmetic on the configurations, no weights needed.
+
+Operations are floating-point operations, two for each multiply-add, of matrix products and convolutions alone. Memory is what
+the code holds at its fullest moment, tensor by tensor; attention is taken to need none of its own (true of PyTorch's fused
+kernels, not of `_native_math` nor of `flex` on a CPU).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from inspect import signature
+from typing import Literal, Self
+
+import torch
+from torch import nn
+
+Guidance = Literal["off", "joint", "separate"]
+NullContext = Literal["absent", "noise"]
+Scheme = Literal["cached", "uncached", "full"]
+
+PROCESS_BYTES = 425 * 2**20
+"""A process before it loads a model: Python, PyTorch and the libraries (measured with the CPU build of torch 2.13 on Linux)."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What one pass denoises.
+
+    Args:
+        latents: target latents, the anchor's included.
+        tokens_per_latent: tokens that one becomes.
+        text_tokens: tokens of the text that they read.
+        rays: whether they have a camera instruction.
+        scene_rays: whether their cameras relative to the context's are known.
+    """
+
+    latents: int
+    tokens_per_latent: int
+    text_tokens: int = 0
+    rays: bool = True
+    scene_rays: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Target tokens."""
+        return self.latents * self.tokens_per_latent
+
+    def uninstructed(self) -> Self:
+        """Without a camera instruction."""
+        return replace(self, rays=False)
+
+    def null(self) -> Self:
+        """Of the null branch: no anchor, no cameras."""
+        return replace(self, latents=self.latents - 1, rays=False, scene_rays=False)
+
+
+@dataclass(frozen=True)
+class RunFlops:
+    """Operations of a run: those done once for the scene, those of every denoising step with all its guidance branches."""
+
+    prefill: int
+    step: int
+    steps: int
+
+    @property
+    def total(self) -> int:
+        """Of the whole run."""
+        return self.prefill + self.steps * self.step
+
+
+@dataclass(frozen=True)
+class TransformerCost:
+    """Operations and memory of a `Video4SpatialTransformer3DModel` with these options of its configuration.
+
+    With d the width, f that of the feed-forward part and L blocks, a context token costs 2 L (4 d^2 + 2 d f), a target token that
+    reads text 4 L d^2 more, and attention of Nq queries over Nk keys 4 L d Nq Nk.
+    """
+
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    num_attention_heads: int = 4
+    attention_head_dim: int = 64
+    in_channels: int = 16
+    out_channels: int = 16
+    text_dim: int | None = None
+    freq_dim: int = 256
+    ffn_dim: int = 1024
+    num_layers: int = 6
+    attention_mode: str = "causal_context"
+    camera_channels: int | None = None
+    camera_frequencies: int = 4
+
+    @classmethod
+    def from_config(cls, config: Mapping) -> Self:
+        """Pick these options from a transformer's configuration; what it lacks has the class's default."""
+        return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
+
+    @property
+    def dim(self) -> int:
+        """Width of the tokens."""
+        return self.num_attention_heads * self.attention_head_dim
+
+    def tokens_per_latent(self, height: int, width: int) -> int:
+        """Tokens of one latent of `height` x `width`."""
+        return (height // self.patch_size[1]) * (width // self.patch_size[2])
+
+    def attention_flops(self, queries: int, keys: int) -> int:
+        """Q K^T and its product with V, in all blocks."""
+        return 4 * self.num_layers * self.dim * queries * keys
+
+    def linear_flops(self, tokens: int, text_tokens: int = 0) -> int:
+        """All blocks for `tokens`, without their self-attention; with `text_tokens` to read, cross-attention with them too."""
+        dim = self.dim
+        flops = 2 * self.num_layers * tokens * (4 * dim**2 + 2 * dim * self.ffn_dim)
+        if self.text_dim is None or not text_tokens:
+            return flops
+        cross = 2 * self.num_layers * 2 * dim**2 * (tokens + text_tokens) + self.attention_flops(tokens, text_tokens)
+        return flops + cross + 2 * text_tokens * (self.text_dim * dim + dim**2)
+
+    def embedding_flops(self, tokens: int, timesteps: int, camera_encoders: int = 0) -> int:
+        """Patches, cameras (by as many encoders) and the modulation of as many timesteps."""
+        dim, area = self.dim, self.patch_size[1] * self.patch_size[2]
+        flops = 2 * tokens * area * self.in_channels * dim + 2 * timesteps * (self.freq_dim * dim + 7 * dim**2)
+        if self.camera_channels is not None:
+            channels = self.camera_channels * (1 + 2 * self.camera_frequencies)
+            flops += camera_encoders * 2 * tokens * (area * channels * dim + 2 * dim**2)
+        return flops
+
+    def output_flops(self, tokens: int) -> int:
+        """The last projection."""
+        return 2 * tokens * self.dim * self.out_channels * self.patch_size[1] * self.patch_size[2]
+
+    def prefill_flops(self, segments: Sequence[int], scene_rays: bool = False) -> int:
+        """Encoding a scene: a n + b n^2 in its n tokens.
+
+        Args:
+            segments: token count of each, oldest first; each attends to the older ones and to itself.
+            scene_rays: whether the context's cameras are known.
+        """
+        flops, older = 0, 0
+        for tokens in segments:
+            older += tokens
+            flops += self.embedding_flops(tokens, 1, int(scene_rays))
+            flops += self.linear_flops(tokens) + self.attention_flops(tokens, older)
+        return flops
+
+    def step_flops(self, targets: Targets, num_context: int) -> int:
+        """One pass of the targets over as many cached context tokens: linear in them."""
+        tokens = targets.tokens
+        encoders = int(targets.rays) + int(targets.scene_rays)
+        return (
+            self.embedding_flops(tokens, targets.latents, encoders)
+            + self.linear_flops(tokens, targets.text_tokens)
+            + self.attention_flops(tokens, tokens + num_context)
+            + self.output_flops(tokens)
+        )
+
+    def causal_uncached_flops(self, targets: Targets, num_context: int) -> int:
+        """One pass that encodes the whole context again as one segment."""
+        prefill = self.prefill_flops([num_context], targets.scene_rays) if num_context else 0
+        return prefill + self.step_flops(targets, num_context)
+
+    def full_flops(self, targets: Targets, num_context: int) -> int:
+        """One pass of the published form: all tokens attend to all and read the text."""
+        tokens = num_context + targets.tokens
+        latents = num_context // targets.tokens_per_latent
+        return (
+            self.embedding_flops(num_context, latents, int(targets.scene_rays))
+            + self.embedding_flops(targets.tokens, targets.latents, int(targets.rays) + int(targets.scene_rays))
+            + self.linear_flops(tokens, targets.text_tokens)
+            + self.attention_flops(tokens, tokens)
+            + self.output_flops(targets.tokens)
+        )
+
+    def run_flops(
+        self,
+        targets: Targets,
+        segments: Sequence[int],
+        steps: int,
+        guidance: Guidance = "off",
+        null_context: NullContext = "absent",
+        scheme: Scheme = "cached",
+    ) -> RunFlops:
+        """A whole run.
+
+        Args:
+            targets: of the instructed branch.
+            segments: context tokens of each segment.
+            steps: denoising steps.
+            guidance: `joint` adds the branch (null, null), `separate` also (null instruction, context), which shares the scene's
+                cache.
+            null_context: of the null branch: `absent`, or `noise`: as many tokens, encoded once per run if they can be cached.
+            scheme: `cached`, `uncached` (the context is encoded again in every pass) or `full`.
+        """
+        num_context = sum(segments)
+        branches = [(targets, num_context)]
+        if guidance == "separate":
+            branches.append((targets.uninstructed(), num_context))
+        if guidance != "off":
+            branches.append((targets.null(), num_context if null_context == "noise" else 0))
+        if scheme != "cached":
+            one_pass = self.full_flops if scheme == "full" else self.causal_uncached_flops
+            return RunFlops(0, sum(one_pass(*branch) for branch in branches), steps)
+        prefill = self.prefill_flops(segments, targets.scene_rays)
+        if guidance != "off" and null_context == "noise":
+            prefill += self.prefill_flops(segments)
+        return RunFlops(prefill, sum(self.step_flops(*branch) for branch in branches), steps)
+
+    def context_cache_bytes(self, tokens: int, itemsize: int) -> int:
+        """Keys and values of context tokens in all layers; `itemsize` is bytes per number."""
+        return 2 * self.num_layers * tokens * self.dim * itemsize
+
+    def block_bytes(self, tokens: int, cached_tokens: int, itemsize: int) -> int:
+        """Most that a block holds at once for its `tokens`, besides weights and cache.
+
+        That is in the feed-forward part or in the gated sum after it. The block's input, its attended state, the normalised state,
+        queries, keys, values and attention's result still have a name then; so have keys and values joined to those of the cache.
+        Narrow states have a copy in single precision. Embedding tokens needs less.
+
+        Args:
+            tokens: that pass through the block.
+            cached_tokens: that they attend to besides themselves.
+            itemsize: bytes per number.
+        """
+        dim = self.dim
+        feed_forward = max(2 * self.ffn_dim * itemsize, 8 * dim) + (0 if itemsize == 4 else 4 * dim)
+        joined = 2 * (tokens + cached_tokens) * dim * itemsize if cached_tokens else 0
+        rotary = 4 * self.attention_head_dim
+        return tokens * (7 * dim * itemsize + feed_forward + rotary) + joined
+
+    def step_bytes(self, targets: Targets, num_context: int, itemsize: int) -> int:
+        """Most that a denoising step holds at once, besides weights and cache.
+
+        Args:
+            targets: what it denoises.
+            num_context: context tokens, cached or (attention mode `full`) not.
+            itemsize: bytes per number.
+        """
+        full = self.attention_mode == "full"
+        tokens = targets.tokens + (num_context if full else 0)
+        modulation = 12 * self.dim * 4 * (tokens // targets.tokens_per_latent)
+        older_block = 2 * tokens * self.dim * itemsize  # its keys and values still have a name
+        alone = num_context * (self.dim * itemsize + 4 * self.attention_head_dim) if full else 0  # context before it was joined
+        return self.block_bytes(tokens, 0 if full else num_context, itemsize) + modulation + older_block + alone
+
+    def prefill_bytes(self, segments: Sequence[int], itemsize: int) -> int:
+        """Most that encoding a scene holds at once, its cache included and weights not: while the last segment passes the last
+        layer, or when its keys and values are appended to the older ones."""
+        if not segments:
+            return 0
+        cache, last = self.context_cache_bytes(sum(segments), itemsize), segments[-1]
+        # the cache already counts the keys and values that the last layer names
+        activations = self.block_bytes(last, sum(segments[:-1]), itemsize) - 2 * last * self.dim * itemsize
+        return max(cache + activations, 2 * cache if len(segments) > 1 else 0)
+
+
+@dataclass(frozen=True)
+class AutoencoderCost:
+    """Shape and memory of an autoencoder; made by `autoencoder_cost`.
+
+    Args:
+        spatial_compression: pixels per latent pixel along each picture axis.
+        temporal_compression: frames per latent after the first; 1 takes every frame by itself.
+        latent_channels: of the latents.
+        encoder, decoder: resolution levels.
+        pieces: whether a video passes latent by latent (Wan), or all pictures at once.
+    """
+
+    spatial_compression: int
+    temporal_compression: int
+    latent_channels: int
+    encoder: tuple["Level", ...]
+    decoder: tuple["Level", ...]
+    pieces: bool
+
+    def latent_count(self, frames: int) -> int:
+        """Latents of a chunk of 1 + compression * k frames."""
+        return 1 + (frames - 1) // self.temporal_compression
+
+    def encode_bytes(self, frames: int, height: int, width: int, itemsize: int) -> int:
+        """Most that encoding one chunk holds at once; an estimate from the largest feature maps."""
+        # float32 frames as they are made and as they are given on, of which one may be cast
+        return 2 * 3 * frames * height * width * 4 + self._maps(self.encoder, frames, height, width, itemsize)
+
+    def decode_bytes(self, frames: int, height: int, width: int, itemsize: int) -> int:
+        """Most that decoding a video of as many frames holds at once; an estimate from the largest feature maps."""
+        pixels = 3 * frames * height * width
+        joined = 2 * pixels * itemsize if self.pieces else 0  # the pieces so far, and these with one more
+        # three float32 copies while frames become bytes
+        return max(joined + self._maps(self.decoder, frames, height, width, itemsize), 3 * pixels * 4)
+
+    def _maps(self, levels: tuple["Level", ...], frames: int, height: int, width: int, itemsize: int) -> int:
+        at_once = min(frames, self.temporal_compression) if self.pieces else frames
+        fullest = max(level.block_values(at_once) // level.stride**2 for level in levels)
+        kept = sum(level.kept_values(frames) // level.stride**2 for level in levels)
+        return (fullest + kept) * height * width * itemsize
+
+
+@dataclass(frozen=True)
+class Level:
+    """Residual blocks at one resolution.
+
+    Args:
+        stride: pixels per value along each picture axis.
+        channels_in, channels_out: of the first block.
+        convolutions: that keep their last two frames for the next piece of a video; 0 in a picture autoencoder.
+    """
+
+    stride: int
+    channels_in: int
+    channels_out: int
+    convolutions: int = 0
+
+    def block_values(self, frames: int) -> int:
+        """Most values per place that a block holds for as many frames.
+
+        A picture's first block: input, normalised and activated state; the later ones: the level's input, their own, their state and
+        the two of the scaled sum. A video's: input and state, and the state lengthened and padded by two earlier frames.
+        """
+        wide, other = max(self.channels_in, self.channels_out), self.channels_in != self.channels_out
+        if not self.convolutions:
+            return frames * max(3 * self.channels_in, 5 * self.channels_out)
+        lengthened = 2 * (frames + 2) if frames > 1 else 4
+        return (2 * frames + lengthened) * wide + (frames * self.channels_out if other else 0)
+
+    def kept_values(self, frames: int) -> int:
+        """Values per place that are kept from piece to piece."""
+        return min(2, frames) * self.convolutions * self.channels_out
+
+
+def autoencoder_cost(config: Mapping) -> AutoencoderCost:
+    """Of the configuration of an `AutoencoderKLWan` or an `AutoencoderKL`.
+
+    Raises:
+        ValueError: for another class's.
+    """
+    if {"z_dim", "base_dim", "dim_mult"} <= set(config):
+        return _wan_autoencoder_cost(config)
+    if not {"block_out_channels", "latent_channels", "in_channels"} <= set(config):
+        name = config.get("_class_name", "an unknown class")
+        raise ValueError(f"autoencoder of {name}: expected the configuration of an AutoencoderKL or an AutoencoderKLWan.")
+    patch = round((config["in_channels"] / 3) ** 0.5)
+    widths = tuple(config["block_out_channels"])
+    strides = [patch * 2**level for level in range(len(widths))]
+    encoder = zip(strides, (widths[0], *widths), widths)
+    decoder = zip(strides, (*widths[1:], widths[-1]), widths)
+    return AutoencoderCost(
+        spatial_compression=strides[-1], temporal_compression=1, latent_channels=config["latent_channels"],
+        encoder=tuple(Level(*level) for level in encoder), decoder=tuple(Level(*level) for level in decoder), pieces=False,
+    )  # fmt: skip
+
+
+def _wan_autoencoder_cost(config: Mapping) -> AutoencoderCost:
+    multiples, blocks = list(config["dim_mult"]), config["num_res_blocks"]
+    patch, residual = config.get("patch_size") or 1, config.get("is_residual", False)
+    strides = [patch * 2**level for level in range(len(multiples))]
+    down = [config["base_dim"] * multiple for multiple in (1, *multiples)]
+    up = [(config.get("decoder_base_dim") or config["base_dim"]) * multiple for multiple in (*multiples, multiples[-1])]
+    # Wan 2.1 halves the channels as it upsamples; the lowest level comes from the middle block, which does not
+    halved = [1 if residual or level == len(multiples) - 1 else 2 for level in range(len(multiples))]
+    return AutoencoderCost(
+        spatial_compression=config.get("scale_factor_spatial", strides[-1]),
+        temporal_compression=config.get("scale_factor_temporal", 4),
+        latent_channels=config["z_dim"],
+        encoder=tuple(Level(s, i, o, 2 * blocks) for s, i, o in zip(strides, down, down[1:])),
+        decoder=tuple(Level(s, i // h, o, 2 * (blocks + 1)) for s, i, o, h in zip(strides, up[1:], up, halved)),
+        pieces=True,
+    )  # fmt: skip
+
+
+def count_parameters(model_class: type[nn.Module], config: Mapping) -> int:
+    """Parameters of a model, which is built without memory for them."""
+    known = signature(model_class.__init__).parameters
+    with torch.device("meta"):
+        model = model_class(**{name: value for name, value in config.items() if name in known})
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes that a run holds.
+
+    Args:
+        weights: of transformer and autoencoder.
+        cache: keys and values of the context (and of the noise that stands for it in a null branch).
+        latents: of context and targets.
+        context_encoding, denoising, decoding: most that is held at once in this stage, on the device of the model: weights, cache
+            and latents included.
+        context_pixels: the context's frames, which stay in main memory.
+    """
+
+    weights: int
+    cache: int
+    latents: int
+    context_encoding: int
+    denoising: int
+    decoding: int
+    context_pixels: int
+
+    @property
+    def device_peak(self) -> int:
+        """Most on the model's device."""
+        return max(self.context_encoding, self.denoising, self.decoding)
+
+    @property
+    def process_peak(self) -> int:
+        """Most that a process holds whose model is on the CPU.
+
+        The heap of a process also keeps freed blocks, which are not counted: measured peaks of the built-in model were up to a
+        quarter higher, least where tensors are large.
+        """
+        return PROCESS_BYTES + self.context_pixels + self.device_peak
+
+
+def run_memory(
+    transformer: TransformerCost,
+    autoencoder: AutoencoderCost,
+    weights: int,
+    targets: Targets,
+    segments: Sequence[int],
+    context_frames: int,
+    height: int,
+    width: int,
+    itemsize: int,
+    chunk_length: int = 1,
+    noise_context: bool = False,
+) -> MemoryPlan:
+    """Memory of a run, stage by stage.
+
+    Args:
+        transformer, autoencoder: their costs.
+        weights: bytes of their parameters.
+        targets: of the instructed branch.
+        segments: context tokens of each segment.
+        context_frames: frames of the context.
+        height, width: of a frame in pixels.
+        itemsize: bytes per number of weights and activations.
+        chunk_length: frames that the autoencoder encodes together.
+        noise_context: whether a null branch has noise for a context, whose keys and values are kept beside the scene's.
+    """
+    num_context = sum(segments)
+    cacheable = transformer.attention_mode != "full"
+    scene_cache = transformer.context_cache_bytes(num_context, itemsize) if cacheable else 0
+    cache = scene_cache * (2 if noise_context else 1)
+    values = (height // autoencoder.spatial_compression) * (width // autoencoder.spatial_compression) * autoencoder.latent_channels
+    context_latents = context_frames // chunk_length * autoencoder.latent_count(chunk_length) * values * itemsize
+    latents = context_latents + targets.latents * values * itemsize
+    frames = 1 + (targets.latents - 1) * autoencoder.temporal_compression
+    encoding = autoencoder.encode_bytes(chunk_length, height, width, itemsize) + context_latents if segments else 0
+    prefill = transformer.prefill_bytes(segments, itemsize) if cacheable else 0
+    # the noise is encoded at the beginning of the run, beside the scene's cache
+    noise = context_latents + scene_cache + prefill if noise_context and cacheable else 0
+    step = cache + transformer.step_bytes(targets, num_context, itemsize)
+    return MemoryPlan(
+        weights=weights,
+        cache=cache,
+        latents=latents,
+        context_encoding=weights + context_latents + max(encoding, prefill),
+        denoising=weights + latents + max(step, noise),
+        decoding=weights + cache + latents + autoencoder.decode_bytes(frames, height, width, itemsize),
+        context_pixels=context_frames * height * width * 3,
+    )
