@@ -32,7 +32,7 @@ from video4spatial.cameras import parse_trajectory
 from video4spatial.diffusion import JointGuidance
 from video4spatial.evaluation.results import metric, write_results
 from video4spatial.models import CacheStorage, Video4SpatialTransformer3DModel
-from video4spatial.models.cost import Targets, TransformerCost
+from video4spatial.models.cost import Targets, TransformerCost, autoencoder_cost, run_memory
 from video4spatial.pipelines import SceneContext
 from video4spatial.pretrained import resolve_model
 
@@ -246,7 +246,7 @@ def profile(pipeline: Video4SpatialPipeline) -> dict[str, float]:
 def frames_figures(model: str, count: int, repeats: int) -> dict[str, float]:
     """Prefill and step time and peak memory with so many context frames, of this whole process."""
     pipeline = load(model)
-    scene = replace(pipeline.encode_context(pictures(pipeline, 1)))
+    scene = pipeline.encode_context(pictures(pipeline, 1))
     sampled(pipeline, scene, JointGuidance.absent(1.0), steps=1)  # warm
     frames = pictures(pipeline, count)
     times, total, context = [], 0.0, None
@@ -262,6 +262,13 @@ def frames_figures(model: str, count: int, repeats: int) -> dict[str, float]:
         steps.append(time.perf_counter())
 
     pipeline(context, path, num_inference_steps=repeats + 2, output_type="latent", callback_on_step_end=on_step_end)
+    weights = sum(p.numel() * p.element_size() for module in (pipeline.transformer, pipeline.vae) for p in module.parameters())
+    cost = TransformerCost.from_config(pipeline.transformer.config)
+    targets = Targets(TARGET_FRAMES, context.cache.num_tokens // count)
+    size = (pipeline.config.height, pipeline.config.width)
+    predicted = run_memory(
+        cost, autoencoder_cost(pipeline.vae.config), weights, targets, context.cache.segments, count, *size, itemsize=4
+    )  # fmt: skip
     return {
         "tokens": context.cache.num_tokens,
         "prefill_seconds": median(times),
@@ -270,6 +277,7 @@ def frames_figures(model: str, count: int, repeats: int) -> dict[str, float]:
         "step_repeats": len(steps) - 1,
         "cache_gb": context.cache.num_bytes / 1e9,
         "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+        "predicted_peak_memory_gb": predicted.process_peak / 1e9,
     }
 
 

@@ -1,4 +1,4 @@
-"""Writes the figures of README.md and docs/metrics.md from the result files, between their `<!-- figures: NAME -->` marks.
+"""Writes the figures of README.md, docs/metrics.md and docs/context.md from the result files, between their `<!-- figures: NAME -->` marks.
 
     python benchmarks/readme_tables.py
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "metrics.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "metrics.md", ROOT / "docs" / "context.md")
 
 HEADINGS = {
     "psnr": "PSNR (dB)",
@@ -105,7 +105,72 @@ def metric_validation() -> str:
     return "\n".join([*seen, "", *heads, "", f"Not measured on these clips: {absent or 'nothing'}.", "", *errors])
 
 
+def context_cache() -> str:
+    """What the cache buys, how cost grows with the context, and other ways to keep and compute."""
+    content = json.loads((RESULTS / "context_cache_cpu.json").read_text())
+    rows = {row["name"]: row["metrics"] for row in content["rows"]}
+    speed = ["| context : target | over `causal` | by arithmetic | over `full` | by arithmetic | largest difference |", "|---|" + "---|" * 5]
+    frames = ["| context frames | tokens | prefill (s) | a step (s) | peak memory (GB) | predicted (GB) |", "|---|" + "---|" * 5]
+    other = ["| 128 context frames | speed of a step | cache (GB) | largest difference |", "|---|" + "---|" * 3]
+    for name, cells in rows.items():
+        if name[0] == "r" and "speedup_over_full" in cells:
+            ratio, _, null = name[1:].partition("_")
+            label = f"{ratio} : 1" + (", null context absent" if null else "")
+            figures = [
+                f"{cells[key]['value']:.2f} ×"
+                for key in ("speedup_over_causal", "predicted_over_causal", "speedup_over_full", "predicted_over_full")
+            ]
+            speed.append(f"| {label} | " + " | ".join(figures) + f" | {cells['max_abs_difference']['value']:.1g} |")
+        elif name.startswith("frames_"):
+            figures = [f"{cells[key]['value']:.3g}" for key in ("prefill_seconds", "step_seconds", "peak_memory_gb", "predicted_peak_memory_gb")]
+            frames.append(f"| {name[7:]} | {cells['tokens']['value']:,.0f} | " + " | ".join(figures) + " |")
+        elif "speed_against_plain" in cells:
+            figures = [f"{cells['speed_against_plain']['value']:.2f} ×"] + [
+                f"{cells[key]['value']:.2g}" if key in cells else "" for key in ("cache_gb", "max_abs_difference")
+            ]
+            other.append(f"| {name.replace('_', ' ')} | " + " | ".join(figures) + " |")
+    fit, reuse = rows["linear_fit"], rows["second_trajectory"]
+    profile = ", ".join(f"{name} {share:.0%}" for name, share in content["settings"]["profile_of_one_call"].items())
+    said = (
+        f"A second trajectory computes {reuse['context_tokens_computed']['value']:.0f} context tokens. Time of a step and memory are linear in "
+        f"the context (R² {fit['step_r_squared']['value']:.3f} and {fit['memory_r_squared']['value']:.3f}); prefill is "
+        f"{fit['prefill_seconds_per_token']['value'] * 1e3:.2g} ms · n + {fit['prefill_seconds_per_token_squared']['value'] * 1e9:.2g} ns · n² in n "
+        f"tokens (R² {fit['prefill_r_squared']['value']:.3f}). One call at the model's own settings: {profile}."
+    )
+    return "\n".join([*speed, "", said, "", *frames, "", *other])
+
+
+def context_plans() -> str:
+    """Quality and cost by number of context frames and by plan, and over a long path."""
+    content = json.loads((RESULTS / "context_plans.json").read_text())
+    settings = content["settings"]
+    base_lengths, base_plans = "frames_32_with_cameras", "all"
+    lengths = ["| context | co-visible PSNR (dB) | gradient correlation | cost of 32 frames |", "|---|---|---|---|"]
+    plans = [
+        f"| plan, of {settings['planned_frames']} frames with cameras | co-visible PSNR (dB) | against `all` (dB) | gradient correlation | cost of `all` |",
+        "|---|---|---|---|---|",
+    ]
+    chunks: dict[str, list[str]] = {}
+    for row in content["rows"]:
+        name, cells = row["name"], row["metrics"]
+        quality = [_cell(cells["covisible_psnr"]), _cell(cells["gradient_correlation"])]
+        if f"cost_of_{base_lengths}" in cells:
+            label = name.replace("frames_", "").replace("_with_cameras", ", cameras known")
+            lengths.append(f"| {label} | " + " | ".join(quality) + f" | {cells[f'cost_of_{base_lengths}']['value']:.2f} × |")
+        elif f"cost_of_{base_plans}" in cells:
+            against = _cell(cells["covisible_psnr_against_all"])
+            plans.append(f"| `{name}` | {quality[0]} | {against} | {quality[1]} | {cells[f'cost_of_{base_plans}']['value']:.2f} × |")
+        else:
+            chunks.setdefault(name.rpartition("_chunk_")[0], []).append(f"{cells['covisible_psnr']['value']:.1f}")
+    count = settings["chunks"]
+    long = ["| co-visible PSNR (dB) of chunk | " + " | ".join(str(index + 1) for index in range(count)) + " |", "|---|" + "---|" * count]
+    long += [f"| {name.replace('_', ' ')} | " + " | ".join(values) + " |" for name, values in chunks.items()]
+    clips = f"{settings['clips']} clips of the test set; 95 % intervals over scenes."
+    return "\n".join([clips, "", *lengths, "", *plans, "", *long])
+
+
 FIGURES = {
+    "context_cache": context_cache, "context_plans": context_plans,
     "navigation_rooms": navigation_rooms, "curation": curation, "speeds": speeds, "metric_validation": metric_validation,
 }  # fmt: skip
 

@@ -1,8 +1,11 @@
 """Reference rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from video4spatial.clips import Ground
 from video4spatial.evaluation import references
 from video4spatial.evaluation.image import psnr
 from video4spatial.evaluation.test_set import nested_contexts
@@ -12,6 +15,14 @@ def test_every_frame_reference_fits_the_clip(clip):
     for name, make in references.FRAME_REFERENCES.items():
         frames = make(clip)
         assert frames.dtype == np.uint8 and frames.shape == clip.target_frames.shape, name
+
+
+def test_references_know_clips_whose_instruction_names_no_cameras(clip):
+    unguided = replace(clip, instruction=Ground("go to the lamp"))
+    for make in references.FRAME_REFERENCES.values():
+        assert np.array_equal(make(unguided), make(clip))
+    with pytest.raises(ValueError, match="neither frames nor cameras"):
+        references.static(replace(unguided, target_cameras=None, target_frames=None, target_depth=None))
 
 
 def test_copy_nearest_starts_with_the_anchor(clip):

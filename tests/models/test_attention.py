@@ -131,13 +131,22 @@ def test_a_compiled_model_is_one_graph_and_follows_a_change_of_backend():
             torch.testing.assert_close(block(*inputs)[0], expected, atol=2e-6, rtol=1e-5)
 
 
-def test_importing_the_package_imports_no_attention_package():
+def test_packages_for_gpus_are_never_imported_on_a_cpu(tmp_path):
+    """Not even where they are installed: these here cannot be imported at all. (diffusers imports xformers where it finds it.)"""
+    for package in ("xformers", "flash_attn"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('imported')")
     program = """
-import sys
+import importlib.util, sys
+absent = {name for name in ("xformers", "flash_attn") if importlib.util.find_spec(name) is None}
 import video4spatial, video4spatial.models
+assert not absent & set(sys.modules)
 from video4spatial.models.attention import available_backends
-available_backends("cpu")
-assert not {"xformers", "flash_attn"} & set(sys.modules), "looking for backends on a CPU"
+sys.path.insert(0, sys.argv[1])
+before = set(sys.modules)
+found = available_backends("cpu")
+assert all("has no operator for the device 'cpu'" in found[name] for name in ("xformers", "flash")), found
+assert not {"xformers", "flash_attn"} & (set(sys.modules) - before)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

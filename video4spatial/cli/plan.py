@@ -293,7 +293,7 @@ class _Plan:
         _table(("operations", "once", "each step", "whole run"), rows)
         if not self.full:
             again, full = (self.flops[scheme].total / self.flops["cached"].total for scheme in ("uncached", "full"))
-            say(f"counted in operations, the cache makes the run {again:.2f} times as fast; {full:.2f} times against full attention")
+            say(f"by operations, the cache makes the run {again:.2f} times as fast; {full:.2f} times against full attention")
 
     def _show_memory(self) -> None:
         memory = self.memory

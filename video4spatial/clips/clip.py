@@ -92,6 +92,18 @@ class Clip:
         if self.target_cameras is None and isinstance(self.instruction, Navigate):
             object.__setattr__(self, "target_cameras", self.instruction.cameras)
 
+    @property
+    def num_target_frames(self) -> int:
+        """T.
+
+        Raises:
+            ValueError: for a clip that knows neither frames nor cameras of its target.
+        """
+        known = self.target_frames if self.target_cameras is None else self.target_cameras
+        if known is None:
+            raise ValueError(f"clip {self.name} knows neither frames nor cameras of its target: nothing tells how long it is.")
+        return len(known)
+
     def with_context(self, indices: list[int]) -> "Clip":
         """The same clip with only some of its context frames.
 

@@ -201,7 +201,7 @@ class Stage:
 
 def film(clip: Clip, cameras: Cameras | None = None, scene: Scene | None = None) -> np.ndarray:
     """What cameras show of a simulated clip's scene; default the clip's own cameras and scene."""
-    cameras = clip.instruction.cameras if cameras is None else cameras
+    cameras = clip.target_cameras if cameras is None else cameras
     scene = generate_scene(clip.provenance["scene_seed"]) if scene is None else scene
     height, width = clip.context_frames.shape[1:3]
     return render(scene, cameras, height, width, supersample=clip.provenance["supersample"]).rgb

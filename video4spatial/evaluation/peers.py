@@ -189,7 +189,7 @@ def image_to_video(clip: Clip, pipeline, seed: int = 0, steps: int | None = None
         PeerError: if what comes back is not a video.
     """
     takes = inspect.signature(pipeline.__call__).parameters
-    count = len(clip.instruction.cameras) if isinstance(clip.instruction, Navigate) else len(clip.target_frames)
+    count = clip.num_target_frames
     asked_height, asked_width = clip.context_frames.shape[1:3]
     aspect = asked_width / asked_height
     if height is None:

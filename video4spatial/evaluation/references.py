@@ -44,11 +44,11 @@ def copy_nearest(clip: Clip) -> np.ndarray:
     context.
 
     Raises:
-        ValueError: if the context's cameras are unknown.
+        ValueError: if the cameras of context or target are unknown.
     """
-    if clip.context_cameras is None:
-        raise ValueError(f"clip {clip.name}: copy_nearest needs the cameras of the context.")
-    nearest = viewpoint_distance(clip.instruction.cameras, clip.context_cameras).argmin(1)
+    if clip.context_cameras is None or clip.target_cameras is None:
+        raise ValueError(f"clip {clip.name}: copy_nearest needs the cameras of context and target.")
+    nearest = viewpoint_distance(clip.target_cameras, clip.context_cameras).argmin(1)
     return clip.context_frames[nearest.numpy()]
 
 
@@ -84,13 +84,13 @@ def fit_blur(clips: Sequence[Clip]) -> float:
 def mean_colour(clip: Clip) -> np.ndarray:
     """The mean colour of the context everywhere: no structure at all."""
     colour = clip.context_frames.mean((0, 1, 2)).round().astype(np.uint8)
-    shape = (len(clip.instruction.cameras), *clip.context_frames.shape[1:])
+    shape = (clip.num_target_frames, *clip.context_frames.shape[1:])
     return np.broadcast_to(colour, shape).copy()
 
 
 def static(clip: Clip) -> np.ndarray:
     """The anchor frame repeated: a camera that does not obey."""
-    return np.repeat(clip.context_frames[clip.anchor][None], len(clip.instruction.cameras), axis=0)
+    return np.repeat(clip.context_frames[clip.anchor][None], clip.num_target_frames, axis=0)
 
 
 def reversed_truth(clip: Clip) -> np.ndarray:

@@ -78,7 +78,7 @@ class TestClip:
         clip = simulated_navigation_clip(
             **seeds, **self.settings, height=size, width=size, supersample=supersample, name=self.name
         )
-        found = _fingerprint(clip.context_cameras, clip.instruction.cameras, clip.target_frames)
+        found = _fingerprint(clip.context_cameras, clip.target_cameras, clip.target_frames)
         differences = _differences(self.recipe["fingerprint"], found)
         if differences:
             raise StaleTestSetError(

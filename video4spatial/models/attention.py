@@ -165,7 +165,7 @@ BACKENDS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.T
     "flash": _flash,
 }
 PACKAGES = {"xformers": "xformers", "flash": "flash_attn"}
-"""Packages of backends that are not PyTorch's; all of them know only GPUs."""
+"""Packages of backends that are not PyTorch's; all of them know only GPUs. (diffusers imports xformers where it is installed.)"""
 PREFERENCE = {"cuda": ("flash", "native"), "cpu": ("native",)}
 """What `auto` tries, in a fixed order that nobody measures on the machine."""
 

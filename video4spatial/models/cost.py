@@ -17,8 +17,9 @@ Guidance = Literal["off", "joint", "separate"]
 NullContext = Literal["absent", "noise"]
 Scheme = Literal["cached", "uncached", "full"]
 
-PROCESS_BYTES = 425 * 2**20
-"""A process before it loads a model: Python, PyTorch and the libraries (measured with the CPU build of torch 2.13 on Linux)."""
+PROCESS_BYTES = 450 * 2**20
+"""A process before it loads a model: Python, PyTorch and the libraries (measured with the CPU build of torch 2.13
+on Linux: 425 to 465 MiB)."""
 
 
 @dataclass(frozen=True)
@@ -237,9 +238,8 @@ class TransformerCost:
         full = self.attention_mode == "full"
         tokens = targets.tokens + (num_context if full else 0)
         modulation = 12 * self.dim * 4 * (tokens // targets.tokens_per_latent)
-        older_block = 2 * tokens * self.dim * itemsize  # its keys and values still have a name
         alone = num_context * (self.dim * itemsize + 4 * self.attention_head_dim) if full else 0  # context before it was joined
-        return self.block_bytes(tokens, 0 if full else num_context, itemsize) + modulation + older_block + alone
+        return self.block_bytes(tokens, 0 if full else num_context, itemsize) + modulation + alone
 
     def prefill_bytes(self, segments: Sequence[int], itemsize: int) -> int:
         """Most that encoding a scene holds at once, its cache included and weights not: while the last segment passes the last
@@ -312,8 +312,8 @@ class Level:
     def block_values(self, frames: int) -> int:
         """Most values per place that a block holds for as many frames.
 
-        A picture's first block: input, normalised and activated state; the later ones: the level's input, their own, their state and
-        the two of the scaled sum. A video's: input and state, and the state lengthened and padded by two earlier frames.
+        A picture's first block: input, normalised and activated state; the later ones: the level's input, their own, their state,
+        and the two of the scaled sum. A video's: input and state, and the state lengthened and padded by two earlier frames.
         """
         wide, other = max(self.channels_in, self.channels_out), self.channels_in != self.channels_out
         if not self.convolutions:
@@ -404,8 +404,8 @@ class MemoryPlan:
     def process_peak(self) -> int:
         """Most that a process holds whose model is on the CPU.
 
-        The heap of a process also keeps freed blocks, which are not counted: measured peaks of the built-in model were up to a
-        quarter higher, least where tensors are large.
+        The heap of a process also keeps freed blocks, which are not counted: measured peaks of the built-in model were 1 to 32 %
+        higher, least where tensors are large.
         """
         return PROCESS_BYTES + self.context_pixels + self.device_peak
 

@@ -323,7 +323,8 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
             encoder_hidden_states = self.condition_embedder.text_embedder(encoder_hidden_states)
         cached = None if context is None else context.reader(tokens.device, tokens.dtype)
         for index, block in enumerate(self.blocks):
-            tokens, _ = block(tokens, modulation, rotary, encoder_hidden_states, None if cached is None else cached[index])
+            # [0]: the targets' own keys and values are of no further use, and should not live on in the next block
+            tokens = block(tokens, modulation, rotary, encoder_hidden_states, None if cached is None else cached[index])[0]
         if num_context:
             context_states, tokens = tokens[:, :num_context], tokens[:, num_context:]
             embedding = embedding[:, num_context:]

@@ -34,7 +34,8 @@ Precision = Literal["32-true", "bf16-mixed"]
 def _trainer(minutes: float, callbacks: list, precision: Precision | None = None) -> lightning.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     cuda = torch.cuda.is_available()
-    fast_bf16 = cuda or getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
+    units = getattr(torch.cpu, "get_capabilities", dict)()
+    fast_bf16 = cuda or units.get("amx_bf16", False) or units.get("avx512_bf16", False)
     return lightning.Trainer(
         accelerator="gpu" if cuda else "cpu",
         devices=1,
@@ -144,7 +145,7 @@ def transformer(
             `--curriculum.pooled_probability 0.4`. Where it drops the instruction alone, the model's configuration says so.
         null_context: what stands for no context in the steps without conditions, one drawn of these; None keeps what `init_from`
             says (absent, when starting anew).
-        precision: bf16-mixed or 32-true; by default bf16 where the device has units for it (a GPU, or a CPU with AMX).
+        precision: bf16-mixed or 32-true; by default bf16 where the device has units for it (a GPU, or a CPU with AMX or AVX512-BF16).
         compile: compile the blocks: some minutes at first, then faster steps.
         init_from: folder of a pipeline to start from: weights only, with a new warm-up.
         domain: what the model has seen, in words.

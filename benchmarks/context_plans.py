@@ -1,0 +1,226 @@
+"""What more context is worth, and what plans keep of it for less: quality and cost by number of context frames and plan.
+
+    python benchmarks/context_plans.py [--model rooms] [--clips 16] [--parts lengths plans rollout]
+
+Clips are those of the frozen navigation test set. Longer contexts are other walks through the same scene before the one that the test
+set has; shorter ones are spread evenly over it. Cost is arithmetic: floating-point operations of prefill and all steps, as a share of
+those with all frames in full (the plan `all`). Rows of `rollout` follow one path of ten chunks, each of which joins the memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+
+from video4spatial import Video4SpatialPipeline
+from video4spatial.cameras import Cameras, parse_trajectory
+from video4spatial.clips import Clip, Navigate
+from video4spatial.clips.simulated import evenly_spread
+from video4spatial.evaluation.measurement import Measurement
+from video4spatial.evaluation.registry import METRICS
+from video4spatial.evaluation.results import metric, write_results
+from video4spatial.evaluation.scorecard import aggregate, paired_difference, score_clip
+from video4spatial.evaluation.test_set import load_test_set
+from video4spatial.models import CacheStorage
+from video4spatial.models.cost import Targets, TransformerCost
+from video4spatial.pipelines import ContextMaterial, SceneContext, SceneSession, SessionSettings, plan_context
+from video4spatial.pretrained import resolve_model
+from video4spatial.simulation.renderer import render
+from video4spatial.simulation.scenes import generate_scene
+from video4spatial.simulation.walks import capture_walk
+
+METRIC_NAMES = ("psnr", "covisible_psnr", "gradient_correlation")
+LENGTHS = (8, 32, 128, 512)
+PLANNED = 128
+"""Context frames among which plans choose."""
+
+PLANS = {
+    "all": {},
+    "stride_16": {"name": "stride", "budget": 16},
+    "diverse_16": {"name": "diverse", "budget": 16},
+    "frustum_16": {"name": "frustum", "budget": 16},
+    "far_pooled_16": {"name": "far_pooled", "budget": 16, "pool": 4},
+    "far_pooled_16_by_2": {"name": "far_pooled", "budget": 16, "pool": 2},
+    "coarse_to_fine_32": {"name": "coarse_to_fine", "budget": 32, "pool": 4},
+    "coarse_only": {"name": "coarse_to_fine", "budget": 1, "pool": 4, "coarse_share": 1.0},
+}
+"""Rows: options of `plan_context`."""
+
+CHUNKS, CHUNK_FRAMES = 10, 9
+WAYS = ("left 360deg", "forward 0.6m + left 120deg, left 120deg, left 120deg")
+"""Paths of ten chunks; both end where much of the beginning is in sight again."""
+
+
+def with_context_of(clip: Clip, count: int) -> Clip:
+    """The clip with as many context frames: fewer of its own, or walks through its scene before its own walk."""
+    own = len(clip.context_frames)
+    if count <= own:
+        return clip.with_context(evenly_spread(own, count, clip.anchor))
+    settings = clip.provenance
+    scene = generate_scene(settings["scene_seed"])
+    walks, length = [], settings["walk_frames"]
+    while sum(map(len, walks)) < count - own:
+        walks.append(
+            capture_walk(scene, length, settings["frame_rate"], seed=1000 + len(walks), fov_degrees=settings["fov_degrees"], aspect=1.0)
+        )
+    earlier = Cameras.concatenate([replace(walk, times=None) for walk in walks])[: count - own]
+    pictures = render(scene, earlier, *clip.context_frames.shape[1:3], supersample=settings["supersample"])
+    before = np.arange(len(earlier)) / settings["frame_rate"]
+    return replace(
+        clip,
+        context_frames=np.concatenate([pictures.rgb, clip.context_frames]),
+        context_times=np.concatenate([before, clip.context_times + before[-1] + 1.0]),
+        context_cameras=Cameras.concatenate([earlier, replace(clip.context_cameras, times=None)]),
+        context_depth=np.concatenate([pictures.depth, clip.context_depth]),
+        anchor=clip.anchor + len(earlier),
+    )
+
+
+def generated(pipeline: Video4SpatialPipeline, clip: Clip, context: SceneContext, noise: int) -> np.ndarray:
+    """The video of a clip in an encoded context."""
+    return pipeline(
+        context, clip.instruction.cameras, anchor=clip.anchor, generator=torch.Generator().manual_seed(noise)
+    ).frames  # fmt: skip
+
+
+def flops(pipeline: Video4SpatialPipeline, clip: Clip, context: SceneContext) -> int:
+    """Operations of encoding the context and denoising one video."""
+    cost = TransformerCost.from_config(pipeline.transformer.config)
+    per_latent = pipeline.transformer.tokens_per_latent(*context.latents.shape[-2:])
+    targets = Targets(len(clip.instruction.cameras), per_latent, scene_rays=context.scene_rays is not None)
+    steps = pipeline.config.num_inference_steps
+    seen = [context.cache_at(step / steps).num_tokens for step in range(steps)]
+    prefill = cost.prefill_flops(context.cache.segments, context.scene_rays is not None)
+    return prefill + sum(cost.step_flops(targets, tokens) for tokens in seen)
+
+
+class Rows:
+    """Measurements of clips by row, and what each row costs."""
+
+    def __init__(self) -> None:
+        self.measured: dict[str, list[tuple[str, dict[str, Measurement]]]] = {}
+        self.cost: dict[str, list[float]] = {}
+
+    def add(self, row: str, clip: Clip, frames: np.ndarray, cost: float, tokens: int) -> None:
+        """One video of a row."""
+        self.measured.setdefault(row, []).append((clip.scene, score_clip(clip, frames, METRIC_NAMES)))
+        self.cost.setdefault(row, []).append((cost, tokens))
+
+    def tabulated(self, base: str) -> list[dict]:
+        """Rows of the results file; differences and costs against the row `base` on the same clips."""
+        rows = []
+        for name, entries in self.measured.items():
+            cells = {}
+            for key in METRIC_NAMES:
+                of_metric = [(scene, values[key]) for scene, values in entries]
+                cells[key] = aggregate(METRICS[key], of_metric).cell()
+                of_base = [(scene, values[key]) for scene, values in self.measured[base]]
+                cells[f"{key}_against_{base}"] = paired_difference(METRICS[key], of_metric, of_base)
+            costs, tokens = np.mean(self.cost[name], axis=0)
+            cells |= {"gflops": metric(costs / 1e9), "context_tokens": metric(tokens)}
+            cells[f"cost_of_{base}"] = metric(costs / np.mean(self.cost[base], axis=0)[0])
+            rows.append({"name": name, "metrics": cells})
+        return rows
+
+
+def lengths(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
+    """Rows by number of context frames, with and without their cameras."""
+    rows = Rows()
+    for index, clip in enumerate(track(clips, description="lengths")):
+        for count in LENGTHS:
+            longer = with_context_of(clip, count)
+            for name, cameras in ((f"frames_{count}", None), (f"frames_{count}_with_cameras", longer.context_cameras)):
+                context = pipeline.encode_context(longer.context_frames, longer.context_times, cameras)
+                rows.add(
+                    name, clip, generated(pipeline, longer, context, index), flops(pipeline, longer, context), context.cache.num_tokens
+                )
+    return rows.tabulated("frames_32_with_cameras")
+
+
+def plans(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
+    """Rows by plan over the same context, whose cameras are known."""
+    rows = Rows()
+    for index, clip in enumerate(track(clips, description="plans")):
+        longer = with_context_of(clip, PLANNED)
+        material = ContextMaterial(longer.context_frames, longer.context_times, longer.context_cameras, longer.anchor)
+        for row, options in PLANS.items():
+            options = dict(options)
+            plan = plan_context(options.pop("name", "all"), material, options.pop("budget", None), **options)
+            context = pipeline.encode_context(
+                longer.context_frames, longer.context_times, longer.context_cameras, plan=plan
+            )
+            frames = generated(pipeline, longer, context, index)
+            rows.add(row, clip, frames, flops(pipeline, longer, context), context.cache.num_tokens)
+            if row == "all":
+                narrow = context.stored(CacheStorage(torch.bfloat16))
+                frames = generated(pipeline, longer, narrow, index)
+                rows.add("all_bfloat16_storage", clip, frames, flops(pipeline, longer, narrow), narrow.cache.num_tokens)
+    return rows.tabulated("all")
+
+
+def rollouts(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
+    """Rows by chunk of a long path: how the picture drifts, with all of the memory, a bounded one, and none of what was generated."""
+    rows = []
+    per_chunk = CHUNK_FRAMES - 1
+    for name in ("rollout", "rollout_bounded", "rollout_footage_only"):
+        scored = {chunk: [] for chunk in range(CHUNKS)}
+        for index, clip in enumerate(track(clips, description=name)):
+            context = pipeline.encode_context(clip.context_frames, clip.context_times, clip.context_cameras)
+            chunk_tokens = per_chunk * context.cache.num_tokens // len(context)
+            bound = {"rollout": None, "rollout_bounded": 3, "rollout_footage_only": 1}[name]
+            most = None if bound is None else context.cache.num_tokens + bound * chunk_tokens
+            session = SceneSession(pipeline, context, clip.anchor, SessionSettings(max_tokens=most, seed=index))
+            path = parse_trajectory(WAYS[index % len(WAYS)], CHUNKS * per_chunk + 1)
+            video = session.move(path)
+            world = video.cameras.placed_at(clip.context_cameras[clip.anchor])
+            lens = clip.context_cameras.intrinsics[:1].expand(len(world), 3, 3)
+            world = replace(world, intrinsics=lens, times=None)
+            truth = render(
+                generate_scene(clip.provenance["scene_seed"]), world, *video.frames.shape[1:3], supersample=clip.provenance["supersample"]
+            )
+            for chunk in range(CHUNKS):
+                part = np.r_[0, 1 + chunk * per_chunk : 1 + (chunk + 1) * per_chunk]
+                piece = replace(
+                    clip, instruction=Navigate(world[part]), target_cameras=world[part], target_frames=truth.rgb[part],
+                    target_depth=truth.depth[part],
+                )  # fmt: skip
+                scored[chunk].append((clip.scene, score_clip(piece, video.frames[part], METRIC_NAMES)))
+        for chunk, entries in scored.items():
+            cells = {
+                key: aggregate(METRICS[key], [(scene, values[key]) for scene, values in entries]).cell() for key in METRIC_NAMES
+            }
+            rows.append({"name": f"{name}_chunk_{chunk + 1}", "metrics": cells})
+    return rows
+
+
+def main() -> None:
+    """Score and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="rooms", help="built-in model or folder (default %(default)s)")
+    parser.add_argument("--clips", type=int, default=16, help="of the test set (default %(default)s)")
+    parser.add_argument("--parts", nargs="+", choices=("lengths", "plans", "rollout"), default=["lengths", "plans", "rollout"])
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "context_plans.json")
+    options = parser.parse_args()
+    pipeline = Video4SpatialPipeline.from_pretrained(resolve_model(options.model))
+    pipeline.set_progress_bar_config(disable=True)
+    clips = [entry.load(pipeline.config.height) for entry in load_test_set(limit=options.clips)]
+    measure = {"lengths": lengths, "plans": plans, "rollout": rollouts}
+    rows = [row for part in options.parts for row in measure[part](pipeline, clips)]
+    settings = {
+        "model": options.model, "clips": len(clips), "num_inference_steps": pipeline.config.num_inference_steps,
+        "planned_frames": PLANNED, "plans": PLANS, "chunks": CHUNKS, "chunk_frames": CHUNK_FRAMES, "paths": list(WAYS),
+        "interval": "bootstrap over scenes, 95 %",
+    }  # fmt: skip
+    write_results(options.output, "context_plans", settings, rows)
+    for row in rows:
+        shown = [f"{name} {cell['value']:.3g}" for name, cell in row["metrics"].items() if cell["value"] is not None]
+        print(f"{row['name']:28s}", *shown)
+
+
+if __name__ == "__main__":
+    main()
