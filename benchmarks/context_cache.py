@@ -39,7 +39,7 @@ from video4spatial.pretrained import resolve_model
 STEPS = 50
 GUIDANCE = 2.0
 RATIOS = (1, 2, 4, 8)
-TARGET_FRAMES = 5
+TARGET_FRAMES = 3
 FRAMES = (16, 32, 64, 128, 256, 512, 1024)
 PATH = "forward 0.5m, turn left 30deg"
 

@@ -22,6 +22,7 @@ from video4spatial.cameras import Cameras, parse_trajectory
 from video4spatial.clips import Clip, Navigate
 from video4spatial.clips.simulated import evenly_spread
 from video4spatial.evaluation.measurement import Measurement
+from video4spatial.evaluation.references import copy_nearest, mean_colour
 from video4spatial.evaluation.registry import METRICS
 from video4spatial.evaluation.results import metric, write_results
 from video4spatial.evaluation.scorecard import aggregate, paired_difference, score_clip
@@ -36,6 +37,9 @@ from video4spatial.simulation.walks import capture_walk
 
 METRIC_NAMES = ("psnr", "covisible_psnr", "gradient_correlation")
 LENGTHS = (8, 32, 128, 512)
+LONGEST_UNKNOWN = 128
+"""Context frames up to which rows without known cameras are made too: prefill grows with the square."""
+
 PLANNED = 128
 """Context frames among which plans choose."""
 
@@ -52,6 +56,7 @@ PLANS = {
 """Rows: options of `plan_context`."""
 
 CHUNKS, CHUNK_FRAMES = 10, 9
+PER_CHUNK = CHUNK_FRAMES - 1
 WAYS = ("left 360deg", "forward 0.6m + left 120deg, left 120deg, left 120deg")
 """Paths of ten chunks; both end where much of the beginning is in sight again."""
 
@@ -135,6 +140,8 @@ def lengths(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
         for count in LENGTHS:
             longer = with_context_of(clip, count)
             for name, cameras in ((f"frames_{count}", None), (f"frames_{count}_with_cameras", longer.context_cameras)):
+                if cameras is None and count > LONGEST_UNKNOWN:
+                    continue
                 context = pipeline.encode_context(longer.context_frames, longer.context_times, cameras)
                 rows.add(
                     name, clip, generated(pipeline, longer, context, index), flops(pipeline, longer, context), context.cache.num_tokens
@@ -163,39 +170,53 @@ def plans(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
     return rows.tabulated("all")
 
 
+BOUNDS = {"rollout": None, "rollout_bounded": 3, "rollout_footage_only": 1}
+"""Rows: how many generated chunks the memory holds; the youngest always stays, because the camera stands at its end."""
+
+REFERENCES = {"rollout_copy_nearest": copy_nearest, "rollout_mean_colour": mean_colour}
+"""Rows that need no model, on the same cameras."""
+
+
 def rollouts(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
-    """Rows by chunk of a long path: how the picture drifts, with all of the memory, a bounded one, and none of what was generated."""
-    rows = []
-    per_chunk = CHUNK_FRAMES - 1
-    for name in ("rollout", "rollout_bounded", "rollout_footage_only"):
-        scored = {chunk: [] for chunk in range(CHUNKS)}
-        for index, clip in enumerate(track(clips, description=name)):
-            context = pipeline.encode_context(clip.context_frames, clip.context_times, clip.context_cameras)
-            chunk_tokens = per_chunk * context.cache.num_tokens // len(context)
-            bound = {"rollout": None, "rollout_bounded": 3, "rollout_footage_only": 1}[name]
-            most = None if bound is None else context.cache.num_tokens + bound * chunk_tokens
+    """Rows by chunk of a long path: how the picture drifts, with all of the memory, a bounded one, and hardly anything generated."""
+    scored: dict[str, dict[int, list]] = {name: {chunk: [] for chunk in range(CHUNKS)} for name in (*BOUNDS, *REFERENCES)}
+    for index, clip in enumerate(track(clips, description="rollouts")):
+        context = pipeline.encode_context(clip.context_frames, clip.context_times, clip.context_cameras)
+        path = parse_trajectory(WAYS[index % len(WAYS)], CHUNKS * PER_CHUNK + 1)
+        anchor = replace(clip.context_cameras[clip.anchor], times=None)
+        lens = anchor.intrinsics.expand(len(path), 3, 3)
+        world = replace(path.relative_to(0).placed_at(anchor), intrinsics=lens, times=None)
+        truth = render(
+            generate_scene(clip.provenance["scene_seed"]), world, *clip.context_frames.shape[1:3],
+            supersample=clip.provenance["supersample"],
+        )  # fmt: skip
+        pieces = []
+        for chunk in range(CHUNKS):
+            part = np.r_[0, 1 + chunk * PER_CHUNK : 1 + (chunk + 1) * PER_CHUNK]  # frame 0 never counts
+            pieces.append((part, replace(
+                clip, instruction=Navigate(world[part]), target_cameras=world[part], target_frames=truth.rgb[part],
+                target_depth=truth.depth[part],
+            )))  # fmt: skip
+        for name, held in BOUNDS.items():
+            chunk_tokens = PER_CHUNK * context.cache.num_tokens // len(context)
+            most = None if held is None else context.cache.num_tokens + held * chunk_tokens
             session = SceneSession(pipeline, context, clip.anchor, SessionSettings(max_tokens=most, seed=index))
-            path = parse_trajectory(WAYS[index % len(WAYS)], CHUNKS * per_chunk + 1)
-            video = session.move(path)
-            world = video.cameras.placed_at(clip.context_cameras[clip.anchor])
-            lens = clip.context_cameras.intrinsics[:1].expand(len(world), 3, 3)
-            world = replace(world, intrinsics=lens, times=None)
-            truth = render(
-                generate_scene(clip.provenance["scene_seed"]), world, *video.frames.shape[1:3], supersample=clip.provenance["supersample"]
-            )
-            for chunk in range(CHUNKS):
-                part = np.r_[0, 1 + chunk * per_chunk : 1 + (chunk + 1) * per_chunk]
-                piece = replace(
-                    clip, instruction=Navigate(world[part]), target_cameras=world[part], target_frames=truth.rgb[part],
-                    target_depth=truth.depth[part],
-                )  # fmt: skip
-                scored[chunk].append((clip.scene, score_clip(piece, video.frames[part], METRIC_NAMES)))
-        for chunk, entries in scored.items():
-            cells = {
+            video = session.move(replace(path, intrinsics=lens, times=None)).frames
+            for chunk, (part, piece) in enumerate(pieces):
+                scored[name][chunk].append((clip.scene, score_clip(piece, video[part], METRIC_NAMES)))
+        for name, make in REFERENCES.items():
+            for chunk, (_, piece) in enumerate(pieces):
+                scored[name][chunk].append((clip.scene, score_clip(piece, make(piece), METRIC_NAMES)))
+    return [
+        {
+            "name": f"{name}_chunk_{chunk + 1}",
+            "metrics": {
                 key: aggregate(METRICS[key], [(scene, values[key]) for scene, values in entries]).cell() for key in METRIC_NAMES
-            }
-            rows.append({"name": f"{name}_chunk_{chunk + 1}", "metrics": cells})
-    return rows
+            },
+        }
+        for name, chunks in scored.items()
+        for chunk, entries in chunks.items()
+    ]
 
 
 def main() -> None:

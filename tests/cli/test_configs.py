@@ -12,14 +12,14 @@ import yaml
 from data_curation.pipeline import StageSettings
 from video4spatial.cli.curate import build_parser as curation_parser
 from video4spatial.clips.augmentation import AugmentationSettings
-from video4spatial.cli.sample import demo_parser, navigate_parser
+from video4spatial.cli.sample import demo_parser, many_parser, navigate_parser
 from video4spatial.cli.train import build_cli
 from video4spatial.training import callbacks, data
 from video4spatial.training.batches import Curriculum
 from video4spatial.training.navigation import NavigationModule
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-SAMPLE_PARSERS = {"demo": demo_parser, "navigate": navigate_parser}
+SAMPLE_PARSERS = {"demo": demo_parser, "navigate": navigate_parser, "many": many_parser}
 
 
 def config_files(folder: str) -> list[Path]:
@@ -35,10 +35,10 @@ def test_nothing_is_left_untested():
 @pytest.mark.parametrize("path", config_files("sample"), ids=lambda path: path.stem)
 def test_sample_configs_hold_every_option_at_its_default(path):
     parser = SAMPLE_PARSERS[path.stem]()
-    given = {"demo": [], "navigate": ["--context", "x", "--output", "y"]}[path.stem]
+    given = [] if path.stem == "demo" else ["--context", "x", "--output", "y", *(["--jobs", "z"] if path.stem == "many" else [])]
     options = vars(parser.parse(["--config", str(path), *given]))
     for name, value in options.items():
-        if name not in ("config", "context", "trajectory", "output"):
+        if name not in ("config", "context", "trajectory", "jobs", "output"):
             assert value == parser.get_default(name), name
     keys = set(re.findall(r"^(\w+):", path.read_text(), re.MULTILINE))
     assert keys == set(options) - {"config"}

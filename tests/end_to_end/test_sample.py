@@ -5,10 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
+from diffusers import FlowMatchEulerDiscreteScheduler
 
+from tests.conftest import seeded_transformer
+from tests.models.test_text import tiny_text_parts
 from video4spatial.cameras import parse_trajectory, read_cameras, write_cameras
+from video4spatial.cli.errors import UserError
 from video4spatial.cli.sample import main
 from video4spatial.media import open_video
+from video4spatial.pipelines import Video4SpatialPipeline
 
 RESULT = ["frames", "report.html", "scores.json", "trajectory.png", "transforms.json", "video.mp4"]
 
@@ -147,3 +152,105 @@ def test_mistakes_are_told_in_one_line_and_leave_nothing(name, command, mistakes
     assert line.startswith("error: ") and message in line
     assert sorted(mistakes.iterdir()) == before
     assert [path.name for path in (mistakes / "full").iterdir()] == ["photo.jpg"]
+
+
+# ---- the context engine -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def navigate(footage, tiny_model_folder, tmp_path):
+    """Function: a name and options to the folder of the result and the settings written in it."""
+
+    def run(name: str, *options) -> tuple:
+        usual = ["--context", footage / "video.mp4", "--trajectory", "forward 0.5, left 20deg", "--model", tiny_model_folder,
+                 "--steps", 2, "--frames", 5, "--anchor", 4, "--seed", 3, "--output", tmp_path / name]  # fmt: skip
+        main(["navigate", *map(str, [*usual, *options])])
+        return tmp_path / name, json.loads((tmp_path / name / "scores.json").read_text())["settings"]
+
+    return run
+
+
+def test_a_plan_chooses_among_all_frames_and_a_narrow_cache_says_so(navigate, capsys):
+    options = ["--plan", "diverse", "--plan-budget", 3, "--cache-dtype", "bfloat16", "--cache-device", "cpu"]
+    folder, settings = navigate("planned", *options)
+    said = capsys.readouterr().out
+    assert "encoding 3 context frames" in said and "of 12 frames" not in said
+    assert "note: the memory of the scene is approximate: keys and values of float32 are stored in bfloat16." in said
+    assert settings["provenance"]["frames"] == list(range(12)) and settings["context_frames"] == 3
+    assert (settings["plan"], settings["plan_budget"], settings["cache_dtype"]) == ("diverse", 3, "bfloat16")
+    assert settings["approximations"] == ["keys and values of float32 are stored in bfloat16"]
+    assert frames_of(folder).shape == (5, 32, 32, 3)
+
+
+def test_a_saved_scene_serves_another_run(navigated, navigate, tmp_path):
+    scene = tmp_path / "scene.safetensors"
+    navigate("written", "--save-scene", scene)
+    folder, settings = navigate("read", "--scene-cache", scene)
+    assert settings["scene_cache"] == str(scene) and settings["approximations"] == []
+    assert np.array_equal(frames_of(folder), frames_of(navigated[1]))
+    for options, message in (
+        (["--context-frames", 5], "8 frames, other than the 5 of the context"),
+        (["--context-frames", 8, "--plan", "stride", "--plan-budget", 3], "frames chosen by another --plan"),
+    ):
+        with pytest.raises(UserError, match=message):
+            navigate("refused", "--scene-cache", scene, *options)
+    assert not (tmp_path / "refused").exists()
+
+
+def test_long_paths_are_chained_and_the_memory_is_bounded(navigate, capsys):
+    """Eight frames of four tokens each; a chunk of nine adds eight more."""
+    folder, settings = navigate("chained", "--frames", 17, "--max-context-tokens", 64, "--steps", 1)
+    said = capsys.readouterr().out
+    assert "17 frames are more than the 9 this model was trained with" in said
+    assert "segments were evicted that younger ones had seen" in said
+    assert (settings["chunks"], settings["chunk_frames"]) == (2, 9) and len(settings["approximations"]) == 1
+    assert frames_of(folder).shape == (17, 32, 32, 3)
+    whole, settings = navigate("whole", "--frames", 17, "--chunk-frames", 0, "--steps", 1)
+    assert (settings["chunks"], settings["chunk_frames"], settings["approximations"]) == (1, 0, [])
+    with pytest.raises(UserError, match="the scene holds 32 tokens and a chunk adds 32; allow more"):
+        navigate("refused", "--frames", 17, "--max-context-tokens", 63)
+
+
+def test_chunks_go_on_from_each_other(navigated, navigate):
+    """A first chunk is what one pass over its part of the path gives."""
+    folder, settings = navigate("pieces", "--chunk-frames", 3)
+    assert settings["chunks"] == 2 and frames_of(folder).shape == (5, 32, 32, 3)
+    assert np.array_equal(frames_of(folder)[0], frames_of(navigated[1])[0])
+
+
+def test_ways_of_computing_change_little(navigated, navigate):
+    options = ["--attention", "_native_math", "--tile-autoencoder", "--device", "cpu", "--dtype", "bfloat16"]
+    folder, settings = navigate("other", *options)
+    assert (settings["attention"], settings["dtype"]) == ("_native_math", "bfloat16")
+    difference = frames_of(folder).astype(float) - frames_of(navigated[1])
+    assert 0 < np.abs(difference).mean() < 3
+
+
+def test_a_plan_by_cameras_and_chunks_in_a_known_world(navigate, tmp_path):
+    walk = parse_trajectory("forward 3, left 60deg", 12, fov_degrees=60, aspect=1.5).with_frame_rate(4.0)
+    write_cameras(tmp_path / "walk.json", walk, format="transforms", image_size=(64, 96))
+    options = ["--context-cameras", tmp_path / "walk.json", "--plan", "frustum", "--plan-budget", 3, "--chunk-frames", 3]
+    folder, settings = navigate("known", *options)
+    assert settings["context_cameras"] and settings["context_frames"] == 3 and settings["chunks"] == 2
+    assert frames_of(folder).shape == (5, 32, 32, 3)
+
+
+def test_guidance_and_words_for_models_that_know_them(tiny_vae, navigate, tmp_path):
+    text_encoder, tokenizer = tiny_text_parts()
+    knowing = seeded_transformer(text_dim=32, null_context=("absent", "noise"), null_instruction=True)
+    parts = Video4SpatialPipeline(
+        tiny_vae, knowing, FlowMatchEulerDiscreteScheduler(shift=3.0), text_encoder, tokenizer, height=32, width=32
+    )
+    parts.save_pretrained(tmp_path / "knowing")
+    given = {
+        "plain": [],
+        "absent": ["--guidance-scale", 2],
+        "noise": ["--guidance-scale", 2, "--null-context", "noise"],
+        "separate": ["--guidance-scale", 2, "--context-scale", 3],
+        "words": ["--prompt", "a room with two chairs"],
+    }
+    made = {name: navigate(name, "--model", tmp_path / "knowing", *options) for name, options in given.items()}
+    videos = [frames_of(folder).tobytes() for folder, _ in made.values()]
+    assert len(set(videos)) == len(videos)
+    assert made["noise"][1]["null_context"] == "noise" and made["separate"][1]["context_scale"] == 3
+    assert made["words"][1]["prompt"] == "a room with two chairs"

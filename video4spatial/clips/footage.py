@@ -3,9 +3,11 @@
 import math
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory, read_cameras
@@ -36,35 +38,94 @@ class FootageClip:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Footage:
+    """A video as the context of any number of paths.
+
+    Args:
+        path: the video file or folder of images.
+        total: frames of the whole video.
+        chosen: those that are used, ascending.
+        frames: [N, H, W, 3] uint8 of them, at the model's size.
+        times: [N] seconds, from the first on.
+        cameras: their cameras as the model is given them, or None when unknown.
+        view: one camera with the intrinsics of the frames.
+        frame_rate: frames per second of the targets.
+        scale: factor on metric lengths of trajectory files.
+        unit: factor on their other lengths.
+        notes: sentences for the user.
+    """
+
+    path: Path
+    total: int
+    chosen: tuple[int, ...]
+    frames: np.ndarray
+    times: np.ndarray
+    cameras: Cameras | None
+    view: Cameras
+    frame_rate: float
+    scale: float
+    unit: float
+    notes: tuple[str, ...]
+
+    def clip(self, trajectory: str | os.PathLike, num_frames: int, anchor: int = -1) -> FootageClip:
+        """The clip of a path through the footage; arguments, result and errors as of `footage_clip`.
+
+        The anchor must be among the chosen frames.
+        """
+        notes: list[str] = []
+        path = _noting(notes, parse_trajectory, trajectory, num_frames, frame_rate=self.frame_rate)
+        place = self.chosen.index(resolve_frame(anchor, self.total, self.path))
+        if Path(trajectory).is_file():
+            # A path of unknown scale is taken to come from the same reconstruction as the context's cameras.
+            path = path.scaled(self.scale if path.metric else self.unit)
+            if not path.metric and (self.cameras is None or self.cameras.metric):
+                notes.append(
+                    "the lengths of the trajectory file have no known unit: they are taken as metres "
+                    "(--scale corrects them)."
+                )
+            focal = path.intrinsics[:, 0, 0] / path.intrinsics[0, 0, 0]
+            if float((focal - 1).abs().max()) > 1e-3:
+                notes.append(
+                    f"the focal length of the trajectory file changes, to {float(focal.min()):.3g} to {float(focal.max()):.3g} "
+                    "times that of its first frame: the pictures zoom likewise."
+                )
+        clip = Clip(
+            name=self.path.stem or str(self.path),
+            scene=str(self.path),
+            context_frames=self.frames,
+            context_times=self.times,
+            instruction=Navigate(begin_at(path, self.view if self.cameras is None else self.cameras[place])),
+            anchor=place,
+            context_cameras=self.cameras,
+            provenance={
+                "source": "footage",
+                "context": self.path.name,
+                "frames": list(self.chosen),
+                "trajectory": str(trajectory),
+            },
+        )
+        return FootageClip(clip, (*self.notes, *notes))
+
+
 def footage_clip(
     context: str | os.PathLike,
     trajectory: str | os.PathLike,
     *,
-    height: int,
-    width: int,
     num_frames: int,
-    frame_rate: float = 4.0,
-    context_cameras: str | os.PathLike | None = None,
     anchor: int = -1,
-    context_frames: int = 32,
-    fov_degrees: float | None = None,
-    image_rate: float | None = None,
-    scale: float = 1.0,
+    frame_rate: float = 4.0,
+    **options,
 ) -> FootageClip:
     """Read a video and a trajectory into a navigation clip.
 
     Args:
         context: video file or folder of images.
         trajectory: words such as "forward 1.0, left 30deg", or a camera or keyframe file.
-        height, width: picture size of the model in pixels; pictures are cropped centrally to its aspect and resized.
         num_frames: target frames, the anchor's view first.
-        frame_rate: frames per second of the target.
-        context_cameras: camera file with one camera per frame of the video, in the same order.
         anchor: frame of the video the trajectory starts from, counted from either end.
-        context_frames: longer videos are thinned to this many frames, evenly spread, the anchor among them.
-        fov_degrees: horizontal field of view of the uncropped pictures, where no intrinsics are known; default 60.
-        image_rate: images per second, for folders of images only; default 4.
-        scale: factor on all lengths read from camera files, after the automatic scaling of cameras of unknown scale.
+        frame_rate: frames per second of the target.
+        **options: of `read_footage`.
 
     Returns:
         `FootageClip`. Without context cameras the target cameras are relative to the anchor, else in their world.
@@ -73,28 +134,55 @@ def footage_clip(
         FileNotFoundError: for files that do not exist.
         ValueError: for a video, cameras, an anchor or a trajectory that cannot be used.
     """
+    _noting([], parse_trajectory, trajectory, num_frames, frame_rate=frame_rate)  # first: it is the cheapest to be wrong about
+    return read_footage(context, anchors=(anchor,), frame_rate=frame_rate, **options).clip(trajectory, num_frames, anchor)
+
+
+def read_footage(
+    context: str | os.PathLike,
+    *,
+    height: int,
+    width: int,
+    anchors: Sequence[int] = (-1,),
+    frame_rate: float = 4.0,
+    context_cameras: str | os.PathLike | None = None,
+    context_frames: int | None = 32,
+    fov_degrees: float | None = None,
+    image_rate: float | None = None,
+    scale: float = 1.0,
+) -> Footage:
+    """Read a video as context.
+
+    Args:
+        context: video file or folder of images.
+        height, width: picture size of the model in pixels; pictures are cropped centrally to its aspect and resized.
+        anchors: frames of the video that trajectories start from, counted from either end; they are among those that are used.
+        frame_rate: frames per second of the targets.
+        context_cameras: camera file with one camera per frame of the video, in the same order.
+        context_frames: longer videos are thinned to this many frames, evenly spread; None keeps all.
+        fov_degrees: horizontal field of view of the uncropped pictures, where no intrinsics are known; default 60.
+        image_rate: images per second, for folders of images only; default 4.
+        scale: factor on all lengths read from camera files, after the automatic scaling of cameras of unknown scale.
+
+    Raises:
+        FileNotFoundError: for files that do not exist.
+        ValueError: for a video, cameras or anchors that cannot be used, or more anchors than context frames.
+    """
     notes: list[str] = []
-    positive = {"context_frames": context_frames, "scale": scale}
+    positive = {"context_frames": 1 if context_frames is None else context_frames, "scale": scale}
     wrong = [f"{name} {value}" for name, value in positive.items() if not 0 < value < math.inf]
     if wrong:
         raise ValueError(f"{', '.join(wrong)}: expected positive numbers.")
-    # The path is read first: it is the cheapest to be wrong about.
-    path = _noting(notes, parse_trajectory, trajectory, num_frames, frame_rate=frame_rate)
     if image_rate is None and Path(context).is_dir():
         image_rate = IMAGE_FOLDER_FRAME_RATE
         notes.append(f"images have no times: {image_rate:g} per second are assumed (--fps).")
     with open_video(context, frame_rate=image_rate) as video:
         total = len(video)
-        if not -total <= anchor < total:
-            raise ValueError(
-                f"anchor {anchor} is outside the {total} frames of {context}: expected {-total} to {total - 1}."
-            )
-        anchor %= total
-        chosen = evenly_spread(total, min(context_frames, total), anchor)
+        wanted = sorted({resolve_frame(anchor, total, context) for anchor in anchors})
+        chosen = _spread_around(wanted, total, min(context_frames or total, total))
         if len(chosen) < total:
-            notes.append(
-                f"of {total} frames {len(chosen)} are used as context, evenly spread, the anchor {anchor} among them."
-            )
+            among = f"the anchor {wanted[0]}" if len(wanted) == 1 else f"the {len(wanted)} anchors"
+            notes.append(f"of {total} frames {len(chosen)} are used as context, evenly spread, {among} among them.")
         known = None
         if context_cameras is not None:
             known = _context_cameras(context_cameras, video, fov_degrees, notes)[chosen]
@@ -104,49 +192,45 @@ def footage_clip(
         notes.append(f"pictures of {source[1]}x{source[0]} are cropped to their central {box.width}x{box.height}.")
     crop = CameraCropBox(box.y0, box.x0, box.height, box.width)
 
-    factor = scale
+    unit = scale
     if known is None:
         if fov_degrees is None:
             fov_degrees = DEFAULT_FOV_DEGREES
             notes.append(f"the field of view is unknown: {fov_degrees:g} degrees across are assumed (--fov).")
         eye = torch.eye(4, dtype=torch.float64).unsqueeze(0)
-        start = Cameras.from_fov(eye, fov_degrees, source[1] / source[0]).cropped(crop, *source)
+        view = Cameras.from_fov(eye, fov_degrees, source[1] / source[0]).cropped(crop, *source)
     else:
         if not known.metric:
-            factor *= _unit_step(known, scale, notes)
-        known = known.cropped(crop, *source).scaled(factor)
-        start = known[chosen.index(anchor)]
-
-    if Path(trajectory).is_file():
-        # A path of unknown scale is taken to come from the same reconstruction as the context's cameras.
-        path = path.scaled(scale if path.metric else factor)
-        if not path.metric and (known is None or known.metric):
-            notes.append(
-                "the lengths of the trajectory file have no known unit: they are taken as metres "
-                "(--scale corrects them)."
-            )
-        focal = path.intrinsics[:, 0, 0] / path.intrinsics[0, 0, 0]
-        if float((focal - 1).abs().max()) > 1e-3:
-            notes.append(
-                f"the focal length of the trajectory file changes, to {float(focal.min()):.3g} to {float(focal.max()):.3g} "
-                "times that of its first frame: the pictures zoom likewise."
-            )
-    clip = Clip(
-        name=Path(context).stem or str(context),
-        scene=str(context),
-        context_frames=frames,
-        context_times=times - times[0],
-        instruction=Navigate(begin_at(path, start)),
-        anchor=chosen.index(anchor),
-        context_cameras=known,
-        provenance={
-            "source": "footage",
-            "context": Path(context).name,
-            "frames": chosen,
-            "trajectory": str(trajectory),
-        },
+            unit *= _unit_step(known, scale, notes)
+        known = known.cropped(crop, *source).scaled(unit)
+        view = known[0]
+    return Footage(
+        Path(context), total, tuple(chosen), frames, times - times[0], known, view, frame_rate, scale, unit, tuple(notes)
     )
-    return FootageClip(clip, tuple(notes))
+
+
+def resolve_frame(anchor: int, total: int, context: str | os.PathLike) -> int:
+    """An anchor counted from either end of a video, as an index from its start.
+
+    Raises:
+        ValueError: if it is outside the video.
+    """
+    if not -total <= anchor < total:
+        raise ValueError(f"anchor {anchor} is outside the {total} frames of {context}: expected {-total} to {total - 1}.")
+    return anchor % total
+
+
+def _spread_around(wanted: list[int], total: int, count: int) -> list[int]:
+    """Positions of `count` of `total` frames, evenly spread; for each wanted one the nearest that is not wanted gives way."""
+    if len(wanted) > count:
+        raise ValueError(f"{len(wanted)} anchors do not go into {count} context frames: use more frames or fewer anchors.")
+    chosen = evenly_spread(total, count, wanted[0])
+    for anchor in wanted[1:]:
+        if anchor not in chosen:
+            free = [frame for frame in chosen if frame not in wanted]
+            chosen.remove(min(free, key=lambda frame: abs(frame - anchor)))
+            chosen.append(anchor)
+    return sorted(chosen)
 
 
 def _context_cameras(

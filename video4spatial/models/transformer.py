@@ -12,6 +12,7 @@ from diffusers.models.embeddings import PixArtAlphaTextProjection, TimestepEmbed
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.normalization import FP32LayerNorm
 from diffusers.utils import BaseOutput
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 from torch.nn import functional as F
 
@@ -195,6 +196,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         """Tokens that one latent of `height` x `width` becomes."""
         return (height // self.config.patch_size[1]) * (width // self.config.patch_size[2])
 
+    @apply_forward_hook  # offloading brings a model to the device for `forward` alone, unless told
     def encode_context(
         self,
         latents: torch.Tensor,

@@ -67,7 +67,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
         num_inference_steps: denoising steps that suit the model, where a call names none.
     """
 
-    model_cpu_offload_seq = "text_encoder->vae->transformer->vae"
+    model_cpu_offload_seq = "text_encoder->transformer->vae"
     _optional_components = ["text_encoder", "tokenizer"]
 
     def __init__(
@@ -167,13 +167,15 @@ class Video4SpatialPipeline(DiffusionPipeline):
         write_context(path, context, fingerprint(self.transformer, self.vae), self.transformer.dtype)
 
     def load_context(self, path: str | Path) -> SceneContext:
-        """Read an encoded scene; its tensors are mapped from the file, and layers fetched when they are used.
+        """Read an encoded scene; its keys and values are mapped from the file, and layers fetched when they are used.
 
         Raises:
             ValueError: for a file of another model, dtype or version, or one that is truncated or changed.
             FileNotFoundError: if there is none.
         """
-        return read_context(path, fingerprint(self.transformer, self.vae), self.transformer.dtype)
+        context, device = read_context(path, fingerprint(self.transformer, self.vae), self.transformer.dtype), self._execution_device
+        rays = None if context.scene_rays is None else context.scene_rays.to(device)
+        return replace(context, latents=context.latents.to(device), scene_rays=rays)
 
     def _extend(self, context, frames, times, cameras, chunk_length, plan, storage, latents=None) -> SceneContext:
         frames = np.asarray(frames)
@@ -337,6 +339,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
 
         latents = torch.cat([anchor_latent, latents], dim=2)
         frames = self.decode_latents(latents)[:num_frames] if output_type == "frames" else None
+        self.maybe_free_model_hooks()
         return NavigationOutput(frames=frames, latents=latents, cameras=cameras.relative_to(0))
 
     @torch.no_grad()

@@ -26,6 +26,7 @@ class SessionSettings:
         chunk_frames: frames generated at a time, the one they start from included; None for as many as the model was trained with.
         max_tokens: most context tokens; None for no bound. Of what was generated the oldest goes first, the footage never.
         seed: of the noise.
+        prompt: what the videos show, in words, for models that read text.
     """
 
     num_inference_steps: int | None = None
@@ -33,6 +34,7 @@ class SessionSettings:
     chunk_frames: int | None = None
     max_tokens: int | None = None
     seed: int = 0
+    prompt: str | None = None
 
 
 class SceneSession:
@@ -129,7 +131,7 @@ class SceneSession:
             path = Cameras.concatenate([path, *[path[-1]] * (context.chunk_length - count)])
         output = self.pipeline(
             context, path, anchor=self._anchor, num_inference_steps=settings.num_inference_steps, guidance=settings.guidance,
-            generator=self._generator,
+            generator=self._generator, prompt=settings.prompt,
         )  # fmt: skip
         frames, latents = output.frames[1:], output.latents[:, :, 1:]
         if not apart:  # latents of a chunk lean on its first frame: frames are encoded anew
