@@ -30,7 +30,7 @@ from rich.progress import track
 from video4spatial import Video4SpatialPipeline
 from video4spatial.cameras import parse_trajectory
 from video4spatial.diffusion import JointGuidance
-from video4spatial.evaluation.results import metric, write_results
+from video4spatial.evaluation.results import commit, metric, write_results
 from video4spatial.models import CacheStorage, Video4SpatialTransformer3DModel
 from video4spatial.models.cost import Targets, TransformerCost, autoencoder_cost, run_memory
 from video4spatial.pipelines import SceneContext
@@ -94,7 +94,7 @@ def ratio_row(pipeline: Video4SpatialPipeline, ratio: int, null: str, repeats: i
         pipeline.scheduler, height=pipeline.config.height, width=pipeline.config.width,
     )  # fmt: skip
     full.transformer.load_state_dict(pipeline.transformer.state_dict())
-    full.transformer.eval().to(pipeline.transformer.device, pipeline.transformer.dtype)
+    full.transformer.eval().to(pipeline.transformer.device)
     full.set_progress_bar_config(disable=True)
     guidance = JointGuidance(GUIDANCE, null)
     scene = full.encode_context(pictures(pipeline, ratio * TARGET_FRAMES))  # no cache: what all three begin with
@@ -398,6 +398,14 @@ def wan_rows(
     ]
 
 
+def place(row: str) -> int:
+    """Where a row stands: ratios, frames by number, storage, Wan."""
+    kinds = ("r", "second_trajectory", "frames_", "linear_fit", "plain", "bfloat16", "mapped", "two_branches", "compiled", "wan_")
+    kind = next(index for index, kind in reversed(list(enumerate(kinds))) if row.startswith(kind))
+    number = int(row.removeprefix("frames_")) if row.startswith("frames_") else 0
+    return 10_000 * kind + number
+
+
 def main() -> None:
     """Measure what is asked for; rows of other parts already in the results file stay."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -428,6 +436,14 @@ def main() -> None:
         settings["profile_of_one_call"] = profile(pipeline)
     if "wan" in options.parts:
         rows += wan_rows(options.repeats)
+    settings["commits"] = dict.fromkeys(options.parts, commit())
+    if output.exists():  # rows of parts that were not asked for stay, with the commit that they were measured at
+        before = json.loads(output.read_text())
+        new = {row["name"] for row in rows}
+        kept = [row for row in before["rows"] if row["name"] not in new]
+        rows = sorted(kept + rows, key=lambda row: place(row["name"]))
+        earlier = before["settings"].get("commits", {})
+        settings = before["settings"] | settings | {"commits": earlier | settings["commits"]}
     write_results(output, f"context_cache_{device}", settings, rows)
     for row in rows:
         print(f"{row['name']:28s}", *(f"{name} {cell['value']:.4g}" for name, cell in row["metrics"].items() if cell["value"] is not None))

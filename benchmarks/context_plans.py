@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -133,11 +134,11 @@ class Rows:
         return rows
 
 
-def lengths(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
-    """Rows by number of context frames, with and without their cameras."""
+def lengths(pipeline: Video4SpatialPipeline, clips: list[Clip], most: int = LENGTHS[-1]) -> list[dict]:
+    """Rows by number of context frames up to `most`, with and without their cameras."""
     rows = Rows()
     for index, clip in enumerate(track(clips, description="lengths")):
-        for count in LENGTHS:
+        for count in [length for length in LENGTHS if length <= most]:
             longer = with_context_of(clip, count)
             for name, cameras in ((f"frames_{count}", None), (f"frames_{count}_with_cameras", longer.context_cameras)):
                 if cameras is None and count > LONGEST_UNKNOWN:
@@ -225,12 +226,13 @@ def main() -> None:
     parser.add_argument("--model", default="rooms", help="built-in model or folder (default %(default)s)")
     parser.add_argument("--clips", type=int, default=16, help="of the test set (default %(default)s)")
     parser.add_argument("--parts", nargs="+", choices=("lengths", "plans", "rollout"), default=["lengths", "plans", "rollout"])
+    parser.add_argument("--most-frames", type=int, default=LENGTHS[-1], help="longest context of `lengths` (default %(default)s)")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "context_plans.json")
     options = parser.parse_args()
     pipeline = Video4SpatialPipeline.from_pretrained(resolve_model(options.model))
     pipeline.set_progress_bar_config(disable=True)
     clips = [entry.load(pipeline.config.height) for entry in load_test_set(limit=options.clips)]
-    measure = {"lengths": lengths, "plans": plans, "rollout": rollouts}
+    measure = {"lengths": partial(lengths, most=options.most_frames), "plans": plans, "rollout": rollouts}
     rows = [row for part in options.parts for row in measure[part](pipeline, clips)]
     settings = {
         "model": options.model, "clips": len(clips), "num_inference_steps": pipeline.config.num_inference_steps,

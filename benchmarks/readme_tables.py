@@ -14,12 +14,12 @@ RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "metrics.md", ROOT / "docs" / "context.md")
 
 HEADINGS = {
-    "psnr": "PSNR (dB)",
-    "covisible_psnr": "co-visible PSNR (dB)",
-    "ssim": "SSIM",
     "gradient_correlation": "gradient correlation",
     "rotation_error_deg": "rotation error (°)",
-    "translation_error": "translation error",
+    "translation_error_m": "translation error (m)",
+    "depth_reprojection_psnr": "reprojection PSNR (dB)",
+    "covisible_psnr": "co-visible PSNR (dB)",
+    "psnr": "PSNR (dB)",
 }
 
 
@@ -55,6 +55,17 @@ def speeds() -> str:
             ratio = row["metrics"]["mean_ratio_to_pyav"]["value"]
             lines.append(f"| reading h264, `{row['name']}` | PyAV, the default | {ratio:.2f} × the time |")
     return "\n".join(lines)
+
+
+def scoring() -> str:
+    """How long scoring takes."""
+    content = json.loads((RESULTS / "scoring.json").read_text())
+    rows, settings = {row["name"]: row["metrics"] for row in content["rows"]}, content["settings"]
+    everything, headline, files = (rows[name]["seconds"]["value"] for name in ("all_metrics", "headline", "v4s_score_on_files"))
+    return (
+        f"Scoring {settings['clips']} clips of {settings['frames']} frames at {settings['size']} pixels took {everything:.0f} s with every metric, "
+        f"{headline:.0f} s with the figures of navigation ({settings['processes']} processes), and {files:.0f} s by `v4s score` on folders of pictures."
+    )
 
 
 def curation() -> str:
@@ -110,7 +121,7 @@ def context_cache() -> str:
     content = json.loads((RESULTS / "context_cache_cpu.json").read_text())
     rows = {row["name"]: row["metrics"] for row in content["rows"]}
     speed = ["| context : target | over `causal` | by arithmetic | over `full` | by arithmetic | largest difference |", "|---|" + "---|" * 5]
-    frames = ["| context frames | tokens | prefill (s) | a step (s) | peak memory (GB) | predicted (GB) |", "|---|" + "---|" * 5]
+    frames = ["| context frames | tokens | prefill (s) | a step (s) | peak memory (GB) |", "|---|" + "---|" * 4]
     other = ["| 128 context frames | speed of a step | cache (GB) | largest difference |", "|---|" + "---|" * 3]
     for name, cells in rows.items():
         if name[0] == "r" and "speedup_over_full" in cells:
@@ -122,7 +133,7 @@ def context_cache() -> str:
             ]
             speed.append(f"| {label} | " + " | ".join(figures) + f" | {cells['max_abs_difference']['value']:.1g} |")
         elif name.startswith("frames_"):
-            figures = [f"{cells[key]['value']:.3g}" for key in ("prefill_seconds", "step_seconds", "peak_memory_gb", "predicted_peak_memory_gb")]
+            figures = [f"{cells[key]['value']:.3g}" for key in ("prefill_seconds", "step_seconds", "peak_memory_gb")]
             frames.append(f"| {name[7:]} | {cells['tokens']['value']:,.0f} | " + " | ".join(figures) + " |")
         elif "speed_against_plain" in cells:
             figures = [f"{cells['speed_against_plain']['value']:.2f} ×"] + [
@@ -171,7 +182,7 @@ def context_plans() -> str:
 
 FIGURES = {
     "context_cache": context_cache, "context_plans": context_plans,
-    "navigation_rooms": navigation_rooms, "curation": curation, "speeds": speeds, "metric_validation": metric_validation,
+    "navigation_rooms": navigation_rooms, "scoring": scoring, "curation": curation, "speeds": speeds, "metric_validation": metric_validation,
 }  # fmt: skip
 
 

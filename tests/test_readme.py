@@ -31,6 +31,16 @@ def test_result_files_have_one_shape(path):
             assert (cell["value"] is None) == (cell["status"] != "ok")
 
 
+def test_the_metrics_that_head_the_scorecard_were_chosen_by_the_validation():
+    from video4spatial.evaluation.registry import NAVIGATION_METRICS
+
+    content = json.loads((ROOT / "benchmarks" / "results" / "metric_validation.json").read_text())
+    headline = content["settings"]["headline"]
+    assert sorted(NAVIGATION_METRICS[: len(headline)]) == sorted(headline)
+    scorecard = next(row["metrics"] for row in content["rows"] if row["name"] == "scorecard")
+    assert scorecard["cheats_accepted"]["value"] == 0 and scorecard["spearman"]["value"] >= 0.9
+
+
 def test_linked_files_exist():
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
     assert links and all((ROOT / link).exists() for link in links), links
