@@ -53,6 +53,18 @@ def test_memory_is_bounded_and_the_footage_stays(tiny_pipeline, random_frames):
     assert len(session.frames) == 21
 
 
+def test_a_move_happens_whole_or_not_at_all(tiny_pipeline, random_frames):
+    """The second chunk does not fit any more: the first one is forgotten too."""
+    context = tiny_pipeline.encode_context(random_frames(0, 3))
+    session = SceneSession(tiny_pipeline, context, settings=SessionSettings(num_inference_steps=1, chunk_frames=4, max_tokens=20))
+    session.move("forward 1m", frames=3)
+    before = session.context
+    with pytest.raises(ValueError, match="more than max_tokens=20"):
+        session.move("left 90deg", frames=6)  # chunks of 4 and 3 frames, of which the first is too long
+    assert session.context is before and len(session.frames) == 3
+    assert session.move("left 30deg", frames=3).frames.shape[0] == 3
+
+
 def test_sessions_share_a_scene_across_threads(tiny_pipeline, random_frames):
     context = tiny_pipeline.encode_context(random_frames(0, 3))
     settings = [SessionSettings(num_inference_steps=2, chunk_frames=3, seed=value) for value in range(3)]

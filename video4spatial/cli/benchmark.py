@@ -177,16 +177,24 @@ def _simulated(seeds: range, size: int, walk_seed: int) -> list:
     return clips
 
 
+FIGURE_WIDTH = 7
+"""Characters of a column of figures: 0.00123."""
+
+
 def _show(rows: list[dict]) -> None:
     """The figures as a table."""
     from rich.table import Table
 
-    metrics = list(rows[0]["metrics"])
+    every = list(rows[0]["metrics"])
+    longest = max(len(row["name"]) for row in rows)
+    metrics = every[: max(1, (console.width - longest - 2) // (FIGURE_WIDTH + 2))]  # the headline ones come first
     table = Table(box=None)
     table.add_column("row", no_wrap=True)
     for name in metrics:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(name.replace("_", " "), justify="right", overflow="fold", min_width=FIGURE_WIDTH)
     for row in rows:
         cells = [row["metrics"][name] for name in metrics]
         table.add_row(row["name"], *("–" if cell["value"] is None else f"{cell['value']:.3g}" for cell in cells))
     console.print(table)
+    if len(metrics) < len(every):
+        say(f"and {', '.join(every[len(metrics) :])}: in the file of --json, or in a wider window")

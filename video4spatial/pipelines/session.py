@@ -106,7 +106,12 @@ class SceneSession:
         elif frames is not None and frames != len(path):
             raise ValueError(f"frames={frames} for a path of {len(path)} cameras: leave it out, or give words.")
         with self._lock:
-            chunks = [self._chunk(piece) for piece in self._pieces(path)]
+            before = self._context, self._anchor
+            try:
+                chunks = [self._chunk(piece) for piece in self._pieces(path)]
+            except BaseException:  # a move happens whole or not at all
+                self._context, self._anchor = before
+                raise
             # Every chunk begins with the last frame of the one before.
             video = np.concatenate([chunk.frames[min(index, 1) :] for index, chunk in enumerate(chunks)])
             latents = torch.cat([chunk.latents[:, :, min(index, 1) :] for index, chunk in enumerate(chunks)], dim=2)
