@@ -3,8 +3,8 @@
     python benchmarks/context_cache.py [--parts ratios frames storage] [--repeats 5] [--model rooms]
     python benchmarks/context_cache.py --parts wan          # on a GPU: a randomly initialised Wan 2.1 1.3B at 832x480
 
-Ratio rows `r1` ... `r8` sample one trajectory with as many times more context tokens than target tokens: 50 steps, guidance with a
-null context of noise, prefill included, encoding of pictures left out. The peers run in turn with it: the same model that encodes its
+Ratio rows `r1` ... `r8` sample one trajectory of the model's own length with as many times more context tokens than target tokens: 50
+steps, guidance with a null context of noise, prefill included, encoding of pictures left out. The peers run in turn with it: the same model that encodes its
 context in every pass (`causal`), and the same weights in full attention (`full`). `predicted` is the ratio of floating-point
 operations that `v4s plan` prints. Rows `frames_N` have the built-in model with N context frames, each in a process of its own.
 """
@@ -39,7 +39,6 @@ from video4spatial.pretrained import resolve_model
 STEPS = 50
 GUIDANCE = 2.0
 RATIOS = (1, 2, 4, 8)
-TARGET_FRAMES = 3
 FRAMES = (16, 32, 64, 128, 256, 512, 1024)
 PATH = "forward 0.5m, turn left 30deg"
 
@@ -74,7 +73,7 @@ def seconds(action: Callable[[], object]) -> tuple[float, object]:
 
 def sampled(pipeline: Video4SpatialPipeline, context: SceneContext, guidance: JointGuidance, steps: int = STEPS) -> torch.Tensor:
     """Latents of one trajectory."""
-    path = parse_trajectory(PATH, TARGET_FRAMES)
+    path = parse_trajectory(PATH, pipeline.config.target_frames)
     generator = torch.Generator().manual_seed(0)
     return pipeline(
         context, path, num_inference_steps=steps, guidance=guidance, generator=generator, output_type="latent"
@@ -97,7 +96,7 @@ def ratio_row(pipeline: Video4SpatialPipeline, ratio: int, null: str, repeats: i
     full.transformer.eval().to(pipeline.transformer.device)
     full.set_progress_bar_config(disable=True)
     guidance = JointGuidance(GUIDANCE, null)
-    scene = full.encode_context(pictures(pipeline, ratio * TARGET_FRAMES))  # no cache: what all three begin with
+    scene = full.encode_context(pictures(pipeline, ratio * pipeline.config.target_frames))  # no cache: what all three begin with
     runs = {
         "cached": lambda: sampled(pipeline, prefilled(pipeline, scene), guidance),
         "causal": lambda: sampled(pipeline, scene, guidance),
@@ -114,7 +113,7 @@ def ratio_row(pipeline: Video4SpatialPipeline, ratio: int, null: str, repeats: i
     medians = {name: median(values) for name, values in times.items()}
     cost = TransformerCost.from_config(pipeline.transformer.config)
     per_latent = pipeline.transformer.tokens_per_latent(*scene.latents.shape[-2:])
-    targets = Targets(TARGET_FRAMES, per_latent)
+    targets = Targets(pipeline.config.target_frames, per_latent)
     flops = {
         name: cost.run_flops(targets, [scene.latents.shape[2] * per_latent], STEPS, "joint", null, scheme).total
         for name, scheme in (("cached", "cached"), ("causal", "uncached"), ("full", "full"))
@@ -146,7 +145,7 @@ def reuse_row(pipeline: Video4SpatialPipeline) -> dict:
         counted.append(sum(seen))
         seen.clear()
     hook.remove()
-    targets = 4 * TARGET_FRAMES * pipeline.transformer.tokens_per_latent(*context.latents.shape[-2:])
+    targets = 4 * pipeline.config.target_frames * pipeline.transformer.tokens_per_latent(*context.latents.shape[-2:])
     return {
         "name": "second_trajectory",
         "metrics": {
@@ -211,8 +210,9 @@ def storage_rows(pipeline: Video4SpatialPipeline, repeats: int) -> list[dict]:
 @torch.no_grad()
 def branch_times(pipeline: Video4SpatialPipeline, context: SceneContext, wide, repeats: int) -> tuple[float, float]:
     """Seconds of one pass of two branches in a batch, and of one branch."""
-    latents = torch.randn(1, context.latents.shape[1], TARGET_FRAMES, *context.latents.shape[-2:])
-    positions = 200.0 + torch.arange(TARGET_FRAMES, dtype=torch.float64).unsqueeze(0)
+    frames = pipeline.config.target_frames
+    latents = torch.randn(1, context.latents.shape[1], frames, *context.latents.shape[-2:])
+    positions = 200.0 + torch.arange(frames, dtype=torch.float64).unsqueeze(0)
     level = torch.tensor([500.0])
     pairs = []
     for _ in range(repeats + 1):
@@ -256,7 +256,7 @@ def frames_figures(model: str, count: int, repeats: int) -> dict[str, float]:
         times.append(taken)
         total += taken
     steps = []
-    path = parse_trajectory(PATH, TARGET_FRAMES)
+    path = parse_trajectory(PATH, pipeline.config.target_frames)
 
     def on_step_end(pipe, step, timestep, tensors):
         steps.append(time.perf_counter())
@@ -264,7 +264,7 @@ def frames_figures(model: str, count: int, repeats: int) -> dict[str, float]:
     pipeline(context, path, num_inference_steps=repeats + 2, output_type="latent", callback_on_step_end=on_step_end)
     weights = sum(p.numel() * p.element_size() for module in (pipeline.transformer, pipeline.vae) for p in module.parameters())
     cost = TransformerCost.from_config(pipeline.transformer.config)
-    targets = Targets(TARGET_FRAMES, context.cache.num_tokens // count)
+    targets = Targets(pipeline.config.target_frames, context.cache.num_tokens // count)
     size = (pipeline.config.height, pipeline.config.width)
     predicted = run_memory(
         cost, autoencoder_cost(pipeline.vae.config), weights, targets, context.cache.segments, count, *size, itemsize=4
@@ -423,7 +423,7 @@ def main() -> None:
     pipeline = load(options.model)
     rows, settings = [], {
         "model": options.model, "steps": STEPS, "guidance_scale": GUIDANCE, "null_context": "noise, and absent where the row says so",
-        "target_frames": TARGET_FRAMES, "repeats": options.repeats, "dtype": str(pipeline.transformer.dtype),
+        "target_frames": pipeline.config.target_frames, "repeats": options.repeats, "dtype": str(pipeline.transformer.dtype),
     }  # fmt: skip
     if "ratios" in options.parts:
         pairs = [(ratio, "noise") for ratio in RATIOS] + [(4, "absent")]

@@ -110,8 +110,10 @@ def rotate(hidden_states: torch.Tensor, rotary: torch.Tensor) -> torch.Tensor:
     Returns:
         [B, N, heads, head_dim] in the dtype given.
     """
-    # In real numbers, which torch.compile can fuse.
-    even, odd = hidden_states.float().unflatten(-1, (-1, 2)).unbind(-1)
-    cosine, sine = rotary.real, rotary.imag
+    pairs = hidden_states.float().unflatten(-1, (-1, 2))
+    if not torch.compiler.is_compiling():
+        return torch.view_as_real(torch.view_as_complex(pairs) * rotary).flatten(-2).type_as(hidden_states)
+    # torch.compile fuses real numbers, not complex ones
+    (even, odd), cosine, sine = pairs.unbind(-1), rotary.real, rotary.imag
     turned = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1)
     return turned.flatten(-2).type_as(hidden_states)
