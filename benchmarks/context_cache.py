@@ -30,7 +30,7 @@ from rich.progress import track
 from video4spatial import Video4SpatialPipeline
 from video4spatial.cameras import parse_trajectory
 from video4spatial.diffusion import JointGuidance
-from video4spatial.evaluation.results import commit, metric, write_results
+from video4spatial.evaluation.results import merge_rows, metric, write_results
 from video4spatial.models import CacheStorage, Video4SpatialTransformer3DModel
 from video4spatial.models.cost import Targets, TransformerCost, autoencoder_cost, run_memory
 from video4spatial.pipelines import SceneContext
@@ -115,7 +115,7 @@ def ratio_row(pipeline: Video4SpatialPipeline, ratio: int, null: str, repeats: i
     per_latent = pipeline.transformer.tokens_per_latent(*scene.latents.shape[-2:])
     targets = Targets(pipeline.config.target_frames, per_latent)
     flops = {
-        name: cost.run_flops(targets, [scene.latents.shape[2] * per_latent], STEPS, "joint", null, scheme).total
+        name: cost.run_flops(targets, [scene.latents.shape[2] * per_latent], STEPS, guidance.weights, null, scheme).total
         for name, scheme in (("cached", "cached"), ("causal", "uncached"), ("full", "full"))
     }
     cells = {f"{name}_seconds": metric(value, n=repeats) for name, value in medians.items()}
@@ -359,9 +359,8 @@ def wan_rows(
         ours(target[:, :, 1:], timestep, text, positions=positions[:, 1:] + 2 * latents)
 
     def full_step():
-        both = torch.cat([scene, target], dim=2)
-        for _ in range(2):
-            theirs(both, timestep, text)
+        theirs(torch.cat([scene, target], dim=2), timestep, text)
+        theirs(target[:, :, 1:], timestep, text)
 
     cache = prefill()
     step(cache)
@@ -410,6 +409,7 @@ def main() -> None:
     """Measure what is asked for; rows of other parts already in the results file stay."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=("ratios", "frames", "storage", "wan"), default=["ratios", "frames", "storage"])
+    parser.add_argument("--ratios", nargs="+", type=int, choices=RATIOS, default=RATIOS, help="rows of `ratios` (default: all)")
     parser.add_argument("--model", default="rooms", help="built-in model or folder (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)  # a row of its own process
@@ -426,7 +426,7 @@ def main() -> None:
         "target_frames": pipeline.config.target_frames, "repeats": options.repeats, "dtype": str(pipeline.transformer.dtype),
     }  # fmt: skip
     if "ratios" in options.parts:
-        pairs = [(ratio, "noise") for ratio in RATIOS] + [(4, "absent")]
+        pairs = [(ratio, "noise") for ratio in options.ratios] + [(ratio, "absent") for ratio in options.ratios if ratio == 4]
         rows += [ratio_row(pipeline, *pair, options.repeats) for pair in track(pairs, description="ratios")]
         rows.append(reuse_row(pipeline))
     if "frames" in options.parts:
@@ -436,14 +436,7 @@ def main() -> None:
         settings["profile_of_one_call"] = profile(pipeline)
     if "wan" in options.parts:
         rows += wan_rows(options.repeats)
-    settings["commits"] = dict.fromkeys(options.parts, commit())
-    if output.exists():  # rows of parts that were not asked for stay, with the commit that they were measured at
-        before = json.loads(output.read_text())
-        new = {row["name"] for row in rows}
-        kept = [row for row in before["rows"] if row["name"] not in new]
-        rows = sorted(kept + rows, key=lambda row: place(row["name"]))
-        earlier = before["settings"].get("commits", {})
-        settings = before["settings"] | settings | {"commits": earlier | settings["commits"]}
+    settings, rows = merge_rows(output, settings, rows, place)
     write_results(output, f"context_cache_{device}", settings, rows)
     for row in rows:
         print(f"{row['name']:28s}", *(f"{name} {cell['value']:.4g}" for name, cell in row["metrics"].items() if cell["value"] is not None))

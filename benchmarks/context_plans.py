@@ -1,10 +1,10 @@
 """What more context is worth, and what plans keep of it for less: quality and cost by number of context frames and plan.
 
-    python benchmarks/context_plans.py [--model rooms] [--clips 16] [--parts lengths plans rollout]
+    python benchmarks/context_plans.py [--model rooms] [--clips 16] [--parts lengths plans guidance rollout]
 
 Clips are those of the frozen navigation test set. Longer contexts are other walks through the same scene before the one that the test
 set has; shorter ones are spread evenly over it. Cost is arithmetic: floating-point operations of prefill and all steps, as a share of
-those with all frames in full (the plan `all`). Rows of `rollout` follow one path of ten chunks, each of which joins the memory.
+those with all frames in full (the plan `all`). Rows of `guidance` have the clip's own context. Rows of `rollout` follow one path of ten chunks, each of which joins the memory.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from video4spatial import Video4SpatialPipeline
 from video4spatial.cameras import Cameras, parse_trajectory
 from video4spatial.clips import Clip, Navigate
 from video4spatial.clips.simulated import evenly_spread
+from video4spatial.diffusion import JointGuidance
 from video4spatial.evaluation.measurement import Measurement
 from video4spatial.evaluation.references import copy_nearest, mean_colour
 from video4spatial.evaluation.registry import METRICS
-from video4spatial.evaluation.results import metric, write_results
+from video4spatial.evaluation.results import merge_rows, metric, write_results
 from video4spatial.evaluation.scorecard import aggregate, paired_difference, score_clip
 from video4spatial.evaluation.test_set import load_test_set
 from video4spatial.models import CacheStorage
@@ -36,7 +37,11 @@ from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import generate_scene
 from video4spatial.simulation.walks import capture_walk
 
+PARTS = ("lengths", "plans", "guidance", "rollout")
 METRIC_NAMES = ("psnr", "covisible_psnr", "gradient_correlation")
+CAMERA_METRICS = ("rotation_error_deg", "translation_error_m")
+"""Also of `guidance`: an instruction that counts more should be followed better."""
+
 LENGTHS = (8, 32, 128, 512)
 LONGEST_UNKNOWN = 128
 """Context frames up to which rows without known cameras are made too: prefill grows with the square."""
@@ -55,6 +60,19 @@ PLANS = {
     "coarse_only": {"name": "coarse_to_fine", "budget": 1, "pool": 4, "coarse_share": 1.0},
 }
 """Rows: options of `plan_context`."""
+
+GUIDANCES = {
+    "guidance_off": JointGuidance.absent(1.0),
+    "guidance_absent_1.5": JointGuidance.absent(1.5),
+    "guidance_absent_2": JointGuidance.absent(2.0),
+    "guidance_noise_1.5": JointGuidance.noise(1.5),
+    "guidance_noise_2": JointGuidance.noise(2.0),
+    "guidance_instruction_1.5_context_1": JointGuidance.separate(1.5, 1.0),
+    "guidance_instruction_2_context_1": JointGuidance.separate(2.0, 1.0),
+    "guidance_instruction_2_context_1.5": JointGuidance.separate(2.0, 1.5),
+    "guidance_instruction_1_context_1.5": JointGuidance.separate(1.0, 1.5),
+}
+"""Rows: guiders."""
 
 CHUNKS, CHUNK_FRAMES = 10, 9
 PER_CHUNK = CHUNK_FRAMES - 1
@@ -87,34 +105,41 @@ def with_context_of(clip: Clip, count: int) -> Clip:
     )
 
 
-def generated(pipeline: Video4SpatialPipeline, clip: Clip, context: SceneContext, noise: int) -> np.ndarray:
+def generated(
+    pipeline: Video4SpatialPipeline, clip: Clip, context: SceneContext, noise: int, guidance: JointGuidance | None = None
+) -> np.ndarray:
     """The video of a clip in an encoded context."""
-    return pipeline(
-        context, clip.instruction.cameras, anchor=clip.anchor, generator=torch.Generator().manual_seed(noise)
-    ).frames  # fmt: skip
+    generator = torch.Generator().manual_seed(noise)
+    return pipeline(context, clip.instruction.cameras, anchor=clip.anchor, generator=generator, guidance=guidance).frames
 
 
-def flops(pipeline: Video4SpatialPipeline, clip: Clip, context: SceneContext) -> int:
+def flops(
+    pipeline: Video4SpatialPipeline, clip: Clip, context: SceneContext, guidance: JointGuidance = JointGuidance.absent(1.0)
+) -> int:
     """Operations of encoding the context and denoising one video."""
     cost = TransformerCost.from_config(pipeline.transformer.config)
     per_latent = pipeline.transformer.tokens_per_latent(*context.latents.shape[-2:])
     targets = Targets(len(clip.instruction.cameras), per_latent, scene_rays=context.scene_rays is not None)
     steps = pipeline.config.num_inference_steps
-    seen = [context.cache_at(step / steps).num_tokens for step in range(steps)]
-    prefill = cost.prefill_flops(context.cache.segments, context.scene_rays is not None)
-    return prefill + sum(cost.step_flops(targets, tokens) for tokens in seen)
+    segments, share = context.cache.segments, context.coarse_share
+    return cost.run_flops(targets, segments, steps, guidance.weights, guidance.null_context, coarse_share=share).total
 
 
 class Rows:
-    """Measurements of clips by row, and what each row costs."""
+    """Measurements of clips by row, and what each row costs.
 
-    def __init__(self) -> None:
+    Args:
+        metrics: names of those that are measured.
+    """
+
+    def __init__(self, metrics: tuple[str, ...] = METRIC_NAMES) -> None:
+        self.metrics = metrics
         self.measured: dict[str, list[tuple[str, dict[str, Measurement]]]] = {}
         self.cost: dict[str, list[float]] = {}
 
     def add(self, row: str, clip: Clip, frames: np.ndarray, cost: float, tokens: int) -> None:
         """One video of a row."""
-        self.measured.setdefault(row, []).append((clip.scene, score_clip(clip, frames, METRIC_NAMES)))
+        self.measured.setdefault(row, []).append((clip.scene, score_clip(clip, frames, self.metrics)))
         self.cost.setdefault(row, []).append((cost, tokens))
 
     def tabulated(self, base: str) -> list[dict]:
@@ -122,7 +147,7 @@ class Rows:
         rows = []
         for name, entries in self.measured.items():
             cells = {}
-            for key in METRIC_NAMES:
+            for key in self.metrics:
                 of_metric = [(scene, values[key]) for scene, values in entries]
                 cells[key] = aggregate(METRICS[key], of_metric).cell()
                 of_base = [(scene, values[key]) for scene, values in self.measured[base]]
@@ -169,6 +194,17 @@ def plans(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
                 frames = generated(pipeline, longer, narrow, index)
                 rows.add("all_bfloat16_storage", clip, frames, flops(pipeline, longer, narrow), narrow.cache.num_tokens)
     return rows.tabulated("all")
+
+
+def guidances(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
+    """Rows by guider, in the clip's own context with known cameras."""
+    rows = Rows((*METRIC_NAMES, *CAMERA_METRICS))
+    for index, clip in enumerate(track(clips, description="guidance")):
+        context = pipeline.encode_context(clip.context_frames, clip.context_times, clip.context_cameras)
+        for row, guidance in GUIDANCES.items():
+            frames = generated(pipeline, clip, context, index, guidance)
+            rows.add(row, clip, frames, flops(pipeline, clip, context, guidance), context.cache.num_tokens)
+    return rows.tabulated("guidance_off")
 
 
 BOUNDS = {"rollout": None, "rollout_bounded": 3, "rollout_footage_only": 1}
@@ -220,25 +256,34 @@ def rollouts(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
     ]
 
 
+def place(row: str) -> tuple[int, int]:
+    """Where a row stands: lengths by number, plans, guidance, rollouts."""
+    if row.startswith("frames_"):
+        return 0, int(row.split("_")[1])
+    return (2 if row.startswith("guidance") else 3 if row.startswith("rollout") else 1), 0
+
+
 def main() -> None:
-    """Score and write."""
+    """Score and write; rows of other parts already in the results file stay."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="rooms", help="built-in model or folder (default %(default)s)")
     parser.add_argument("--clips", type=int, default=16, help="of the test set (default %(default)s)")
-    parser.add_argument("--parts", nargs="+", choices=("lengths", "plans", "rollout"), default=["lengths", "plans", "rollout"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--most-frames", type=int, default=LENGTHS[-1], help="longest context of `lengths` (default %(default)s)")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "context_plans.json")
     options = parser.parse_args()
     pipeline = Video4SpatialPipeline.from_pretrained(resolve_model(options.model))
     pipeline.set_progress_bar_config(disable=True)
     clips = [entry.load(pipeline.config.height) for entry in load_test_set(limit=options.clips)]
-    measure = {"lengths": partial(lengths, most=options.most_frames), "plans": plans, "rollout": rollouts}
+    measures = (partial(lengths, most=options.most_frames), plans, guidances, rollouts)
+    measure = dict(zip(PARTS, measures, strict=True))
     rows = [row for part in options.parts for row in measure[part](pipeline, clips)]
     settings = {
-        "model": options.model, "clips": len(clips), "num_inference_steps": pipeline.config.num_inference_steps,
+        "model": options.model, "num_inference_steps": pipeline.config.num_inference_steps,
         "planned_frames": PLANNED, "plans": PLANS, "chunks": CHUNKS, "chunk_frames": CHUNK_FRAMES, "paths": list(WAYS),
         "interval": "bootstrap over scenes, 95 %",
     }  # fmt: skip
+    settings, rows = merge_rows(options.output, settings, rows, place)
     write_results(options.output, "context_plans", settings, rows)
     for row in rows:
         shown = [f"{name} {cell['value']:.3g}" for name, cell in row["metrics"].items() if cell["value"] is not None]

@@ -121,7 +121,7 @@ def context_cache() -> str:
     content = json.loads((RESULTS / "context_cache_cpu.json").read_text())
     rows = {row["name"]: row["metrics"] for row in content["rows"]}
     speed = ["| context : target | over `causal` | by arithmetic | over `full` | by arithmetic | largest difference |", "|---|" + "---|" * 5]
-    frames = ["| context frames | tokens | prefill (s) | a step (s) | peak memory (GB) |", "|---|" + "---|" * 4]
+    frames = ["| context frames | tokens | prefill (s) | a step (s) | peak memory (GB) | by `v4s plan` (GB) |", "|---|" + "---|" * 5]
     other = ["| 128 context frames | speed of a step | cache (GB) | largest difference |", "|---|" + "---|" * 3]
     for name, cells in rows.items():
         if name[0] == "r" and "speedup_over_full" in cells:
@@ -133,7 +133,7 @@ def context_cache() -> str:
             ]
             speed.append(f"| {label} | " + " | ".join(figures) + f" | {cells['max_abs_difference']['value']:.1g} |")
         elif name.startswith("frames_"):
-            figures = [f"{cells[key]['value']:.3g}" for key in ("prefill_seconds", "step_seconds", "peak_memory_gb")]
+            figures = [f"{cells[key]['value']:.3g}" for key in ("prefill_seconds", "step_seconds", "peak_memory_gb", "predicted_peak_memory_gb")]
             frames.append(f"| {name[7:]} | {cells['tokens']['value']:,.0f} | " + " | ".join(figures) + " |")
         elif "speed_against_plain" in cells:
             figures = [f"{cells['speed_against_plain']['value']:.2f} ×"] + [
@@ -156,7 +156,10 @@ def context_plans() -> str:
     content = json.loads((RESULTS / "context_plans.json").read_text())
     settings = content["settings"]
     base_lengths, base_plans = "frames_32_with_cameras", "all"
-    lengths = ["| context | co-visible PSNR (dB) | gradient correlation | cost of 32 frames |", "|---|---|---|---|"]
+    lengths = ["| context | PSNR (dB) | co-visible PSNR (dB) | gradient correlation | cost of 32 frames |", "|---|---|---|---|---|"]
+    guidance = [
+        "| guidance | co-visible PSNR (dB) | against none (dB) | gradient correlation | rotation error (°) | cost |", "|---|" + "---|" * 5
+    ]  # fmt: skip
     plans = [
         f"| plan, of {settings['planned_frames']} frames with cameras | co-visible PSNR (dB) | against `all` (dB) | gradient correlation | cost of `all` |",
         "|---|---|---|---|---|",
@@ -167,17 +170,23 @@ def context_plans() -> str:
         quality = [_cell(cells["covisible_psnr"]), _cell(cells["gradient_correlation"])]
         if f"cost_of_{base_lengths}" in cells:
             label = name.replace("frames_", "").replace("_with_cameras", ", cameras known")
-            lengths.append(f"| {label} | " + " | ".join(quality) + f" | {cells[f'cost_of_{base_lengths}']['value']:.2f} × |")
+            lengths.append(f"| {label} | {_cell(cells['psnr'])} | " + " | ".join(quality) + f" | {cells[f'cost_of_{base_lengths}']['value']:.2f} × |")
         elif f"cost_of_{base_plans}" in cells:
             against = _cell(cells["covisible_psnr_against_all"])
             plans.append(f"| `{name}` | {quality[0]} | {against} | {quality[1]} | {cells[f'cost_of_{base_plans}']['value']:.2f} × |")
+        elif "cost_of_guidance_off" in cells:
+            label = name.removeprefix("guidance_").replace("_", " ")
+            against, rotation = _cell(cells["covisible_psnr_against_guidance_off"]), _cell(cells["rotation_error_deg"])
+            cost = cells["cost_of_guidance_off"]["value"]
+            guidance.append(f"| {label} | {quality[0]} | {against} | {quality[1]} | {rotation} | {cost:.2f} × |")
         else:
             chunks.setdefault(name.rpartition("_chunk_")[0], []).append(f"{cells['covisible_psnr']['value']:.1f}")
     count = settings["chunks"]
     long = ["| co-visible PSNR (dB) of chunk | " + " | ".join(str(index + 1) for index in range(count)) + " |", "|---|" + "---|" * count]
     long += [f"| {name.replace('_', ' ')} | " + " | ".join(values) + " |" for name, values in chunks.items()]
-    clips = f"{settings['clips']} clips of the test set; 95 % intervals over scenes."
-    return "\n".join([clips, "", *lengths, "", *plans, "", *long])
+    scenes = sorted({row["metrics"]["covisible_psnr"]["n"] for row in content["rows"]})
+    clips = f"{' to '.join(map(str, scenes[:: max(len(scenes) - 1, 1)]))} scenes of the test set; 95 % intervals over scenes."
+    return "\n".join([clips, "", *lengths, "", *plans, "", *guidance, "", *long])
 
 
 FIGURES = {

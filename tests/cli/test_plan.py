@@ -6,8 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
+from video4spatial.cameras import parse_trajectory
 from video4spatial.cli.errors import UserError
 from video4spatial.cli.plan import PUBLIC_MODELS, main, read_planned_model
+from video4spatial.pipelines import ContextMaterial, plan_context
 
 
 def planned(tmp_path, *arguments) -> dict:
@@ -26,6 +28,34 @@ def test_the_plan_of_a_model_folder_is_what_its_pipeline_holds(tiny_model_folder
     modules = tiny_pipeline.transformer, tiny_pipeline.vae
     assert figures["memory"]["weights_bytes"] == sum(p.numel() * 4 for module in modules for p in module.parameters())
     assert figures["full"]["total_flops"] > figures["cached"]["total_flops"] > 16 * figures["cached"]["step_flops"]
+
+
+@pytest.mark.parametrize("name", ["stride", "frustum", "far_pooled", "coarse_to_fine"])
+def test_a_planned_context_is_what_its_pipeline_holds(name, tiny_model_folder, tiny_pipeline, random_frames, tmp_path):
+    frames, times, cameras = random_frames(0, 7), np.arange(7) / 4, parse_trajectory("right 1m", 7)
+    pool = {"pool": 2} if name in ("far_pooled", "coarse_to_fine") else {}
+    plan = plan_context(name, ContextMaterial(frames, times, cameras, -1), 3, **pool)
+    context = tiny_pipeline.encode_context(frames, times, cameras, plan=plan)
+    options = ["--plan-pool", 2] if pool else []
+    model = ("--model", tiny_model_folder, "--context-frames", 7, "--known-cameras")
+    figures = planned(tmp_path, *model, "--plan", name, "--plan-budget", 3, *options)
+    assert figures["tokens"]["context"] == context.cache.num_tokens and figures["memory"]["cache_bytes"] == context.cache.num_bytes
+    assert figures["planned"]["total_flops"] < figures["cached"]["total_flops"] == planned(tmp_path, *model)["cached"]["total_flops"]
+    assert ("coarse_steps" in figures["planned"]) == (name == "coarse_to_fine")
+
+
+def test_how_the_cache_is_kept_and_what_guidance_compares_with(tiny_model_folder, tmp_path):
+    def figures(*arguments):
+        return planned(tmp_path, "--model", tiny_model_folder, "--context-frames", 40, *arguments)
+
+    plain = figures()
+    narrow, away = figures("--cache-dtype", "bfloat16"), figures("--cache-device", "cpu")
+    assert 2 * narrow["memory"]["cache_bytes"] == plain["memory"]["cache_bytes"] == away["memory"]["offloaded_bytes"]
+    assert away["memory"]["device_peak_bytes"] < plain["memory"]["device_peak_bytes"]
+    guided = figures("--guidance-scale", 2)["cached"]["step_flops"]
+    separate = figures("--guidance-scale", 2, "--context-scale", 1.5)["cached"]["step_flops"]
+    assert plain["cached"]["step_flops"] < guided < separate
+    assert figures("--known-cameras")["cached"]["step_flops"] > plain["cached"]["step_flops"]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +109,8 @@ def test_a_configuration_is_enough(tiny_model_folder, tmp_path, capsys):
     main(["--model", str(alone), "--guidance-scale", "2", "--null-context", "noise"])
     shown = capsys.readouterr().out
     assert "the autoencoder is taken to be that of Wan 2.1" in shown and "nothing of its context can be cached" in shown
-    assert "not trained with a null context 'noise'" in shown and "context cached" not in shown
+    assert "sampling will refuse this: guidance with a null context 'noise' needs a model trained with it" in shown
+    assert "context cached" not in shown
     main(["--model", str(alone / "config.json")])
 
 
@@ -94,6 +125,11 @@ def test_mistakes_say_what_to_do(tiny_model_folder, tmp_path):
     wrong = mistake("--model", "wan-2.1-1.3b", "--size", "830x480")
     assert wrong == "size 830x480: this model takes multiples of 16x16 pixels; try --size 832x480"
     assert "expected 1 + 4 * k, and a divisor of 81" in mistake("--model", "wan-2.1-1.3b", "--chunk-length", 5)
+    assert mistake("--plan", "stride") == "--plan stride needs --plan-budget, the most context frames it keeps in full"
+    assert "add --known-cameras" in mistake("--plan", "frustum", "--plan-budget", 4)
+    assert "without a plan that averages frames" in mistake("--plan", "stride", "--plan-budget", 4, "--plan-pool", 2)
+    wrong = mistake("--model", "wan-2.1-1.3b", "--plan", "far_pooled", "--plan-budget", 9)
+    assert "832x480 are 52x30 tokens, which cannot be averaged over squares of 4x4; choose another --plan-pool" in wrong
     (tmp_path / "config.json").write_text("{}")
     assert "not the configuration of a transformer, it lacks num_attention_heads" in mistake("--model", tmp_path)
     assert "no known autoencoder has its 4 latent channels" in mistake("--model", tiny_model_folder / "transformer")

@@ -10,10 +10,12 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import seeded_transformer
-from video4spatial.models import Video4SpatialTransformer3DModel
+from video4spatial.diffusion import JointGuidance
+from video4spatial.models import CacheStorage, Video4SpatialTransformer3DModel
 from video4spatial.models.attention import attention_backend
 from video4spatial.models.autoencoder import decode, encode, frames_to_tensor, spatial_compression, tensor_to_frames
 from video4spatial.models.cost import (
+    CacheCost,
     RunFlops,
     Targets,
     TransformerCost,
@@ -23,6 +25,7 @@ from video4spatial.models.cost import (
 )
 from video4spatial.training.autoencoder import build_autoencoder
 
+JOINT = JointGuidance.absent(2.0).weights
 WIDER = {"num_attention_heads": 4, "attention_head_dim": 16, "ffn_dim": 256, "num_layers": 3, "text_dim": 20}
 PER_LATENT, CONTEXT, TARGETS, TEXT = 64, 20, 5, 7
 COUNTED = Targets(TARGETS, PER_LATENT, TEXT, rays=True, scene_rays=True)
@@ -130,15 +133,20 @@ def test_guidance_branches_of_a_run():
     step, context_only = cost.step_flops(targets, 400), cost.step_flops(targets.uninstructed(), 400)
     assert cost.run_flops(targets, segments, 10) == RunFlops(prefill, step, 10)
     assert cost.run_flops(targets, segments, 10).total == prefill + 10 * step
-    assert cost.run_flops(targets, segments, 10, "joint") == RunFlops(prefill, step + cost.step_flops(null, 0), 10)
+    assert cost.run_flops(targets, segments, 10, JOINT) == RunFlops(prefill, step + cost.step_flops(null, 0), 10)
     noise = RunFlops(2 * prefill, step + cost.step_flops(null, 400), 10)
-    assert cost.run_flops(targets, segments, 10, "joint", "noise") == noise
+    assert cost.run_flops(targets, segments, 10, JOINT, "noise") == noise
     separate = RunFlops(prefill, step + context_only + cost.step_flops(null, 0), 10)
-    assert cost.run_flops(targets, segments, 10, "separate") == separate  # two branches, one cache
+    assert cost.run_flops(targets, segments, 10, JointGuidance.separate(2.0, 1.5).weights) == separate  # two branches, one cache
+    instructed = RunFlops(prefill, step + context_only, 10)  # nothing stands for the scene: noise is not encoded
+    assert cost.run_flops(targets, segments, 10, JointGuidance.separate(2.0, 1.0).weights, "noise") == instructed
     again = RunFlops(0, cost.causal_uncached_flops(targets, 400) + cost.causal_uncached_flops(null, 0), 10)
-    assert cost.run_flops(targets, segments, 10, "joint", scheme="uncached") == again
+    assert cost.run_flops(targets, segments, 10, JOINT, scheme="uncached") == again
     full = RunFlops(0, cost.full_flops(targets, 400) + cost.full_flops(null, 400), 10)
-    assert cost.run_flops(targets, segments, 10, "joint", "noise", "full") == full
+    assert cost.run_flops(targets, segments, 10, JOINT, "noise", "full") == full
+    coarse = cost.run_flops(targets, segments, 10, JOINT, coarse_share=0.35)  # steps 0 to 3 see the first segment
+    first = cost.step_flops(targets, 300) + cost.step_flops(null, 0)
+    assert coarse.total == prefill + 4 * first + 6 * (step + cost.step_flops(null, 0))
 
 
 def test_for_long_runs_the_cache_saves_one_plus_the_ratio_of_tokens():
@@ -162,6 +170,13 @@ def test_memory_of_the_transformer_is_what_its_tensors_hold(dtype):
     assert cost.prefill_bytes([tokens, tokens], size) == pytest.approx(cache.num_bytes + appended, rel=0.1)
     _, step = held_bytes(lambda: model(**targets, context=cache))
     assert cost.step_bytes(COUNTED, tokens, size) == pytest.approx(step, rel=0.15)
+    narrow, storage = CacheStorage(torch.bfloat16), CacheCost(itemsize=2)
+    (rounded, _), prefill = held_bytes(lambda: model.encode_context(**context, storage=narrow))
+    assert cost.prefill_bytes([tokens], size, storage) == pytest.approx(prefill, rel=0.1)
+    _, appended = held_bytes(lambda: model.encode_context(**context, cache=rounded))
+    assert cost.prefill_bytes([tokens, tokens], size, storage) == pytest.approx(rounded.num_bytes + appended, rel=0.1)
+    _, step = held_bytes(lambda: model(**targets, context=rounded))
+    assert cost.step_bytes(COUNTED, tokens, size, storage) == pytest.approx(step, rel=0.15)
     _, joined = held_bytes(lambda: full(**targets, **uncached(context)))
     assert TransformerCost.from_config(full.config).step_bytes(COUNTED, tokens, size) == pytest.approx(joined, rel=0.15)
 
@@ -217,5 +232,11 @@ def test_memory_of_a_run(tiny_vae):
     assert memory.process_peak > memory.device_peak + memory.context_pixels
     noise = run_memory(*parts, [28, 12], 10, 32, 32, itemsize=4, noise_context=True)
     assert noise.cache == 2 * memory.cache and noise.denoising > memory.denoising
+    away = run_memory(*parts, [28, 12], 10, 32, 32, itemsize=4, storage=CacheCost(offloaded=True))
+    assert away.offloaded == away.cache == memory.cache and away.device_peak < memory.device_peak
+    # on a CPU it is in the same memory after all, with the layer that is fetched ahead
+    assert away.process_peak >= memory.process_peak
+    chosen = run_memory(*parts, [28, 12], 10, 32, 32, itemsize=4, context_latents=4)
+    assert chosen.latents == 7 * 4 * 4 * 4 * 4 and chosen.context_pixels == memory.context_pixels
     full = TransformerCost.from_config(seeded_transformer(attention_mode="full").config)
     assert run_memory(full, *parts[1:], [40], 10, 32, 32, itemsize=4).cache == 0

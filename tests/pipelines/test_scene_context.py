@@ -99,6 +99,16 @@ def test_null_context_of_noise_is_drawn_once_and_equal_in_both_forms(tiny_vae, p
     assert not torch.equal(result.latents, pipeline(context, path(), num_inference_steps=2, guidance_scale=2.0, latents=start).latents)
 
 
+def test_noise_that_has_no_weight_is_not_drawn(pipeline, random_frames):
+    context = pipeline.encode_context(random_frames(0, 3))
+    drawn = seed(7)
+    start = torch.randn(1, 4, 4, 4, 4, generator=seed(3))
+    guidance = JointGuidance.separate(2.0, 1.0, null_context="noise")  # instruction against context: nothing stands for the scene
+    result = run(pipeline, context, guidance=guidance, latents=start, generator=drawn)
+    assert torch.equal(drawn.get_state(), seed(7).get_state())
+    assert torch.equal(result, run(pipeline, context, guidance=JointGuidance.separate(2.0, 1.0), latents=start))
+
+
 def test_nulls_that_the_model_does_not_know_are_refused(tiny_pipeline, random_frames):
     context = tiny_pipeline.encode_context(random_frames(0, 2))
     for guidance, message in (
@@ -219,7 +229,7 @@ def test_plans_that_do_not_fit_are_refused(pipeline, tiny_vae, random_frames):
     frames = random_frames(0, 3)
     with pytest.raises(ValueError, match="shows chunk 3 of 3"):
         pipeline.encode_context(frames, plan=ContextPlan((ContextPart((0, 3)),)))
-    with pytest.raises(ValueError, match="cannot be pooled by 3"):
+    with pytest.raises(ValueError, match="2x2 tokens, which 3 does not divide"):
         pipeline.encode_context(frames, plan=ContextPlan((ContextPart((0,), pool=3),)))
     full = Video4SpatialPipeline(
         tiny_vae, seeded_transformer(attention_mode="full"), FlowMatchEulerDiscreteScheduler(), height=32, width=32

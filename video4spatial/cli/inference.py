@@ -15,28 +15,45 @@ PLAN_NAMES = ("all", "stride", "diverse", "frustum", "far_pooled", "coarse_to_fi
 """The names of `context_plans.PLANS`, whose import takes seconds; a test compares them."""
 
 RESULT_OPTIONS = (
-    "plan", "plan_budget", "max_context_tokens", "null_context", "context_scale", "prompt", "scene_cache", "tile_autoencoder",
+    "plan", "plan_budget", "plan_pool", "max_context_tokens", "null_context", "context_scale", "prompt", "scene_cache", "tile_autoencoder",
     "cache_dtype", "attention", "compile",
 )  # fmt: skip
 """Options that change the result and are written down as given."""
 
 
-def add_inference_options(parser: Parser) -> None:
-    """What the model is shown, how it generates, and on what."""
+def add_context_options(parser: Parser, default_plan: str) -> None:
+    """What the model is shown, how its keys and values are kept, and what guidance compares with.
+
+    Args:
+        parser: gets the options.
+        default_plan: what is shown without a plan, in words.
+    """
     add = parser.add_argument
     add("--plan", metavar="NAME", choices=PLAN_NAMES,
         help="choose what of all context frames (or of --context-frames) the model is shown, and how finely: "
-        f"{', '.join(PLAN_NAMES)} (default: the video is thinned to the length the model was trained with)")  # fmt: skip
+        f"{', '.join(PLAN_NAMES)} (default: {default_plan})")  # fmt: skip
     add("--plan-budget", metavar="N", type=integer(1), help="most context frames that --plan keeps in full")
+    add("--plan-pool", metavar="N", type=integer(2),
+        help="side of the squares of tokens over which far_pooled and coarse_to_fine average frames (default: the plan's, 4)")  # fmt: skip
+    add("--null-context", choices=("absent", "noise"), default="absent",
+        help="what guidance puts in place of the context (default %(default)s)")  # fmt: skip
+    add("--context-scale", metavar="C", type=number(0),
+        help="guidance over the context alone (default: that of --guidance-scale)")  # fmt: skip
+    add("--cache-dtype", choices=("bfloat16", "float32"),
+        help="precision of the keys and values of the context (default: as computed)")  # fmt: skip
+    add("--cache-device", choices=("auto", "cpu"), default="auto",
+        help="cpu: keep the keys and values of the context off the GPU (default %(default)s, where the model is)")  # fmt: skip
+
+
+def add_inference_options(parser: Parser) -> None:
+    """What the model is shown, how it generates, and on what."""
+    add_context_options(parser, "the video is thinned to the length the model was trained with")
+    add = parser.add_argument
     add("--chunk-frames", metavar="N", type=_chunk_length,
         help="generate longer paths N frames at a time, each chunk joining the memory; 0 generates in one pass "
         "(default: as many as the model was trained with)")  # fmt: skip
     add("--max-context-tokens", metavar="N", type=integer(1),
         help="most tokens in memory; of what was generated the oldest goes first (default: no bound)")  # fmt: skip
-    add("--null-context", choices=("absent", "noise"), default="absent",
-        help="what guidance puts in place of the context (default %(default)s)")  # fmt: skip
-    add("--context-scale", metavar="C", type=number(0),
-        help="guidance over the context alone (default: that of --guidance-scale)")  # fmt: skip
     add("--prompt", metavar="WORDS", help="what the video shows, for models that read text (default: nothing)")
     add("--save-scene", metavar="FILE", help="also write the encoded scene (.safetensors), for --scene-cache")
     add("--scene-cache", metavar="FILE",
@@ -47,10 +64,6 @@ def add_inference_options(parser: Parser) -> None:
     add("--offload", choices=("none", "model"), default="none",
         help="model: its parts take turns on the GPU, to save memory there (default %(default)s)")  # fmt: skip
     add("--tile-autoencoder", action="store_true", help="let the autoencoder work through large pictures piece by piece")
-    add("--cache-dtype", choices=("bfloat16", "float32"),
-        help="precision of the keys and values of the context (default: as computed)")  # fmt: skip
-    add("--cache-device", choices=("auto", "cpu"), default="auto",
-        help="cpu: keep the keys and values of the context off the GPU (default %(default)s, where the model is)")  # fmt: skip
     add("--attention", metavar="NAME",
         help="attention back end, such as native, flex, xformers, flash, or auto (default: native)")  # fmt: skip
     add("--compile", action="store_true", help="compile the transformer: slow at first, then faster")
@@ -97,8 +110,9 @@ def check_inference(options: Namespace, model: ModelFolder, cameras_option: str,
         except (ValueError, OSError) as error:
             problems.append(describe(error).rstrip("."))
 
-    if options.plan_budget is not None and options.plan is None:
-        problems.append(f"--plan-budget {options.plan_budget} without a plan: add --plan, or use --context-frames")
+    config = transformer_config(model)
+    full = config.get("attention_mode") == "full"
+    collect(check_plan, options, cameras_option, cameras_known, full)
     if options.prompt and not reads_text(model):
         problems.append(f"--prompt {options.prompt!r}: this model reads no text; leave it out")
     if options.save_scene and options.scene_cache:
@@ -109,15 +123,7 @@ def check_inference(options: Namespace, model: ModelFolder, cameras_option: str,
 
     # What follows takes the seconds of its imports.
     from video4spatial.models.attention import resolve_backend
-    from video4spatial.pipelines.context_plans import PLANS
 
-    config = transformer_config(model)
-    plan = PLANS.get(options.plan)
-    if plan and plan.needs_cameras and not cameras_known:
-        problems.append(f"--plan {plan.name} needs the cameras of the context: add {cameras_option}, or choose another plan")
-    if plan and plan.needs_budget and options.plan_budget is None:
-        problems.append(f"--plan {plan.name} needs --plan-budget, the most context frames it keeps in full")
-    full = config.get("attention_mode") == "full"
     for name in ("cache_dtype", "max_context_tokens"):
         if full and getattr(options, name) is not None:
             problems.append(f"--{name.replace('_', '-')}: this model has full attention, which keeps no keys and values")
@@ -135,6 +141,43 @@ def check_inference(options: Namespace, model: ModelFolder, cameras_option: str,
         dtype = getattr(torch, placed.resolved_dtype(model))
         collect(resolve_backend, options.attention, device, dtype, config.get("attention_head_dim", 64))
     _raise(problems)
+
+
+def check_plan(options: Namespace, cameras_option: str, cameras_known: bool, full_attention: bool) -> None:
+    """Refuse plans that miss something.
+
+    Args:
+        options: of `add_context_options`.
+        cameras_option: how the user makes the cameras of the context known.
+        cameras_known: whether they are.
+        full_attention: whether the model's context sees the targets, and takes all frames alike.
+
+    Raises:
+        ValueError: naming every problem.
+    """
+    problems, plan = [], None
+    if options.plan is not None:
+        from video4spatial.pipelines.context_plans import PLANS  # takes seconds
+
+        plan = PLANS[options.plan]
+    elif options.plan_budget is not None:
+        problems.append(f"--plan-budget {options.plan_budget} without a plan: add --plan, or use --context-frames")
+    pools = plan is not None and "pool" in plan.options
+    if options.plan_pool is not None and not pools:
+        problems.append(f"--plan-pool {options.plan_pool} without a plan that averages frames: use far_pooled or coarse_to_fine")
+    if plan and plan.needs_cameras and not cameras_known:
+        problems.append(f"--plan {plan.name} needs the cameras of the context: add {cameras_option}, or choose another plan")
+    if plan and plan.needs_budget and options.plan_budget is None:
+        problems.append(f"--plan {plan.name} needs --plan-budget, the most context frames it keeps in full")
+    if pools and full_attention:
+        problems.append(f"--plan {plan.name}: this model has full attention, which takes all frames alike")
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def pooling(options: Namespace) -> dict:
+    """Options of the plan besides its budget."""
+    return {} if options.plan_pool is None else {"pool": options.plan_pool}
 
 
 def _raise(problems: list[str]) -> None:
@@ -196,7 +239,7 @@ def plan_for(clip, cameras, options: Namespace):
 
     with user_mistakes():
         material = ContextMaterial(clip.context_frames, clip.context_times, cameras, clip.anchor)
-        return plan_context(options.plan or "all", material, options.plan_budget)
+        return plan_context(options.plan or "all", material, options.plan_budget, **pooling(options))
 
 
 def encoded_scene(pipeline, clip, cameras, plan, options: Namespace):

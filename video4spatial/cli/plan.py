@@ -8,8 +8,11 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from video4spatial.cli.arguments import Parser, integer, number, unknown
 from video4spatial.cli.errors import UserError, user_mistakes
+from video4spatial.cli.inference import add_context_options, check_plan, guidance, pooling
 from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.terminal import console, note, say
 from video4spatial.pretrained import built_in_models, resolve_model
@@ -23,6 +26,9 @@ WAN_2_2_AUTOENCODER = {
 }  # fmt: skip
 WAN_TEXT_TOKENS = 512
 """Tokens that every text is filled up to."""
+
+ITEM_SIZES = {"bfloat16": 2, "float32": 4}
+"""Bytes per number."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,8 @@ def plan_parser() -> Parser:
     add("--steps", metavar="N", type=integer(1), help="denoising steps (default: what suits the model)")
     add("--guidance-scale", metavar="W", type=number(0), default=1.0,
         help="joint guidance over context and path, 1 is off (default %(default)g)")  # fmt: skip
-    add("--null-context", choices=("absent", "noise"), default="absent",
-        help="what guidance puts in place of the context (default %(default)s)")  # fmt: skip
+    add("--known-cameras", action="store_true", help="the cameras of the context are known")
+    add_context_options(parser, "all of them in full")
     add("--dtype", choices=("bfloat16", "float32"),
         help="of weights and activations (default: float32 for pipeline folders, else bfloat16)")  # fmt: skip
     add("--device-memory", metavar="GB", type=number(0), help="say whether this is enough, in 10^9 bytes (default: not said)")
@@ -208,8 +214,9 @@ class _Plan:
         self.context_frames = options.context_frames or model.context_frames
         self.steps = options.steps or model.steps
         self.dtype = options.dtype or model.dtype
-        self.itemsize = {"bfloat16": 2, "float32": 4}[self.dtype]
-        self.guidance = "off" if options.guidance_scale == 1.0 else "joint"
+        self.itemsize = ITEM_SIZES[self.dtype]
+        self.guidance = guidance(options)
+        self.branches = tuple(self.guidance.weights)
         self.full = self.transformer.attention_mode == "full"
         self._check()
         autoencoder_class = AutoencoderKLWan if "z_dim" in model.autoencoder else AutoencoderKL
@@ -225,16 +232,16 @@ class _Plan:
             tokens_per_latent=self.transformer.tokens_per_latent(self.height // compression, self.width // compression),
             text_tokens=0 if self.transformer.text_dim is None else WAN_TEXT_TOKENS,
             rays=self.transformer.camera_channels is not None,
+            scene_rays=self.transformer.camera_channels is not None and options.known_cameras,
         )
-        self.context_latents = self._context_latents(self.context_frames, options.chunk_length)
-        self.context_tokens = self.context_latents * self.targets.tokens_per_latent
+        self.context = self._shown(self.context_frames, options.chunk_length)
+        self.segments = self._segments(self.context, options.chunk_length)
+        self.context_tokens = sum(self.segments)
+        whole = (self._latents(self.context_frames, options.chunk_length) * self.targets.tokens_per_latent,)
         schemes = ("full",) if self.full else ("cached", "uncached", "full")
-        self.flops = {
-            scheme: self.transformer.run_flops(
-                self.targets, [self.context_tokens], self.steps, self.guidance, options.null_context, scheme
-            )
-            for scheme in schemes
-        }
+        self.flops = {scheme: self._run(whole, scheme) for scheme in schemes}
+        if self.segments != whole:
+            self.flops = {"planned": self._run(self.segments, schemes[0], self.context.coarse_share)} | self.flops
         self.memory = self._memory(self.context_frames, options.chunk_length)
 
     def _check(self) -> None:
@@ -251,18 +258,49 @@ class _Plan:
             raise UserError(
                 f"--chunk-length {chunk}: expected 1 + {compression} * k, and a divisor of {self.context_frames} context frames"
             )
+        with user_mistakes():
+            check_plan(self.options, "--known-cameras", self.options.known_cameras, self.full)
 
-    def _context_latents(self, context_frames: int, chunk_length: int) -> int:
+    def _latents(self, context_frames: int, chunk_length: int) -> int:
         return context_frames // chunk_length * self.autoencoder.latent_count(chunk_length)
 
-    def _memory(self, context_frames: int, chunk_length: int):
-        from video4spatial.models.cost import run_memory
+    def _shown(self, context_frames: int, chunk_length: int):
+        """What is shown of so many frames: plans that look at frames or cameras keep as many as `stride`, only others."""
+        from video4spatial.pipelines.context_plans import ContextMaterial, plan_context
 
-        tokens = self._context_latents(context_frames, chunk_length) * self.targets.tokens_per_latent
+        name = {"diverse": "stride", "frustum": "stride"}.get(self.options.plan, self.options.plan or "all")
+        blank = np.zeros((context_frames, 1, 1, 3), np.uint8)
+        with user_mistakes():
+            material = ContextMaterial(blank, np.arange(context_frames), None, -1, chunk_length)
+            return plan_context(name, material, self.options.plan_budget, **pooling(self.options))
+
+    def _segments(self, shown, chunk_length: int) -> tuple[int, ...]:
+        """Tokens of each part that is shown."""
+        compression = self.autoencoder.spatial_compression
+        rows, columns = (side // compression // patch for side, patch in zip((self.height, self.width), self.transformer.patch_size[1:]))
+        for pool in {part.pool for part in shown.parts}:
+            if rows % pool or columns % pool:
+                raise UserError(
+                    f"--plan {self.options.plan}: frames of {self.width}x{self.height} are {columns}x{rows} tokens, which cannot be "
+                    f"averaged over squares of {pool}x{pool}; choose another --plan-pool or --size"
+                )
+        return shown.tokens(self._latents(chunk_length, chunk_length) * self.targets.tokens_per_latent)
+
+    def _run(self, segments: tuple[int, ...], scheme: str, coarse_share: float = 0.0):
+        null = self.options.null_context
+        return self.transformer.run_flops(self.targets, segments, self.steps, self.branches, null, scheme, coarse_share)
+
+    def _memory(self, context_frames: int, chunk_length: int):
+        from video4spatial.models.cost import CacheCost, run_memory
+
+        shown, options = self._shown(context_frames, chunk_length), self.options
+        itemsize = None if options.cache_dtype is None else ITEM_SIZES[options.cache_dtype]
         return run_memory(
-            self.transformer, self.autoencoder, self.weights, self.targets, [tokens], context_frames,
+            self.transformer, self.autoencoder, self.weights, self.targets, self._segments(shown, chunk_length), context_frames,
             self.height, self.width, self.itemsize, chunk_length,
-            noise_context=self.guidance != "off" and self.options.null_context == "noise",
+            noise_context="null" in self.branches and options.null_context == "noise",
+            context_latents=self._latents(len(shown.chunks) * chunk_length, chunk_length),
+            storage=CacheCost(itemsize, options.cache_device == "cpu"),
         )  # fmt: skip
 
     def show(self) -> None:
@@ -272,7 +310,7 @@ class _Plan:
             f"{self.model.name} at {self.width}x{self.height} in {self.dtype}: {self.context_frames} context frames, "
             f"{self.frames} frames to generate, {self.steps} steps"
         )
-        say(f"context tokens  {self.context_tokens:,} = {self.context_latents} latents of {per_latent}")
+        say(f"context tokens  {self.context_tokens:,} = {self._parts()}")
         say(f"target tokens   {targets.tokens:,} = {targets.latents} latents of {per_latent}, the anchor's included")
         self._show_flops()
         self._show_memory()
@@ -281,9 +319,15 @@ class _Plan:
         if self.options.device_memory is not None:
             say(self._verdict(self.options.device_memory * 1e9))
 
+    def _parts(self) -> str:
+        """What the context consists of, in words."""
+        latents, per_latent = self.autoencoder.latent_count(self.options.chunk_length), self.targets.tokens_per_latent
+        parts = [f"{len(part.chunks) * latents} latents of {per_latent // part.pool**2}" for part in self.context.parts]
+        return " + ".join(parts)
+
     def _show_flops(self) -> None:
         names = {
-            "cached": "context cached", "uncached": "context encoded again in every step", "full": "full attention, as published",
+            "planned": f"plan {self.options.plan}{'' if self.full else ', cached'}", "cached": "context cached", "uncached": "context encoded again in every step", "full": "full attention, as published",
         }  # fmt: skip
         rows = [
             (names[scheme], _amount(flops.prefill, "FLOP") if flops.prefill else "–", _amount(flops.step, "FLOP"),
@@ -294,16 +338,20 @@ class _Plan:
         if not self.full:
             again, full = (self.flops[scheme].total / self.flops["cached"].total for scheme in ("uncached", "full"))
             say(f"by operations, the cache makes the run {again:.2f} times as fast; {full:.2f} times against full attention")
+        if "planned" in self.flops:
+            reference = self.flops["full" if self.full else "cached"].total
+            say(f"the plan makes it {reference / self.flops['planned'].total:.2f} times as fast as all frames in full")
 
     def _show_memory(self) -> None:
         memory = self.memory
         rows = [
-            ("weights", memory.weights), ("context cache", memory.cache), ("latents", memory.latents),
+            ("weights", memory.weights), ("context cache", memory.cache), ("of it off the device", memory.offloaded),
+            ("latents", memory.latents),
             ("peak while encoding the context", memory.context_encoding), ("peak while denoising", memory.denoising),
             ("peak while decoding", memory.decoding), ("peak of the device", memory.device_peak),
             ("peak of the process, on a CPU", memory.process_peak),
         ]  # fmt: skip
-        _table(("memory", ""), [(name, _amount(value, "B")) for name, value in rows])
+        _table(("memory", ""), [(name, _amount(value, "B")) for name, value in rows if value])
 
     def _notes(self) -> list[str]:
         notes = [self.model.assumed] if self.model.assumed else []
@@ -320,10 +368,11 @@ class _Plan:
             notes.append("the text encoder is not counted: it runs once, before all this")
         if self.full:
             notes.append("this model attends in full, so nothing of its context can be cached")
-        trained = self.model.transformer.get("null_context", ("absent",))
-        if self.guidance != "off" and self.options.null_context not in trained:
-            kind = self.options.null_context
-            notes.append(f"this model was not trained with a null context {kind!r}: sampling will refuse it")
+        config = self.model.transformer
+        try:
+            self.guidance.check(tuple(config.get("null_context", ("absent",))), config.get("null_instruction", False))
+        except ValueError as error:
+            notes.append(f"sampling will refuse this: {str(error).rstrip('.')}")
         return notes
 
     def _verdict(self, available: float) -> str:
@@ -349,14 +398,20 @@ class _Plan:
         settings = {
             "model": self.model.name, "height": self.height, "width": self.width, "context_frames": self.context_frames,
             "chunk_length": self.options.chunk_length, "frames": self.frames, "steps": self.steps, "dtype": self.dtype,
-            "guidance_scale": self.options.guidance_scale, "null_context": self.options.null_context, "notes": self._notes(),
+            "guidance_scale": self.options.guidance_scale, "context_scale": self.guidance.context_scale,
+            "null_context": self.options.null_context, "known_cameras": self.options.known_cameras, "plan": self.options.plan or "all",
+            "plan_budget": self.options.plan_budget, "plan_pool": self.options.plan_pool, "cache_dtype": self.options.cache_dtype,
+            "cache_device": self.options.cache_device, "notes": self._notes(),
         }  # fmt: skip
         rows = {"tokens": {"context": self.context_tokens, "targets": self.targets.tokens}}
         for scheme, flops in self.flops.items():
             rows[scheme] = {"prefill_flops": flops.prefill, "step_flops": flops.step, "total_flops": flops.total}
+            if flops.coarse_steps:
+                rows[scheme] |= {"coarse_step_flops": flops.coarse_step, "coarse_steps": flops.coarse_steps}
         memory = self.memory
         rows["memory"] = {
-            "weights_bytes": memory.weights, "cache_bytes": memory.cache, "latents_bytes": memory.latents,
+            "weights_bytes": memory.weights, "cache_bytes": memory.cache, "offloaded_bytes": memory.offloaded,
+            "latents_bytes": memory.latents,
             "context_encoding_bytes": memory.context_encoding, "denoising_bytes": memory.denoising,
             "decoding_bytes": memory.decoding, "device_peak_bytes": memory.device_peak,
             "process_peak_bytes": memory.process_peak,

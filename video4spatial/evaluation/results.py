@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -101,6 +102,28 @@ def write_results(
     aside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     aside.replace(path)
     return content
+
+
+def merge_rows(path: str | Path, settings: dict, rows: list[dict], order: Callable[[str], object]) -> tuple[dict, list[dict]]:
+    """What to write of a benchmark of which some rows were measured again: the others, where the file has them, stay.
+
+    Args:
+        path: the results file, which need not exist yet.
+        settings, rows: of this measurement; every row is given the commit it was measured at.
+        order: place of a row's name among all.
+
+    Returns:
+        Settings and rows of the whole.
+    """
+    revision = commit()
+    rows = [row | {"commit": revision} for row in rows]
+    path = Path(path)
+    if not path.exists():
+        return settings, rows
+    before = json.loads(path.read_text())
+    new = {row["name"] for row in rows}
+    kept = [row for row in before["rows"] if row["name"] not in new]
+    return before["settings"] | settings, sorted(kept + rows, key=lambda row: order(row["name"]))
 
 
 def _without_folders(argument: str) -> str:

@@ -5,7 +5,7 @@ the code holds at its fullest moment, tensor by tensor; attention is taken to ne
 kernels, not of `_native_math` nor of `flex` on a CPU).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from inspect import signature
 from typing import Literal, Self
@@ -13,7 +13,7 @@ from typing import Literal, Self
 import torch
 from torch import nn
 
-Guidance = Literal["off", "joint", "separate"]
+Branch = Literal["instruction", "context", "null"]
 NullContext = Literal["absent", "noise"]
 Scheme = Literal["cached", "uncached", "full"]
 
@@ -56,16 +56,38 @@ class Targets:
 
 @dataclass(frozen=True)
 class RunFlops:
-    """Operations of a run: those done once for the scene, those of every denoising step with all its guidance branches."""
+    """Operations of a run.
+
+    Args:
+        prefill: once, for the scene.
+        step: of a denoising step with all its guidance branches.
+        steps: of them.
+        coarse_step, coarse_steps: of the first of these steps, whose targets see the first segment of the context alone.
+    """
 
     prefill: int
     step: int
     steps: int
+    coarse_step: int = 0
+    coarse_steps: int = 0
 
     @property
     def total(self) -> int:
         """Of the whole run."""
-        return self.prefill + self.steps * self.step
+        return self.prefill + self.coarse_steps * self.coarse_step + (self.steps - self.coarse_steps) * self.step
+
+
+@dataclass(frozen=True)
+class CacheCost:
+    """How keys and values of the context are kept (`CacheStorage`).
+
+    Args:
+        itemsize: bytes per number; None as computed.
+        offloaded: whether they wait off the model's device, from where a layer is fetched while the one before it is used.
+    """
+
+    itemsize: int | None = None
+    offloaded: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,9 +198,10 @@ class TransformerCost:
         targets: Targets,
         segments: Sequence[int],
         steps: int,
-        guidance: Guidance = "off",
+        branches: Collection[Branch] = ("instruction",),
         null_context: NullContext = "absent",
         scheme: Scheme = "cached",
+        coarse_share: float = 0.0,
     ) -> RunFlops:
         """A whole run.
 
@@ -186,24 +209,35 @@ class TransformerCost:
             targets: of the instructed branch.
             segments: context tokens of each segment.
             steps: denoising steps.
-            guidance: `joint` adds the branch (null, null), `separate` also (null instruction, context), which shares the scene's
-                cache.
+            branches: of guidance, as `JointGuidance.weights` names them; those that see the scene share its cache.
             null_context: of the null branch: `absent`, or `noise`: as many tokens, encoded once per run if they can be cached.
             scheme: `cached`, `uncached` (the context is encoded again in every pass) or `full`.
+            coarse_share: share of the steps, the first ones, in which targets see the first segment alone (`cached` only).
         """
         num_context = sum(segments)
-        branches = [(targets, num_context)]
-        if guidance == "separate":
-            branches.append((targets.uninstructed(), num_context))
-        if guidance != "off":
-            branches.append((targets.null(), num_context if null_context == "noise" else 0))
+        null_tokens = num_context if null_context == "noise" else 0
+        passes = self._passes(targets, branches, num_context, null_tokens)
         if scheme != "cached":
             one_pass = self.full_flops if scheme == "full" else self.causal_uncached_flops
-            return RunFlops(0, sum(one_pass(*branch) for branch in branches), steps)
+            return RunFlops(0, sum(one_pass(*each) for each in passes), steps)
         prefill = self.prefill_flops(segments, targets.scene_rays)
-        if guidance != "off" and null_context == "noise":
+        if "null" in branches and null_tokens:
             prefill += self.prefill_flops(segments)
-        return RunFlops(prefill, sum(self.step_flops(*branch) for branch in branches), steps)
+        step = sum(self.step_flops(*each) for each in passes)
+        coarse_steps = sum(done / steps < coarse_share for done in range(steps))
+        if not coarse_steps:
+            return RunFlops(prefill, step, steps)
+        coarse = self._passes(targets, branches, segments[0], null_tokens)
+        return RunFlops(prefill, step, steps, sum(self.step_flops(*each) for each in coarse), coarse_steps)
+
+    def _passes(
+        self, targets: Targets, branches: Collection[Branch], seen: int, null_tokens: int
+    ) -> list[tuple[Targets, int]]:
+        """Targets and context tokens of every pass of a step."""
+        of_branch = {
+            "instruction": (targets, seen), "context": (targets.uninstructed(), seen), "null": (targets.null(), null_tokens)
+        }  # fmt: skip
+        return [of_branch[branch] for branch in branches]
 
     def context_cache_bytes(self, tokens: int, itemsize: int) -> int:
         """Keys and values of context tokens in all layers; `itemsize` is bytes per number."""
@@ -227,29 +261,43 @@ class TransformerCost:
         rotary = 4 * self.attention_head_dim
         return tokens * (7 * dim * itemsize + feed_forward + rotary) + joined
 
-    def step_bytes(self, targets: Targets, num_context: int, itemsize: int) -> int:
+    def fetched_bytes(self, num_context: int, itemsize: int, storage: CacheCost) -> int:
+        """Most that layers of the cache hold besides itself while a block uses one: the next, fetched ahead, and this one in the
+        model's dtype."""
+        kept = storage.itemsize or itemsize
+        layer = self.context_cache_bytes(num_context, 1) // self.num_layers
+        widened = layer * itemsize if kept != itemsize else 0
+        return widened + (layer * kept * (1 if widened else 2) if storage.offloaded else 0)
+
+    def step_bytes(self, targets: Targets, num_context: int, itemsize: int, storage: CacheCost = CacheCost()) -> int:
         """Most that a denoising step holds at once, besides weights and cache.
 
         Args:
             targets: what it denoises.
             num_context: context tokens, cached or (attention mode `full`) not.
             itemsize: bytes per number.
+            storage: how the cache is kept.
         """
         full = self.attention_mode == "full"
         tokens = targets.tokens + (num_context if full else 0)
         modulation = 12 * self.dim * 4 * (tokens // targets.tokens_per_latent)
-        alone = num_context * (self.dim * itemsize + 4 * self.attention_head_dim) if full else 0  # context before it was joined
-        return self.block_bytes(tokens, 0 if full else num_context, itemsize) + modulation + alone
+        if full:
+            alone = num_context * (self.dim * itemsize + 4 * self.attention_head_dim)  # context before it was joined
+            return self.block_bytes(tokens, 0, itemsize) + modulation + alone
+        return self.block_bytes(tokens, num_context, itemsize) + modulation + self.fetched_bytes(num_context, itemsize, storage)
 
-    def prefill_bytes(self, segments: Sequence[int], itemsize: int) -> int:
-        """Most that encoding a scene holds at once, its cache included and weights not: while the last segment passes the last
-        layer, or when its keys and values are appended to the older ones."""
-        if not segments:
-            return 0
-        cache, last = self.context_cache_bytes(sum(segments), itemsize), segments[-1]
-        # the cache already counts the keys and values that the last layer names
-        activations = self.block_bytes(last, sum(segments[:-1]), itemsize) - 2 * last * self.dim * itemsize
-        return max(cache + activations, 2 * cache if len(segments) > 1 else 0)
+    def prefill_bytes(self, segments: Sequence[int], itemsize: int, storage: CacheCost = CacheCost()) -> int:
+        """Most that encoding a scene holds at once on the model's device, its cache included (unless that is offloaded) and weights
+        not: while a segment passes the last layer, or when its keys and values are appended to the older ones."""
+        kept, most = storage.itemsize or itemsize, 0
+        for index, tokens in enumerate(segments):
+            older = sum(segments[:index])
+            cache = 0 if storage.offloaded else self.context_cache_bytes(older + tokens, kept)
+            # where a cache is kept as computed, it already counts the keys and values that the last layer names
+            named = 2 * tokens * self.dim * itemsize if cache and kept == itemsize else 0
+            activations = self.block_bytes(tokens, older, itemsize) + self.fetched_bytes(older, itemsize, storage) - named
+            most = max(most, cache + activations, 2 * cache if index else 0)
+        return most
 
 
 @dataclass(frozen=True)
@@ -381,14 +429,16 @@ class MemoryPlan:
     Args:
         weights: of transformer and autoencoder.
         cache: keys and values of the context (and of the noise that stands for it in a null branch).
+        offloaded: of the cache, what waits in main memory, off the model's device.
         latents: of context and targets.
-        context_encoding, denoising, decoding: most that is held at once in this stage, on the device of the model: weights, cache
-            and latents included.
+        context_encoding, denoising, decoding: most that is held at once in this stage, on the device of the model: weights, latents
+            and the cache that is there included.
         context_pixels: the context's frames, which stay in main memory.
     """
 
     weights: int
     cache: int
+    offloaded: int
     latents: int
     context_encoding: int
     denoising: int
@@ -407,7 +457,7 @@ class MemoryPlan:
         The heap of a process also keeps freed blocks, which are not counted: `benchmarks/context_cache.py` puts measured
         peaks beside these.
         """
-        return PROCESS_BYTES + self.context_pixels + self.device_peak
+        return PROCESS_BYTES + self.context_pixels + self.offloaded + self.device_peak
 
 
 def run_memory(
@@ -422,6 +472,8 @@ def run_memory(
     itemsize: int,
     chunk_length: int = 1,
     noise_context: bool = False,
+    context_latents: int | None = None,
+    storage: CacheCost = CacheCost(),
 ) -> MemoryPlan:
     """Memory of a run, stage by stage.
 
@@ -435,26 +487,32 @@ def run_memory(
         itemsize: bytes per number of weights and activations.
         chunk_length: frames that the autoencoder encodes together.
         noise_context: whether a null branch has noise for a context, whose keys and values are kept beside the scene's.
+        context_latents: that are encoded; default those of all context frames.
+        storage: how the cache is kept.
     """
     num_context = sum(segments)
     cacheable = transformer.attention_mode != "full"
-    scene_cache = transformer.context_cache_bytes(num_context, itemsize) if cacheable else 0
+    scene_cache = transformer.context_cache_bytes(num_context, storage.itemsize or itemsize) if cacheable else 0
     cache = scene_cache * (2 if noise_context else 1)
+    offloaded = cache if storage.offloaded else 0
     values = (height // autoencoder.spatial_compression) * (width // autoencoder.spatial_compression) * autoencoder.latent_channels
-    context_latents = context_frames // chunk_length * autoencoder.latent_count(chunk_length) * values * itemsize
-    latents = context_latents + targets.latents * values * itemsize
+    if context_latents is None:
+        context_latents = context_frames // chunk_length * autoencoder.latent_count(chunk_length)
+    context_bytes = context_latents * values * itemsize
+    latents = context_bytes + targets.latents * values * itemsize
     frames = 1 + (targets.latents - 1) * autoencoder.temporal_compression
-    encoding = autoencoder.encode_bytes(chunk_length, height, width, itemsize) + context_latents if segments else 0
-    prefill = transformer.prefill_bytes(segments, itemsize) if cacheable else 0
+    encoding = autoencoder.encode_bytes(chunk_length, height, width, itemsize) if segments else 0
+    prefill = transformer.prefill_bytes(segments, itemsize, storage) if cacheable else 0
     # the noise is encoded at the beginning of the run, beside the scene's cache
-    noise = context_latents + scene_cache + prefill if noise_context and cacheable else 0
-    step = cache + transformer.step_bytes(targets, num_context, itemsize)
+    noise = context_bytes + (0 if offloaded else scene_cache) + prefill if noise_context and cacheable else 0
+    step = cache - offloaded + transformer.step_bytes(targets, num_context, itemsize, storage)
     return MemoryPlan(
         weights=weights,
         cache=cache,
+        offloaded=offloaded,
         latents=latents,
-        context_encoding=weights + context_latents + max(encoding, prefill),
+        context_encoding=weights + context_bytes + max(encoding + context_bytes, prefill),
         denoising=weights + latents + max(step, noise),
-        decoding=weights + cache + latents + autoencoder.decode_bytes(frames, height, width, itemsize),
+        decoding=weights + cache - offloaded + latents + autoencoder.decode_bytes(frames, height, width, itemsize),
         context_pixels=context_frames * height * width * 3,
     )

@@ -37,6 +37,19 @@ class TransformerOutput(BaseOutput):
     geometry: Geometry | None = None
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where target tokens stand and what is known of their cameras: the same in all denoising steps (`place`).
+
+    Args:
+        rotary: [B, N, 1, head_dim / 2] complex rotations of the N tokens.
+        cameras: [B, F, P, dim], or what broadcasts to it, to add to the tokens.
+    """
+
+    rotary: torch.Tensor
+    cameras: torch.Tensor
+
+
 class ConditionEmbedder(nn.Module):
     """Timesteps and text into the transformer's width (parameter names as in Wan)."""
 
@@ -232,7 +245,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         if pool > 1:
             latents, scene_rays = self._pooled(latents, pool), None if scene_rays is None else self._pooled(scene_rays, pool)
         hidden_states, rotary = self._embed(latents, positions, scene_rays, pool)
-        hidden_states = hidden_states + self._camera_tokens("scene", scene_rays, hidden_states)
+        hidden_states = hidden_states + self._camera_tokens("scene", scene_rays)
         level = positions.new_full((len(latents), 1), timestep).to(latents.device, torch.float32)
         _, modulation = self.condition_embedder(level, hidden_states.dtype)
         if cache is not None:
@@ -247,6 +260,23 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
             return cache.extended(layers, storage.rounds(computed)), hidden_states
         rounded = storage.rounds(computed)
         return ContextCache(tuple(layers), (layers[0][0].shape[1],), () if rounded is None else (rounded,)), hidden_states
+
+    @apply_forward_hook
+    def place(
+        self,
+        positions: torch.Tensor,
+        height: int,
+        width: int,
+        rays: torch.Tensor | None = None,
+        scene_rays: torch.Tensor | None = None,
+    ) -> Placement:
+        """What `forward` computes of positions and cameras, to be computed once where they stay the same.
+
+        Args:
+            positions, rays, scene_rays: as for `forward`.
+            height, width: of the target latents.
+        """
+        return self._place(positions, height, width, rays, scene_rays, self.device)
 
     def read_geometry(self, context_states: torch.Tensor, height: int, width: int) -> Geometry:
         """Point maps and relative cameras from the context's last hidden states [B, F, P, dim].
@@ -273,6 +303,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         context_positions: torch.Tensor | None = None,
         context_scene_rays: torch.Tensor | None = None,
         context_timestep: float = 0.0,
+        placement: Placement | None = None,
         return_geometry: bool = False,
         return_dict: bool = True,
     ) -> TransformerOutput | tuple:
@@ -288,6 +319,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
             context: the encoded scene (`encode_context`); its batch is B.
             context_latents, context_positions, context_scene_rays: the scene itself instead: computed here, not reused.
             context_timestep: of `context_latents`: 0 clean, 1000 for noise in place of a scene.
+            placement: of `place`, instead of `positions`, `rays` and `scene_rays`.
             return_geometry: also read the geometry heads (needs `context_latents`).
             return_dict: return `TransformerOutput` rather than a tuple.
 
@@ -295,8 +327,6 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
             `TransformerOutput`.
         """
         batch, _, frames, height, width = hidden_states.shape
-        if positions is None:
-            positions = torch.arange(frames, dtype=torch.float64).expand(batch, -1)
         if timestep.ndim == 1:
             timestep = timestep.unsqueeze(1)
         full = self.config.attention_mode == "full"
@@ -306,15 +336,16 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
                 context_latents, context_positions, context_scene_rays, timestep=context_timestep
             )
 
-        tokens, rotary = self._embed(hidden_states, positions, rays if scene_rays is None else scene_rays)
-        if self.config.camera_channels is not None:
-            tokens = tokens + self._camera_tokens("anchor", rays, tokens)
-            tokens = tokens + self._camera_tokens("scene", scene_rays, tokens)
+        if placement is None:
+            if positions is None:
+                positions = torch.arange(frames, dtype=torch.float64).expand(batch, -1)
+            placement = self._place(positions, height, width, rays, scene_rays, hidden_states.device)
+        tokens, rotary = self._tokens(hidden_states) + placement.cameras, placement.rotary
         num_context = 0
         if context_latents is not None and full:
             num_context = context_latents.shape[2]
             context_tokens, context_rotary = self._embed(context_latents, context_positions, context_scene_rays)
-            context_tokens = context_tokens + self._camera_tokens("scene", context_scene_rays, context_tokens)
+            context_tokens = context_tokens + self._camera_tokens("scene", context_scene_rays)
             tokens = torch.cat([context_tokens, tokens], dim=1)
             rotary = torch.cat([context_rotary, rotary], dim=1)
             level = timestep.new_full((batch, num_context), context_timestep)
@@ -348,15 +379,34 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
 
     def _embed(self, latents: torch.Tensor, positions: torch.Tensor, rays: torch.Tensor | None = None, pool: int = 1):
         """Latents [B, C, F, H, W] to tokens [B, F, P, dim] and their rotations."""
-        tokens = self.patch_embedding(latents)
-        height, width = tokens.shape[-2:]
-        tokens = tokens.flatten(3).permute(0, 2, 3, 1).contiguous()
+        rotary = self._rotary(positions, *latents.shape[-2:], rays, latents.device, pool)
+        return self._tokens(latents), rotary
+
+    def _tokens(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents [B, C, F, H, W] to tokens [B, F, P, dim]."""
+        return self.patch_embedding(latents).flatten(3).permute(0, 2, 3, 1).contiguous()
+
+    def _rotary(
+        self, positions: torch.Tensor, height: int, width: int, rays: torch.Tensor | None, device: torch.device, pool: int = 1
+    ) -> torch.Tensor:
+        """Rotations of the tokens of latents of `height` x `width`."""
+        height, width = height // self.config.patch_size[1], width // self.config.patch_size[2]
         directions = None
         if self.config.spatial_positions == "compass":
-            directions = self._directions(rays, height, width)
-            directions = directions.expand(*positions.shape, -1, -1)
-        rotary = scene_rotary(positions, height, width, self.config.attention_head_dim, latents.device, directions, pool)
-        return tokens, rotary
+            directions = self._directions(rays, height, width).expand(*positions.shape, -1, -1)
+        return scene_rotary(positions, height, width, self.config.attention_head_dim, device, directions, pool)
+
+    def _place(
+        self,
+        positions: torch.Tensor,
+        height: int,
+        width: int,
+        rays: torch.Tensor | None,
+        scene_rays: torch.Tensor | None,
+        device: torch.device,
+    ) -> Placement:
+        rotary = self._rotary(positions, height, width, rays if scene_rays is None else scene_rays, device)
+        return Placement(rotary, self._camera_tokens("anchor", rays) + self._camera_tokens("scene", scene_rays))
 
     def _directions(self, rays: torch.Tensor | None, height: int, width: int) -> torch.Tensor:
         """Where tokens look: from rays [B, F, channels, H, W] (a latent's last camera), or straight ahead: [B, F, P, 3]."""
@@ -373,10 +423,10 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
             directions = pooled.flatten(3).transpose(2, 3)
         return F.normalize(directions, dim=-1)
 
-    def _camera_tokens(self, kind: Literal["anchor", "scene"], rays: torch.Tensor | None, tokens: torch.Tensor):
+    def _camera_tokens(self, kind: Literal["anchor", "scene"], rays: torch.Tensor | None) -> torch.Tensor:
         """What to add to tokens for rays of a kind, or the learned null where they are unknown."""
         if self.config.camera_channels is None:
-            return torch.zeros((), dtype=tokens.dtype, device=tokens.device)
+            return torch.zeros((), dtype=self.proj_out.weight.dtype, device=self.proj_out.weight.device)
         if kind == "anchor":
             return self.null_camera if rays is None else self.camera_encoder(rays)
         return self.null_scene_camera if rays is None else self.scene_camera_encoder(rays)

@@ -4,6 +4,7 @@ import copy
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -313,15 +314,16 @@ class Video4SpatialPipeline(DiffusionPipeline):
             latents = randn_tensor(shape, generator=generator, device=device, dtype=anchor_latent.dtype)
         elif tuple(latents.shape) != shape:
             raise ValueError(f"latents of shape {tuple(latents.shape)}: expected {shape} for {num_frames} cameras.")
-        with_anchor = {"anchor_latent": anchor_latent, "positions": positions, "encoder_hidden_states": self._text(prompt)}
-        without_text = self._text("" if prompt else prompt)
-        branches = {
-            "instruction": with_anchor | {"rays": rays, "scene_rays": scene_rays},
-            "context": with_anchor | {"encoder_hidden_states": without_text},
-            "null": {"anchor_latent": None, "positions": positions[:, 1:], "encoder_hidden_states": without_text},
+        place = partial(self.transformer.place, height=shape[-2], width=shape[-1])
+        without_text = self._text(None)
+        text = self._text(prompt) if prompt else without_text
+        branches = {  # latent of the anchor, where and by which cameras targets are seen, text
+            "instruction": (anchor_latent, place(positions, rays=rays, scene_rays=scene_rays), text),
+            "context": (anchor_latent, place(positions), without_text),
+            "null": (None, place(positions[:, 1:]), without_text),
         }
         noise_inputs = {}
-        if context is not None and guider.null_context == "noise" and guider.num_conditions > 1:
+        if context is not None and guider.null_context == "noise" and "null" in guider.weights:
             noise_inputs = self._noise_inputs(context, generator)
         scheduler = copy.deepcopy(self.scheduler)  # it counts steps: every call needs its own
         scheduler.set_timesteps(num_inference_steps, device=device)
@@ -330,8 +332,8 @@ class Video4SpatialPipeline(DiffusionPipeline):
             scene_inputs = self._context_inputs(context, step / num_inference_steps)
             flows = {}
             for branch in guider.weights:
-                inputs = branches[branch] | (noise_inputs if branch == "null" else scene_inputs)
-                flows[branch] = self._flow(scheduler, latents, timestep, **inputs)
+                seen = noise_inputs if branch == "null" else scene_inputs
+                flows[branch] = self._flow(scheduler, latents, timestep, *branches[branch], **seen)
             flow = guider.forward(flows.get("instruction"), flows.get("null"), flows.get("context")).pred
             latents = scheduler.step(flow, timestep, latents, return_dict=False)[0]
             if callback_on_step_end is not None:
@@ -368,14 +370,14 @@ class Video4SpatialPipeline(DiffusionPipeline):
         storage = CacheStorage(context.cache.dtype, context.cache.device)
         return {"context": self._encode_parts(context, noise, None, storage, NOISE_TIMESTEP)}
 
-    def _flow(self, scheduler, latents, timestep, anchor_latent, **inputs) -> torch.Tensor:
+    def _flow(self, scheduler, latents, timestep, anchor_latent, placement, text, **context) -> torch.Tensor:
         """The flow of the noisy targets [1, C, F, h, w]; the anchor, where given, stands clean before them."""
         timesteps = timestep.expand(1, latents.shape[2])
         model_input = latents
         if anchor_latent is not None:
             model_input = torch.cat([anchor_latent, latents], dim=2)
             timesteps = torch.cat([timesteps.new_zeros(1, 1), timesteps], dim=1)
-        prediction = self.transformer(model_input, timesteps, return_dict=False, **inputs)[0]
+        prediction = self.transformer(model_input, timesteps, text, placement=placement, return_dict=False, **context)[0]
         prediction = prediction[:, :, -latents.shape[2] :]
         sigma = timestep / scheduler.config.num_train_timesteps
         return to_flow(prediction, latents, sigma, self.transformer.config.prediction_type)
@@ -427,6 +429,11 @@ class Video4SpatialPipeline(DiffusionPipeline):
         grid = spatial_compression(self.vae) * self.transformer.config.patch_size[1]
         if size[0] % grid or size[1] % grid:
             problems.append(f"model size {size[0]}x{size[1]}: expected multiples of {grid}")
+        for pool in sorted({part.pool for part in plan.parts if any(side % (grid * part.pool) for side in size)} - {1}):
+            problems.append(
+                f"a plan that pools by {pool}: frames of {size[0]}x{size[1]} are {size[0] // grid}x{size[1] // grid} tokens, which "
+                f"{pool} does not divide"
+            )
         if problems:
             raise ValueError("the context does not fit:\n  " + "\n  ".join(problems))
 
