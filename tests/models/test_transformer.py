@@ -66,6 +66,20 @@ def test_cached_equals_uncached(context_frames):
     assert cache.num_bytes == 2 * 2 * cache.num_tokens * 24 * 4  # layers, keys and values, tokens, width, float32
 
 
+@pytest.mark.parametrize("spatial_positions", ["grid", "compass"])
+@pytest.mark.parametrize("known", [("rays", "scene_rays"), ("rays",), ()])
+def test_a_placement_stands_for_positions_and_cameras(spatial_positions, known):
+    model = seeded_transformer(spatial_positions=spatial_positions)
+    _, targets = example(1)
+    noisy = {name: targets.pop(name) for name in ("hidden_states", "timestep")}
+    placed = {name: value for name, value in targets.items() if name in ("positions", *known)}
+    with torch.no_grad():
+        placement = model.place(**placed, height=4, width=4)
+        assert torch.equal(model(**noisy, placement=placement).sample, model(**noisy, **placed).sample)
+        with pytest.raises(ValueError, match="give the placement alone"):
+            model(**noisy, **placed, placement=placement)
+
+
 def masked_reference(model, context, targets, segments):
     """Segment-causal attention written as one masked pass over all tokens: an independent twin of the cache."""
     tokens_per_latent = 4

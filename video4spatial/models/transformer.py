@@ -325,7 +325,12 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
 
         Returns:
             `TransformerOutput`.
+
+        Raises:
+            ValueError: for a placement together with what it stands for.
         """
+        if placement is not None and not (positions is None and rays is None and scene_rays is None):
+            raise ValueError("a placement and positions or rays: give the placement alone, which holds them.")
         batch, _, frames, height, width = hidden_states.shape
         if timestep.ndim == 1:
             timestep = timestep.unsqueeze(1)
