@@ -3,10 +3,12 @@
     python benchmarks/context_cache.py [--parts ratios frames storage] [--ratios r1 r8] [--repeats 5] [--model rooms]
     python benchmarks/context_cache.py --parts wan          # on a GPU: a randomly initialised Wan 2.1 1.3B at 832x480
 
-Ratio rows `r1` ... `r8` sample one trajectory of the model's own length with as many times more context tokens than target tokens: 50
-steps, guidance with a null context of noise (`r4_absent`: without one), prefill included, encoding of pictures left out. Its peers are the
-same model that encodes its context in every pass (`causal`) and the same weights in full attention (`full`); each of their runs stands
-between two with the cache, and is compared with these. `predicted` is the ratio of floating-point operations that `v4s plan` prints.
+Ratio rows `r1` ... `r8` sample one trajectory with as many times more context tokens than target tokens: 50 steps, guidance with a null
+context of noise (`r4_absent`: without one), prefill included, encoding of pictures left out. Its peers are the same model that encodes its
+context in every pass (`causal`) and the same weights in full attention (`full`); each of their runs stands between two with the cache,
+and is compared with these. `predicted` is the ratio of floating-point operations that `v4s plan` prints. Targets have 13 frames, which
+makes 768 tokens or more in both guidance branches: below that PyTorch's CPU attention works in smaller blocks, more slowly (row
+`short_attention`). `r4_short` has the 9 frames that the model was trained with.
 Rows `frames_N` have the built-in model with N context frames, each in a process of its own.
 """
 
@@ -34,13 +36,19 @@ from video4spatial.cameras import parse_trajectory
 from video4spatial.diffusion import JointGuidance
 from video4spatial.evaluation.results import merge_rows, metric, write_results
 from video4spatial.models import CacheStorage, Video4SpatialTransformer3DModel
+from video4spatial.models.attention import attend
+from video4spatial.models.autoencoder import spatial_compression
 from video4spatial.models.cost import Targets, TransformerCost, autoencoder_cost, run_memory
 from video4spatial.pipelines import SceneContext
 from video4spatial.pretrained import resolve_model
 
 STEPS = 50
 GUIDANCE = 2.0
-RATIOS = {"r1": (1, "noise"), "r2": (2, "noise"), "r4": (4, "noise"), "r8": (8, "noise"), "r4_absent": (4, "absent")}
+RATIOS = {
+    "r1": (1, "noise", 13), "r2": (2, "noise", 13), "r4": (4, "noise", 13), "r8": (8, "noise", 13),
+    "r4_absent": (4, "absent", 13), "r4_short": (4, "noise", 9),
+}  # fmt: skip
+"""Context tokens per target token, null context, target frames."""
 HEAP = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 """Of the processes that measure memory: glibc keeps freed blocks smaller than a threshold that it raises to 32 MB as it goes. With a fixed
 one their memory is what tensors hold; steps take about a tenth longer, because the system clears the pages of every large tensor."""
@@ -77,9 +85,11 @@ def seconds(action: Callable[[], object]) -> tuple[float, object]:
     return time.perf_counter() - start, result
 
 
-def sampled(pipeline: Video4SpatialPipeline, context: SceneContext, guidance: JointGuidance, steps: int = STEPS) -> torch.Tensor:
-    """Latents of one trajectory."""
-    path = parse_trajectory(PATH, pipeline.config.target_frames)
+def sampled(
+    pipeline: Video4SpatialPipeline, context: SceneContext, guidance: JointGuidance, steps: int = STEPS, frames: int | None = None
+) -> torch.Tensor:
+    """Latents of one trajectory, of the model's own length unless `frames` are given."""
+    path = parse_trajectory(PATH, frames or pipeline.config.target_frames)
     generator = torch.Generator().manual_seed(0)
     return pipeline(
         context, path, num_inference_steps=steps, guidance=guidance, generator=generator, output_type="latent"
@@ -92,8 +102,9 @@ def prefilled(pipeline: Video4SpatialPipeline, scene: SceneContext) -> SceneCont
     return replace(scene, cache=cache)
 
 
-def ratio_row(pipeline: Video4SpatialPipeline, ratio: int, null: str, repeats: int) -> dict:
-    """One trajectory with `ratio` times more context tokens than target tokens, cached and by both peers."""
+def ratio_row(pipeline: Video4SpatialPipeline, name: str, repeats: int) -> dict:
+    """One trajectory of a row of `RATIOS`, cached and by both peers."""
+    ratio, null, frames = RATIOS[name]
     full = Video4SpatialPipeline(
         pipeline.vae, Video4SpatialTransformer3DModel.from_config(pipeline.transformer.config, attention_mode="full"),
         pipeline.scheduler, height=pipeline.config.height, width=pipeline.config.width,
@@ -102,31 +113,32 @@ def ratio_row(pipeline: Video4SpatialPipeline, ratio: int, null: str, repeats: i
     full.transformer.eval().to(pipeline.transformer.device)
     full.set_progress_bar_config(disable=True)
     guidance = JointGuidance(GUIDANCE, null)
-    scene = full.encode_context(pictures(pipeline, ratio * pipeline.config.target_frames))  # no cache: what all three begin with
+    scene = full.encode_context(pictures(pipeline, ratio * frames))  # no cache: what all three begin with
     runs = {
-        "cached": lambda: sampled(pipeline, prefilled(pipeline, scene), guidance),
-        "causal": lambda: sampled(pipeline, scene, guidance),
-        "full": lambda: sampled(full, scene, guidance),
+        "cached": lambda: sampled(pipeline, prefilled(pipeline, scene), guidance, frames=frames),
+        "causal": lambda: sampled(pipeline, scene, guidance, frames=frames),
+        "full": lambda: sampled(full, scene, guidance, frames=frames),
     }
     with torch.no_grad():
         for pipe, context in ((pipeline, prefilled(pipeline, scene)), (pipeline, scene), (full, scene)):
-            sampled(pipe, context, guidance, steps=1)  # warm
+            sampled(pipe, context, guidance, 1, frames)  # warm
         taken, latents = [], {}
-        for name in ["cached", "causal", "cached", "full"] * repeats + ["cached"]:  # a peer's run stands between two with the cache
-            duration, latents[name] = seconds(runs[name])
-            taken.append((name, duration))
-    cells = {f"{name}_seconds": metric(median(t for n, t in taken if n == name), n=repeats) for name in runs}
+        for scheme in ["cached", "causal", "cached", "full"] * repeats + ["cached"]:  # a peer's run stands between two with the cache
+            duration, latents[scheme] = seconds(runs[scheme])
+            taken.append((scheme, duration))
+    counts = {scheme: sum(each == scheme for each, _ in taken) for scheme in runs}
+    cells = {f"{scheme}_seconds": metric(median(t for s, t in taken if s == scheme), n=count) for scheme, count in counts.items()}
     cost = TransformerCost.from_config(pipeline.transformer.config)
     per_latent = pipeline.transformer.tokens_per_latent(*scene.latents.shape[-2:])
-    targets = Targets(pipeline.config.target_frames, per_latent)
+    targets, context_tokens = Targets(frames, per_latent), scene.latents.shape[2] * per_latent
     flops = {
-        name: cost.run_flops(targets, [scene.latents.shape[2] * per_latent], STEPS, guidance.weights, null, scheme).total
-        for name, scheme in (("cached", "cached"), ("causal", "uncached"), ("full", "full"))
+        scheme: cost.run_flops(targets, [context_tokens], STEPS, guidance.weights, null, known_as).total
+        for scheme, known_as in (("cached", "cached"), ("causal", "uncached"), ("full", "full"))
     }
     for peer in ("causal", "full"):
         ratios = [
             2 * duration / (taken[index - 1][1] + taken[index + 1][1])
-            for index, (name, duration) in enumerate(taken) if name == peer
+            for index, (scheme, duration) in enumerate(taken) if scheme == peer
         ]  # fmt: skip
         measured, predicted = median(ratios), flops[peer] / flops["cached"]
         cells |= {
@@ -135,8 +147,29 @@ def ratio_row(pipeline: Video4SpatialPipeline, ratio: int, null: str, repeats: i
             f"share_of_predicted_over_{peer}": metric(measured / predicted),
         }
     difference = float((latents["cached"] - latents["causal"]).abs().max())
-    name = f"r{ratio}" if null == "noise" else f"r{ratio}_absent"
-    return {"name": name, "metrics": cells | {"max_abs_difference": metric(difference)}}
+    cells |= {"max_abs_difference": metric(difference), "context_tokens": metric(context_tokens), "target_tokens": metric(targets.tokens)}
+    return {"name": name, "metrics": cells}
+
+
+@torch.no_grad()
+def attention_row(pipeline: Video4SpatialPipeline, repeats: int) -> dict:
+    """Operations per second of attention from the targets of `r4_short` and `r4`, as shares of those from all tokens of `r4`."""
+    config, factor = pipeline.transformer.config, spatial_compression(pipeline.vae)
+    per_latent = pipeline.transformer.tokens_per_latent(pipeline.config.height // factor, pipeline.config.width // factor)
+    ratio, _, frames = RATIOS["r4"]
+    queries = (RATIOS["r4_short"][2] * per_latent, frames * per_latent, (1 + ratio) * frames * per_latent)
+    heads = config.num_attention_heads, config.attention_head_dim
+    key, value = torch.randn(2, 1, queries[-1], *heads)
+    rates = {count: [] for count in queries}
+    for _ in range(10 * repeats):
+        for count, taken in rates.items():
+            query = torch.randn(1, count, *heads)
+            taken.append(count / seconds(lambda: attend(query, key, value))[0])
+    shares = {count: median(few / all_ for few, all_ in zip(taken, rates[queries[-1]])) for count, taken in rates.items()}
+    return {
+        "name": "short_attention",
+        "metrics": {f"share_of_speed_of_{count}_queries": metric(shares[count], n=10 * repeats) for count in queries[:-1]},
+    }
 
 
 def reuse_row(pipeline: Video4SpatialPipeline) -> dict:
@@ -408,9 +441,9 @@ def wan_rows(
 
 def place(row: str) -> int:
     """Where a row stands: ratios, frames by number, storage, Wan."""
-    kinds = ("r", "second_trajectory", "frames_", "linear_fit", "plain", "bfloat16", "mapped", "two_branches", "compiled", "wan_")
+    kinds = ("r", "short_attention", "second_trajectory", "frames_", "linear_fit", "plain", "bfloat16", "mapped", "two_branches", "compiled", "wan_")
     kind = next(index for index, kind in reversed(list(enumerate(kinds))) if row.startswith(kind))
-    number = int(row.removeprefix("frames_")) if row.startswith("frames_") else 0
+    number = list(RATIOS).index(row) if row in RATIOS else int(row.removeprefix("frames_")) if row.startswith("frames_") else 0
     return 10_000 * kind + number
 
 
@@ -430,24 +463,29 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     output = options.output or Path(__file__).parent / "results" / f"context_cache_{device}.json"
     pipeline = load(options.model)
-    rows, settings = [], {
+    settings = {
         "model": options.model, "steps": STEPS, "guidance_scale": GUIDANCE, "null_context": "noise, and absent where the row says so",
-        "target_frames": pipeline.config.target_frames, "repeats": options.repeats, "dtype": str(pipeline.transformer.dtype),
+                "target_frames": pipeline.config.target_frames, "target_frames_of_ratios": {name: frames for name, (_, _, frames) in RATIOS.items()},
+        "repeats": options.repeats, "dtype": str(pipeline.transformer.dtype),
     }  # fmt: skip
+
+    def keep(*rows: dict) -> None:  # at once: the next ones take long
+        write_results(output, f"context_cache_{device}", *merge_rows(output, settings, list(rows), place))
+        for row in rows:
+            cells = (f"{name} {cell['value']:.4g}" for name, cell in row["metrics"].items() if cell["value"] is not None)
+            print(f"{row['name']:28s}", *cells, flush=True)
+
     if "ratios" in options.parts:
-        rows += [ratio_row(pipeline, *RATIOS[name], options.repeats) for name in track(options.ratios, description="ratios")]
-        rows.append(reuse_row(pipeline))
+        for name in track(options.ratios, description="ratios"):
+            keep(ratio_row(pipeline, name, options.repeats))
+        keep(attention_row(pipeline, options.repeats), reuse_row(pipeline))
     if "frames" in options.parts:
-        rows += frames_rows(options.model, options.repeats)
+        keep(*frames_rows(options.model, options.repeats))
     if "storage" in options.parts:
-        rows += storage_rows(pipeline, options.repeats)
         settings["profile_of_one_call"] = profile(pipeline)
+        keep(*storage_rows(pipeline, options.repeats))
     if "wan" in options.parts:
-        rows += wan_rows(options.repeats)
-    settings, rows = merge_rows(output, settings, rows, place)
-    write_results(output, f"context_cache_{device}", settings, rows)
-    for row in rows:
-        print(f"{row['name']:28s}", *(f"{name} {cell['value']:.4g}" for name, cell in row["metrics"].items() if cell["value"] is not None))
+        keep(*wan_rows(options.repeats))
 
 
 if __name__ == "__main__":

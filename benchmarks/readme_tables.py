@@ -125,8 +125,8 @@ def context_cache() -> str:
     other = ["| 128 context frames | speed of a step | cache (GB) | largest difference |", "|---|" + "---|" * 3]
     for name, cells in rows.items():
         if name[0] == "r" and "speedup_over_full" in cells:
-            ratio, _, null = name[1:].partition("_")
-            label = f"{ratio} : 1" + (", null context absent" if null else "")
+            ratio, _, kind = name[1:].partition("_")
+            label = f"{ratio} : 1" + {"": "", "absent": ", null context absent", "short": ", 9 target frames"}[kind]
             figures = [
                 f"{cells[key]['value']:.2f} ×"
                 for key in ("speedup_over_causal", "predicted_over_causal", "speedup_over_full", "predicted_over_full")
@@ -141,9 +141,12 @@ def context_cache() -> str:
             ]
             other.append(f"| {name.replace('_', ' ')} | " + " | ".join(figures) + " |")
     fit, reuse = rows["linear_fit"], rows["second_trajectory"]
+    slower = " and ".join(
+        f"{cell['value']:.2f} of its speed with {name.split('_')[-2]} queries" for name, cell in rows.get("short_attention", {}).items()
+    )
     profile = ", ".join(f"{name} {share:.0%}" for name, share in content["settings"]["profile_of_one_call"].items())
     said = (
-        f"A second trajectory computes {reuse['context_tokens_computed']['value']:.0f} context tokens. Time of a step and memory are linear in "
+        f"Attention from few targets is slower per operation than from all tokens at once: {slower}. A second trajectory computes {reuse['context_tokens_computed']['value']:.0f} context tokens. Time of a step and memory are linear in "
         f"the context (R² {fit['step_r_squared']['value']:.3f} and {fit['memory_r_squared']['value']:.3f}); prefill is "
         f"{fit['prefill_seconds_per_token']['value'] * 1e3:.2g} ms · n + {fit['prefill_seconds_per_token_squared']['value'] * 1e9:.2g} ns · n² in n "
         f"tokens (R² {fit['prefill_r_squared']['value']:.3f}). One call at the model's own settings: {profile}."

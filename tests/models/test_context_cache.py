@@ -96,7 +96,7 @@ def test_pooled_latents_are_fewer_tokens_in_the_middle_of_what_they_stand_for():
     context, targets = example(3)
     with torch.no_grad():
         full, _ = model.encode_context(*context.values())
-        pooled, states = model.encode_context(*context.values(), pool=2)
+        pooled, states = model.encode_context(*context.values(), pool=2, return_states=True)
         joined, _ = model.encode_context(*context.values(), pooled)
     assert (full.num_tokens, pooled.num_tokens) == (12, 3) and states.shape[2] == 1
     assert joined.segments == (3, 12)

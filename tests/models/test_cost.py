@@ -124,7 +124,7 @@ def test_a_step_is_linear_in_the_context_and_prefill_is_not():
     assert two > 2 * one
     # two segments save the older one's attention to the younger; the timestep is embedded once more
     saved = two - cost.prefill_flops([1000, 1000])
-    assert saved == cost.attention_flops(1000, 1000) - cost.embedding_flops(0, 1)
+    assert saved == cost.attention_flops(1000, 1000) * 5 / 6 - cost.embedding_flops(0, 1)  # in the last of 6 blocks nothing attends
 
 
 def test_guidance_branches_of_a_run():

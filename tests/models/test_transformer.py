@@ -216,6 +216,11 @@ def test_geometry_heads_read_points_and_cameras():
     model = seeded_transformer()
     context, targets = example(3)
     geometry = model(**targets, **context, return_geometry=True).geometry
+    scene = {name.removeprefix("context_"): value for name, value in context.items()}
+    cache, states = model.encode_context(**scene, return_states=True)
+    assert torch.equal(model.read_geometry(states, 4, 4).points, geometry.points)
+    short, nothing = model.encode_context(**scene)  # leaves out what the cache does not need
+    assert nothing is None and all(torch.equal(a, b) for one, other in zip(short.layers, cache.layers) for a, b in zip(one, other))
     assert geometry.points.shape == (1, 3, 3, 4, 4) and geometry.translation.shape == (1, 3, 3)
     identity = geometry.rotation @ geometry.rotation.transpose(-1, -2)
     torch.testing.assert_close(identity, torch.eye(3).expand(1, 3, 3, 3), atol=1e-5, rtol=0)

@@ -54,7 +54,7 @@ def machine() -> dict:
 
 
 def commit() -> str:
-    """Commit of the working tree, with `-dirty` when it has changes; `unknown` outside a checkout."""
+    """Commit of the working tree, with `-dirty` when anything but results has changed; `unknown` outside a checkout."""
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> str | None:
@@ -67,7 +67,8 @@ def commit() -> str:
     revision = git("rev-parse", "--short=12", "HEAD")
     if not revision:
         return "unknown"
-    return revision + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)benchmarks/results")
+    return revision + ("-dirty" if changes else "")
 
 
 def write_results(

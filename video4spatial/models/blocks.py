@@ -78,6 +78,7 @@ class TransformerBlock(nn.Module):
         rotary: torch.Tensor,
         encoder_hidden_states: torch.Tensor | None = None,
         context: KeyValue | None = None,
+        key_value_only: bool = False,
     ) -> tuple[torch.Tensor, KeyValue]:
         """One block.
 
@@ -87,9 +88,10 @@ class TransformerBlock(nn.Module):
             rotary: rotations of the F * P tokens (`scene_rotary`).
             encoder_hidden_states: [B, L, dim] projected text, or None to skip the text branch.
             context: keys and values of the scene in this layer, placed before the tokens' own.
+            key_value_only: nothing is asked of the tokens after this block: only their keys and values are computed.
 
         Returns:
-            The tokens [B, F, P, dim] and their own keys and values.
+            The tokens [B, F, P, dim] (with `key_value_only` as they came) and their own keys and values.
         """
         # [B, F, 6, dim] -> six of [B, F, 1, dim]
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = (
@@ -98,8 +100,10 @@ class TransformerBlock(nn.Module):
         frames = hidden_states.shape[1]
 
         normed = (self.norm1(hidden_states.float()) * (1 + scale) + shift).type_as(hidden_states).flatten(1, 2)
-        query = self.attn1.query(normed, rotary)
         own = self.attn1.key_value(normed, rotary)
+        if key_value_only:
+            return hidden_states, own
+        query = self.attn1.query(normed, rotary)
         key, value = own if context is None else (torch.cat([c, o], dim=1) for c, o in zip(context, own))
         attended = self.attn1(query, key, value).unflatten(1, (frames, -1))
         hidden_states = (hidden_states.float() + attended * gate).type_as(hidden_states)

@@ -94,8 +94,9 @@ class CacheCost:
 class TransformerCost:
     """Operations and memory of a `Video4SpatialTransformer3DModel` with these options of its configuration.
 
-    With d the width, f that of the feed-forward part and L blocks, a context token costs 2 L (4 d^2 + 2 d f), a target token that
-    reads text 4 L d^2 more, and attention of Nq queries over Nk keys 4 L d Nq Nk.
+    With d the width and f that of the feed-forward part, a block costs 2 (4 d^2 + 2 d f) for a token, 4 d^2 more for one that reads
+    text, and attention of Nq queries over Nk keys 4 d Nq Nk; the last block of a cached context, of which keys and values alone are
+    needed, 4 d^2 for a token.
     """
 
     patch_size: tuple[int, int, int] = (1, 2, 2)
@@ -161,8 +162,9 @@ class TransformerCost:
         flops, older = 0, 0
         for tokens in segments:
             older += tokens
-            flops += self.embedding_flops(tokens, 1, int(scene_rays))
-            flops += self.linear_flops(tokens) + self.attention_flops(tokens, older)
+            one_block = (self.linear_flops(tokens) + self.attention_flops(tokens, older)) // self.num_layers
+            last_block = 4 * tokens * self.dim**2
+            flops += self.embedding_flops(tokens, 1, int(scene_rays)) + (self.num_layers - 1) * one_block + last_block
         return flops
 
     def step_flops(self, targets: Targets, num_context: int) -> int:
@@ -288,15 +290,16 @@ class TransformerCost:
 
     def prefill_bytes(self, segments: Sequence[int], itemsize: int, storage: CacheCost = CacheCost()) -> int:
         """Most that encoding a scene holds at once on the model's device, its cache included (unless that is offloaded) and weights
-        not: while a segment passes the last layer, or when its keys and values are appended to the older ones."""
+        not: while a segment passes the last layer but one, or when its keys and values are appended to the older ones."""
         kept, most = storage.itemsize or itemsize, 0
         for index, tokens in enumerate(segments):
             older = sum(segments[:index])
             cache = 0 if storage.offloaded else self.context_cache_bytes(older + tokens, kept)
-            # where a cache is kept as computed, it already counts the keys and values that the last layer names
+            unmade = 0 if storage.offloaded else self.context_cache_bytes(tokens, kept) // self.num_layers  # the last layer's
+            # where a cache is kept as computed, it already counts the keys and values that a layer names
             named = 2 * tokens * self.dim * itemsize if cache and kept == itemsize else 0
             activations = self.block_bytes(tokens, older, itemsize) + self.fetched_bytes(older, itemsize, storage) - named
-            most = max(most, cache + activations, 2 * cache if index else 0)
+            most = max(most, cache - unmade + activations, 2 * cache if index else 0)
         return most
 
 

@@ -220,7 +220,8 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         pool: int = 1,
         timestep: float = 0.0,
         storage: CacheStorage = CacheStorage(),
-    ) -> tuple[ContextCache, torch.Tensor]:
+        return_states: bool = False,
+    ) -> tuple[ContextCache, torch.Tensor | None]:
         """Encode one segment of context latents; with a cache, append it (exactly) to what is there.
 
         Args:
@@ -232,9 +233,10 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
                 square: for frames of which the model needs only an impression.
             timestep: 0 for a clean scene; 1000 for the noise that stands for no scene at all.
             storage: how keys and values are kept; an older cache's own goes before it.
+            return_states: also finish the last block, of which the cache needs keys and values alone.
 
         Returns:
-            The cache with the segment added, and the segment's last hidden states [B, F, P, dim] (for the geometry heads).
+            The cache with the segment added, and the segment's last hidden states [B, F, P, dim] (for the geometry heads) or None.
 
         Raises:
             ValueError: in `full` attention, where context tokens depend on the targets and nothing can be cached; for latents that
@@ -253,13 +255,16 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         older = None if cache is None else cache.reader(hidden_states.device, hidden_states.dtype)
         layers, computed = [], hidden_states.dtype
         for index, block in enumerate(self.blocks):
-            hidden_states, key_value = block(hidden_states, modulation, rotary, context=None if older is None else older[index])
+            finished = not return_states and index == len(self.blocks) - 1
+            seen = None if older is None or finished else older[index]
+            hidden_states, key_value = block(hidden_states, modulation, rotary, context=seen, key_value_only=finished)
             computed = key_value[0].dtype
             layers.append(storage.keep(key_value))
+        states = hidden_states if return_states else None
         if cache is not None:
-            return cache.extended(layers, storage.rounds(computed)), hidden_states
+            return cache.extended(layers, storage.rounds(computed)), states
         rounded = storage.rounds(computed)
-        return ContextCache(tuple(layers), (layers[0][0].shape[1],), () if rounded is None else (rounded,)), hidden_states
+        return ContextCache(tuple(layers), (layers[0][0].shape[1],), () if rounded is None else (rounded,)), states
 
     @apply_forward_hook
     def place(
@@ -273,8 +278,12 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         """What `forward` computes of positions and cameras, to be computed once where they stay the same.
 
         Args:
-            positions, rays, scene_rays: as for `forward`.
-            height, width: of the target latents.
+            positions: [B, F] of the targets on the scene clock.
+            height, width: H and W of the target latents.
+            rays, scene_rays: [B, F, camera_channels, H, W] or None, as for `forward`.
+
+        Returns:
+            A `Placement` on the model's device, to be given to `forward` with targets of this shape.
         """
         return self._place(positions, height, width, rays, scene_rays, self.device)
 
@@ -282,7 +291,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         """Point maps and relative cameras from the context's last hidden states [B, F, P, dim].
 
         Args:
-            context_states: as returned by `encode_context`, all segments joined along F.
+            context_states: as `encode_context` returns them with `return_states`, all segments joined along F.
             height, width: of the context latents.
         """
         if self.geometry is None:
@@ -338,7 +347,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         context_states = None
         if context_latents is not None and not full:
             context, context_states = self.encode_context(
-                context_latents, context_positions, context_scene_rays, timestep=context_timestep
+                context_latents, context_positions, context_scene_rays, timestep=context_timestep, return_states=return_geometry
             )
 
         if placement is None:

@@ -95,8 +95,9 @@ class NavigationModule(lightning.LightningModule):
             prediction = model(noisy, timesteps, positions=batch.positions[:, 1:], context=context).sample
         else:
             context_rays = batch.context_scene_rays if batch.context_cameras_known else None
-            context, states = self._encode_context(batch, batch.context_latents, context_rays)
-            if config.geometry_heads and states and (weights["points"] > 0 or weights["camera"] > 0):
+            reads = config.geometry_heads and (weights["points"] > 0 or weights["camera"] > 0)
+            context, states = self._encode_context(batch, batch.context_latents, context_rays, return_states=reads)
+            if states:
                 geometry = model.read_geometry(torch.cat(states, dim=1), *targets.shape[-2:])
                 losses |= geometry_losses(geometry, batch)
             prediction = model(
@@ -112,9 +113,11 @@ class NavigationModule(lightning.LightningModule):
         return {"loss": sum(weights[name] * value for name, value in losses.items()), **losses}
 
     def _encode_context(
-        self, batch: NavigationBatch, latents: torch.Tensor, scene_rays: torch.Tensor | None, timestep: float = 0.0
-    ) -> tuple[ContextCache, list[torch.Tensor]]:
-        """The batch's segments of context latents, for each of its targets, and the last states of those that are not pooled."""
+        self, batch: NavigationBatch, latents: torch.Tensor, scene_rays: torch.Tensor | None, timestep: float = 0.0,
+        return_states: bool = False,
+    ) -> tuple[ContextCache, list[torch.Tensor]]:  # fmt: skip
+        """The batch's segments of context latents, for each of its targets, and (if asked for) the last states of those that are not
+        pooled."""
         cache, states = None, []
         for segment in batch.segments:
             part = list(segment.latents)
@@ -125,8 +128,9 @@ class NavigationModule(lightning.LightningModule):
                 cache,
                 pool=segment.pool,
                 timestep=timestep,
+                return_states=return_states and segment.pool == 1,
             )
-            if segment.pool == 1:
+            if hidden is not None:
                 states.append(hidden)
         return cache if batch.targets_per_context == 1 else cache.repeated(batch.targets_per_context), states
 
