@@ -38,7 +38,8 @@ from video4spatial.evaluation.results import merge_rows, metric, write_results
 from video4spatial.models import CacheStorage, Video4SpatialTransformer3DModel
 from video4spatial.models.attention import attend
 from video4spatial.models.autoencoder import spatial_compression
-from video4spatial.models.cost import Targets, TransformerCost, autoencoder_cost, run_memory
+from video4spatial.models.autoencoder_cost import autoencoder_cost
+from video4spatial.models.cost import Targets, TransformerCost, run_memory
 from video4spatial.pipelines import SceneContext
 from video4spatial.pretrained import resolve_model
 
