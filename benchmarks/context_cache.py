@@ -4,11 +4,11 @@
     python benchmarks/context_cache.py --parts wan          # on a GPU: a randomly initialised Wan 2.1 1.3B at 832x480
 
 Ratio rows `r1` ... `r8` sample one trajectory with as many times more context tokens than target tokens: 50 steps, guidance with a null
-context of noise (`r4_absent`: without one), prefill included, encoding of pictures left out. Its peers are the same model that encodes its
-context in every pass (`causal`) and the same weights in full attention (`full`); each of their runs stands between two with the cache,
-and is compared with these. `predicted` is the ratio of floating-point operations that `v4s plan` prints. Targets have 13 frames, which
-makes 768 tokens or more in both guidance branches: below that PyTorch's CPU attention works in smaller blocks, more slowly (row
-`short_attention`). `r4_short` has the 9 frames that the model was trained with.
+context of noise, prefill included, encoding of pictures left out. Its peers are the same model that encodes its context in every pass
+(`causal`) and the same weights in full attention (`full`); each of their runs stands between two with the cache, and is compared with
+these. `predicted` is the ratio of floating-point operations that `v4s plan` prints. Targets have 13 frames, which makes 768 tokens or
+more in both guidance branches: below that PyTorch's CPU attention works in smaller blocks, more slowly (row `short_attention`).
+`r4_short` has the 9 frames that the model was trained with, and `r4_short_absent` no null context besides.
 Rows `frames_N` have the built-in model with N context frames, each in a process of its own.
 """
 
@@ -38,7 +38,8 @@ from video4spatial.evaluation.results import merge_rows, metric, write_results
 from video4spatial.models import CacheStorage, Video4SpatialTransformer3DModel
 from video4spatial.models.attention import attend
 from video4spatial.models.autoencoder import spatial_compression
-from video4spatial.models.cost import Targets, TransformerCost, autoencoder_cost, run_memory
+from video4spatial.models.autoencoder_cost import autoencoder_cost
+from video4spatial.models.cost import Targets, TransformerCost, run_memory
 from video4spatial.pipelines import SceneContext
 from video4spatial.pretrained import resolve_model
 
@@ -46,7 +47,7 @@ STEPS = 50
 GUIDANCE = 2.0
 RATIOS = {
     "r1": (1, "noise", 13), "r2": (2, "noise", 13), "r4": (4, "noise", 13), "r8": (8, "noise", 13),
-    "r4_absent": (4, "absent", 13), "r4_short": (4, "noise", 9),
+    "r4_short": (4, "noise", 9), "r4_short_absent": (4, "absent", 9),
 }  # fmt: skip
 """Context tokens per target token, null context, target frames."""
 HEAP = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}

@@ -126,7 +126,7 @@ def context_cache() -> str:
     for name, cells in rows.items():
         if name[0] == "r" and "speedup_over_full" in cells:
             ratio, _, kind = name[1:].partition("_")
-            label = f"{ratio} : 1" + {"": "", "absent": ", null context absent", "short": ", 9 target frames"}[kind]
+            label = f"{ratio} : 1" + {"": "", "short": ", 9 target frames", "short_absent": ", 9 target frames, null context absent"}[kind]
             figures = [
                 f"{cells[key]['value']:.2f} ×"
                 for key in ("speedup_over_causal", "predicted_over_causal", "speedup_over_full", "predicted_over_full")

@@ -14,15 +14,8 @@ from video4spatial.diffusion import JointGuidance
 from video4spatial.models import CacheStorage, Video4SpatialTransformer3DModel
 from video4spatial.models.attention import attention_backend
 from video4spatial.models.autoencoder import decode, encode, frames_to_tensor, spatial_compression, tensor_to_frames
-from video4spatial.models.cost import (
-    CacheCost,
-    RunFlops,
-    Targets,
-    TransformerCost,
-    autoencoder_cost,
-    count_parameters,
-    run_memory,
-)
+from video4spatial.models.autoencoder_cost import autoencoder_cost
+from video4spatial.models.cost import CacheCost, RunFlops, Targets, TransformerCost, count_parameters, run_memory
 from video4spatial.training.autoencoder import build_autoencoder
 
 JOINT = JointGuidance.absent(2.0).weights

@@ -113,7 +113,7 @@ def main(arguments: list[str]) -> None:
         model = read_planned_model(options.model)
     size = _size(options.size, model)
     # Imported here: --help and mistakes must answer before the seconds that this takes.
-    from video4spatial.models.cost import autoencoder_cost
+    from video4spatial.models.autoencoder_cost import autoencoder_cost
 
     with user_mistakes():
         autoencoder = autoencoder_cost(model.autoencoder)

@@ -21,6 +21,7 @@ from video4spatial.cameras import Cameras
 VERSION = 1
 MANIFEST = "manifest.parquet"
 SPLITS = ("train", "validation", "test")
+KINDS = ("navigation", "grounding")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,111 @@
+"""Writes the page from its parts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+
+import jinja2
+
+from data_curation.build import SCENES, SUMMARY, add_counts
+from data_curation.pipeline import StageSettings
+from data_curation.records import read_record, write_whole
+from data_curation.report.paths import paths_from_above
+from data_curation.report.pictures import examples, poor_frames, rejected_scenes
+from data_curation.report.plots import as_svg, histograms
+from data_curation.report.scenes import Captures, ReportedScene, reported_scene
+from data_curation.report.tables import LISTED, clip_counts, filtered, funnel, licences, sources, totals
+from data_curation.report.words import in_words
+from video4spatial.clips.manifest import KINDS, MANIFEST, ClipRow, read_manifest
+
+REPORT = "report.html"
+ORIGIN_WORDS = {"reversed": "reversed: played backwards", "graph": "graph: a path over frames of several moments"}
+
+
+def write_report(folder: str | PathLike) -> Path:
+    """Write `report.html` about a data set into its folder, whole or not at all. The page loads nothing from elsewhere.
+
+    Pictures come from the shards, else from the captures; where a capture cannot be read any more, the page says so.
+
+    Args:
+        folder: what `v4s curate build` wrote.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        FileNotFoundError, ValueError: for a folder without a manifest, or one that cannot be read.
+    """
+    folder = Path(folder)
+    rows = read_manifest(folder / MANIFEST)
+    scenes = [reported_scene(record) for path in sorted((folder / SCENES).glob("*.json")) if (record := read_record(path))]
+    summary = _summary(folder, scenes, rows)
+    settings = _settings(summary)
+    captures = Captures()
+    page = _environment().get_template("report.html.jinja").render(
+        title=folder.resolve().name,
+        scenes=summary["scenes"],
+        complete=summary["complete"],
+        others=len(scenes) - sum(summary["scenes"].values()),
+        clips=clip_counts(rows),
+        totals=totals(scenes, rows),
+        sources=sources(scenes),
+        funnel=funnel(summary["stages"]),
+        failures=summary["failures"][:LISTED],
+        failure_count=len(summary["failures"]),
+        filtered=filtered(scenes),
+        plots=[(title, note, as_svg(figure)) for title, note, figure in histograms(scenes, rows, settings)],
+        examples={kind: list(examples(folder, rows, kind, captures)) for kind in KINDS},
+        poor_frames=list(poor_frames(folder, scenes, captures, settings.frame_quality)),
+        rejected_scenes=list(rejected_scenes(scenes, captures)),
+        paths=list(paths_from_above(folder, scenes, rows, captures)),
+        licences=licences(scenes, rows),
+        conventions=sorted(Counter((s.reader, s.convention) for s in scenes if s.convention).items()),
+        unreadable=sorted(set(captures.problems.values())),
+        listed=LISTED,
+        origins=ORIGIN_WORDS,
+    )
+    path = folder / REPORT
+    # Names of files may hold bytes that are no text.
+    write_whole(path, page.encode("utf-8", "replace"))
+    return path
+
+
+def _summary(folder: Path, scenes: list[ReportedScene], rows: list[ClipRow]) -> dict:
+    """What the build told, or the same of the records where it was stopped before it could."""
+    try:
+        return json.loads((folder / SUMMARY).read_bytes())
+    except FileNotFoundError:
+        stages: dict[str, dict] = {}
+        for scene in scenes:
+            add_counts(stages, scene.summary)
+        counts = dict(Counter(scene.status for scene in scenes))
+        failures = [{"key": s.key, "stage": s.stage, "reason": s.reason} for s in scenes if s.status == "failed"]
+        return {"scenes": counts, "stages": stages, "failures": failures, "complete": False}
+
+
+def _settings(summary: dict) -> StageSettings:
+    """Those that the page shows limits of, as the build had them; the default ones where it was stopped before it said."""
+    default, stored = StageSettings(), summary.get("settings", {}).get("stages", {})
+    shown = [name for name in ("frame_quality", "windows", "context", "epipolar") if name in stored]
+    return replace(default, **{name: type(getattr(default, name))(**stored[name]) for name in shown})
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("data_curation"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(words=in_words, number=lambda value: f"{value:,}", duration=_duration)
+    return environment
+
+
+def _duration(seconds: float) -> str:
+    """ "48 s", "12.5 min" or "310 h"."""
+    for unit, length in [("h", 3600), ("min", 60)]:
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.{0 if seconds >= 100 * length else 1}f} {unit}"
+    return f"{seconds:.0f} s"

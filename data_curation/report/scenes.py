@@ -1,0 +1,135 @@
+"""What the page tells of scenes, and the captures that its pictures come from."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from data_curation.pipeline import EXPECTED_ERRORS, summary_of
+from data_curation.readers import read_scene
+from data_curation.report.words import in_words
+from video4spatial.captures import Capture
+from video4spatial.clips.manifest import ClipRow
+
+UNREADABLE = (*EXPECTED_ERRORS, ImportError)
+
+
+@dataclass(frozen=True)
+class ReportedScene:
+    """What the page tells of a scene; small, since there may be very many.
+
+    Args:
+        key, reader, scene, options, status, stage, reason: as in its record.
+        ingest: data of that stage; empty where it failed.
+        convention: of its cameras, or None without cameras.
+        epipolar: median error in pixels, or None.
+        scores: [3, N] sharpness, brightness and change of its frames.
+        poor: [N] which of them were left out; empty where nobody judged.
+        rejected_coverage: of windows whose context shows too little.
+        summary: `summary_of` its record.
+    """
+
+    key: str
+    reader: str
+    scene: str
+    options: dict
+    status: str
+    stage: str
+    reason: str
+    ingest: dict
+    convention: str | None
+    epipolar: float | None
+    scores: np.ndarray
+    poor: np.ndarray
+    rejected_coverage: list[float]
+    summary: dict
+
+    @property
+    def source(self) -> tuple:
+        """Names the capture, as `source_of` does for clips."""
+        return self.reader, self.scene, json.dumps(self.options, sort_keys=True)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.ingest.get("name", self.scene)
+
+    @property
+    def details(self) -> list[tuple[str, str, int]]:
+        """Stage, reason and number of what was left out where a stage left nothing."""
+        counts = self.summary["counts"].items()
+        return [(name, reason, n) for name, step in counts if not step["kept"] for reason, n in step["filtered"].items() if n]
+
+
+def source_of(row: ClipRow) -> tuple:
+    """Names the capture that a clip is from."""
+    return row.reader, row.scene, json.dumps(row.options, sort_keys=True)
+
+
+def reported_scene(record: dict) -> ReportedScene:
+    """Of a scene's record."""
+    data: dict[str, dict] = defaultdict(dict, {name: stage["data"] for name, stage in record["stages"].items()})
+    scores = [data["frame_scores"].get(name, []) for name in ("sharpness", "brightness", "change")]
+    return ReportedScene(
+        key=record["key"],
+        reader=record["reader"],
+        scene=record["scene"],
+        options=record["options"],
+        status=record["status"],
+        stage=record.get("stage") or "",
+        reason=record.get("reason") or "",
+        ingest=data["ingest"] if "frames" in data["ingest"] else {},
+        convention=data["cameras"].get("convention"),
+        epipolar=data["epipolar"].get("median_pixels"),
+        scores=np.array(scores, np.float32),
+        poor=np.array(data["frame_quality"].get("poor", []), bool),
+        rejected_coverage=data["navigation"].get("rejected_coverage", []),
+        summary=summary_of(record),
+    )
+
+
+def details_of(scene: ReportedScene) -> str:
+    """Where nothing was left of a scene."""
+    parts = [f"{in_words(stage)}: {count} × {in_words(reason)}" for stage, reason, count in scene.details]
+    return "; ".join(parts) or f"at {in_words(scene.stage)}"
+
+
+class Captures:
+    """Captures by source, a few kept open; what cannot be read is remembered with the reason, and not tried again."""
+
+    def __init__(self):
+        self.problems: dict[Any, tuple[str, str]] = {}
+        self._open = lru_cache(maxsize=8)(lambda reader, scene, options: read_scene(reader, scene, **json.loads(options)))
+
+    def use(self, source: tuple, name: str, work: Callable[[Capture], Any]) -> Any:
+        """What `work` makes of a capture, or None where it cannot be read."""
+        return None if source in self.problems else self.attempt(source, name, lambda: work(self._open(*source)))
+
+    def attempt(self, source: Any, name: str, work: Callable[[], Any]) -> Any:
+        """The result of work on pixels, or None where they cannot be read."""
+        try:
+            return work()
+        except UNREADABLE as error:
+            self.problems[source] = name, " ".join(str(error).split()) or type(error).__name__
+            return None
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Up to `most` of `count` places, evenly spread from the first to the last."""
+    return sorted({int(place) for place in np.linspace(0, count - 1, min(count, most)).round()})
+
+
+def spread(things: Iterable, group: Callable[[Any], Any], most: int) -> list:
+    """Up to `most` things, of as many groups as can be."""
+    groups: dict[Any, list] = defaultdict(list)
+    for thing in things:
+        groups[group(thing)].append(thing)
+    chosen = [list(groups.values())[place] for place in evenly(len(groups), most)]
+    shares = [most // len(chosen) + (number < most % len(chosen)) for number in range(len(chosen))]
+    return [members[place] for members, share in zip(chosen, shares) for place in evenly(len(members), share)]
