@@ -7,8 +7,8 @@ Ratio rows `r1` ... `r8` sample one trajectory with as many times more context t
 context of noise, prefill included, encoding of pictures left out. Its peers are the same model that encodes its context in every pass
 (`causal`) and the same weights in full attention (`full`); each of their runs stands between two with the cache, and is compared with
 these. `predicted` is the ratio of floating-point operations that `v4s plan` prints. Targets have 13 frames, which makes 768 tokens or
-more in both guidance branches: below that PyTorch's CPU attention works in smaller blocks, more slowly (row `short_attention`).
-`r4_short` has the 9 frames that the model was trained with, and `r4_short_absent` no null context besides.
+more in both guidance branches: below that PyTorch's CPU attention works in smaller blocks (FlashAttentionKernel.cpp), more slowly (row
+`short_attention`). `r4_short` has the 9 frames that the model was trained with, and `r4_short_absent` no null context besides.
 Rows `frames_N` have the built-in model with N context frames, each in a process of its own.
 """
 
@@ -52,7 +52,7 @@ RATIOS = {
 """Context tokens per target token, null context, target frames."""
 HEAP = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 """Of the processes that measure memory: glibc keeps freed blocks smaller than a threshold that it raises to 32 MB as it goes. With a fixed
-one their memory is what tensors hold; steps take about a tenth longer, because the system clears the pages of every large tensor."""
+one their memory is what tensors hold; steps take up to a fifth longer, because the system clears the pages of every large tensor."""
 
 FRAMES = (16, 32, 64, 128, 256, 512, 1024)
 PATH = "forward 0.5m, turn left 30deg"
@@ -444,8 +444,9 @@ def place(row: str) -> int:
     """Where a row stands: ratios, frames by number, storage, Wan."""
     kinds = ("r", "short_attention", "second_trajectory", "frames_", "linear_fit", "plain", "bfloat16", "mapped", "two_branches", "compiled", "wan_")
     kind = next(index for index, kind in reversed(list(enumerate(kinds))) if row.startswith(kind))
-    number = list(RATIOS).index(row) if row in RATIOS else int(row.removeprefix("frames_")) if row.startswith("frames_") else 0
-    return 10_000 * kind + number
+    if row in RATIOS:
+        return list(RATIOS).index(row)
+    return 10_000 * kind + (int(row.removeprefix("frames_")) if row.startswith("frames_") else 0)
 
 
 def main() -> None:
@@ -466,7 +467,8 @@ def main() -> None:
     pipeline = load(options.model)
     settings = {
         "model": options.model, "steps": STEPS, "guidance_scale": GUIDANCE, "null_context": "noise, and absent where the row says so",
-                "target_frames": pipeline.config.target_frames, "target_frames_of_ratios": {name: frames for name, (_, _, frames) in RATIOS.items()},
+        "target_frames": pipeline.config.target_frames,
+        "target_frames_of_ratios": {name: frames for name, (_, _, frames) in RATIOS.items()},
         "repeats": options.repeats, "dtype": str(pipeline.transformer.dtype),
     }  # fmt: skip
 
