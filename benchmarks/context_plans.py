@@ -24,8 +24,8 @@ from video4spatial.clips import Clip, Navigate
 from video4spatial.clips.simulated import evenly_spread
 from video4spatial.diffusion import JointGuidance
 from video4spatial.evaluation.measurement import Measurement
-from video4spatial.evaluation.references import copy_nearest, mean_colour
-from video4spatial.evaluation.registry import METRICS
+from video4spatial.evaluation.rows.references import copy_nearest, mean_colour
+from video4spatial.evaluation.metrics.registry import METRICS
 from video4spatial.evaluation.results import merge_rows, metric, write_results
 from video4spatial.evaluation.scorecard import aggregate, paired_difference, score_clip
 from video4spatial.evaluation.test_set import load_test_set

@@ -22,7 +22,7 @@ from data_curation.pipeline import single_threaded
 from data_curation.readers import find_scenes, read_scene
 from video4spatial.captures import Capture
 from video4spatial.clips.simulated import simulated_navigation_clip
-from video4spatial.evaluation.camera import (
+from video4spatial.evaluation.metrics.camera import (
     direction_errors_degrees,
     metric_translation_errors,
     relative_pose_errors,

@@ -30,7 +30,7 @@ from video4spatial.evaluation.benchmark import MODEL_ROWS, Sampling, generate
 from video4spatial.evaluation.degradations import CHEATS, GRADED, Stage, backwards, blur, cheats, film, texture_faded
 from video4spatial.evaluation.estimators import ESTIMATORS, Evidence
 from video4spatial.evaluation.measurement import Measurement, Metric, Sample
-from video4spatial.evaluation.registry import METRICS, metrics_named
+from video4spatial.evaluation.metrics.registry import METRICS, metrics_named
 from video4spatial.evaluation.results import write_results
 from video4spatial.evaluation.scorecard import aggregate, score_clip
 from video4spatial.evaluation.test_set import TestClip, load_test_set

@@ -7,6 +7,8 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
 
+from video4spatial.clips import Clip
+from video4spatial.clips.simulated import simulated_navigation_clip
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.pipelines import Video4SpatialPipeline
 from video4spatial.training.autoencoder import build_autoencoder
@@ -93,3 +95,15 @@ def rooms_dataset(tmp_path_factory) -> Path:
     sources = [Source("train:3-4", options=options), Source("validation:1", options=options)]
     build(sources, folder, shards=ShardSettings(height=32, width=32, clips=16), work=Work(executor="serial"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def clip() -> Clip:
+    """A simulated navigation clip of 5 target frames and 12 of context."""
+    return simulated_navigation_clip(2_050_000, num_frames=5, walk_frames=24, context_size=12)
+
+
+@pytest.fixture(scope="session")
+def other_clip() -> Clip:
+    """The like in another scene."""
+    return simulated_navigation_clip(2_050_001, num_frames=5, walk_frames=24, context_size=12)

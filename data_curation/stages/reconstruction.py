@@ -21,7 +21,7 @@ import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import invert_rigid
-from video4spatial.cameras.structure_from_motion import MappingError, MappingSettings, import_pycolmap, map_pictures, quiet
+from video4spatial.geometry.structure_from_motion import MappingError, MappingSettings, import_pycolmap, map_pictures, quiet
 from video4spatial.captures import Capture
 
 BATCH = 32

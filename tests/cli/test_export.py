@@ -9,7 +9,7 @@ from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file
 
 from tests.conftest import seeded_transformer
-from tests.models.test_text import tiny_text_parts
+from tests.models.conditions.test_text import tiny_text_parts
 from video4spatial.cli.errors import exit_code
 from video4spatial.cli.main import run
 from video4spatial.pipelines import Video4SpatialPipeline

@@ -22,7 +22,7 @@ from video4spatial.cli.inference import (
 )
 from video4spatial.cli.jobs import Job, read_jobs
 from video4spatial.cli.loading import Placement, load_pipeline, saved_dtype
-from video4spatial.pipelines.context_plans import PLANS
+from video4spatial.conditioning.plans import PLANS
 from video4spatial.pretrained import read_model_folder
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from video4spatial.cameras import CameraError, Cameras, CropBox
-from video4spatial.cameras.visibility import warp_context
+from video4spatial.geometry.visibility import warp_context
 from video4spatial.clips import (
     AugmentationSettings, Clip, Ground, Region, augment, cropped, mirrored, mirrored_text, relit,
 )  # fmt: skip

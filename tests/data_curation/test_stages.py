@@ -13,7 +13,7 @@ from data_curation.stages.frame_quality import FrameThresholds, rejected_frames,
 from data_curation.stages.pose_quality import broken_steps, path_problem, score_poses, stretches
 from data_curation.stages.windows import WindowSettings, navigation_windows
 from video4spatial.cameras import Cameras
-from video4spatial.cameras.visibility import covisible_mask
+from video4spatial.geometry.visibility import covisible_mask
 from video4spatial.simulation import simulated_capture
 
 COUNT = 16

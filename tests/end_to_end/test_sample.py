@@ -8,7 +8,7 @@ import pytest
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from tests.conftest import seeded_transformer
-from tests.models.test_text import tiny_text_parts
+from tests.models.conditions.test_text import tiny_text_parts
 from video4spatial.cameras import parse_trajectory, read_cameras, write_cameras
 from video4spatial.cli.errors import UserError
 from video4spatial.cli.sample import main

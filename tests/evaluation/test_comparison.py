@@ -7,7 +7,7 @@ import pytest
 
 from video4spatial.evaluation.comparison import Run, ScoredClip, compare_runs, read_run
 from video4spatial.evaluation.measurement import Measurement
-from video4spatial.evaluation.registry import METRICS
+from video4spatial.evaluation.metrics.registry import METRICS
 from video4spatial.evaluation.results import write_results
 from video4spatial.evaluation.scorecard import aggregate
 

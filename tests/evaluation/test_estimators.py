@@ -9,7 +9,7 @@ import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.clips.simulated import simulated_navigation_clip
-from video4spatial.evaluation.camera import (
+from video4spatial.evaluation.metrics.camera import (
     direction_errors_degrees,
     measure_rotation_error,
     measure_translation_error,
@@ -18,9 +18,9 @@ from video4spatial.evaluation.camera import (
 )
 from video4spatial.evaluation.estimators import ESTIMATORS, EstimationError, Evidence, estimate_cameras, estimator_named
 from video4spatial.evaluation.estimators import essential, pnp, sfm
-from video4spatial.evaluation.estimators.features import find_features
+from video4spatial.geometry.features import find_features
 from video4spatial.evaluation.measurement import EstimatedCameras, Measurement, Sample
-from video4spatial.evaluation.registry import METRICS
+from video4spatial.evaluation.metrics.registry import METRICS
 from video4spatial.evaluation.scorecard import aggregate, score_clip
 from video4spatial.simulation.renderer import render
 

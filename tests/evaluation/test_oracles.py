@@ -11,7 +11,7 @@ from kornia.geometry.epipolar import symmetrical_epipolar_distance
 from scipy.spatial.transform import Rotation
 
 from video4spatial.cameras import Cameras
-from video4spatial.evaluation.camera import (
+from video4spatial.evaluation.metrics.camera import (
     metric_translation_errors,
     relative_pose_errors,
     rotation_errors_degrees,
@@ -19,7 +19,7 @@ from video4spatial.evaluation.camera import (
     summed_errors,
     translation_errors,
 )
-from video4spatial.evaluation.consistency import (
+from video4spatial.evaluation.metrics.consistency import (
     agreement,
     epipolar_distances,
     fundamental_matrix,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from video4spatial.evaluation.camera import metric_translation_errors, rotation_errors_degrees
+from video4spatial.evaluation.metrics.camera import metric_translation_errors, rotation_errors_degrees
 from video4spatial.evaluation.render_and_compare import estimate_cameras
 from video4spatial.simulation.scenes import generate_scene
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from video4spatial.evaluation import references
+from video4spatial.evaluation.rows import references
 from video4spatial.evaluation.measurement import Measurement, Sample
-from video4spatial.evaluation.registry import METRICS, NAVIGATION_METRICS, SET_METRICS, metrics_named
+from video4spatial.evaluation.metrics.registry import METRICS, NAVIGATION_METRICS, SET_METRICS, metrics_named
 from video4spatial.evaluation.scorecard import aggregate, bootstrap_interval, paired_difference, score_clip
 
 

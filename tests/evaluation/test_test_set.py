@@ -14,7 +14,7 @@ from video4spatial.evaluation.test_set import (
     build_rooms_nav,
     load_test_set,
 )
-from video4spatial.cameras.visibility import covisible_mask
+from video4spatial.geometry.visibility import covisible_mask
 from video4spatial.simulation.scenes import SEED_RANGES
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from video4spatial.cameras.rotations import rotation_angle_degrees
-from video4spatial.evaluation import camera
+from video4spatial.evaluation.metrics import camera
 from video4spatial.evaluation.degradations import (
     CHEATS, GRADED, METRES_PER_DEGREE, Stage, backwards, blur, camera_noise, cheats, film, frozen, object_inserted,
     object_moved, replaced, scale_drift, swimming, texture_faded, wrong_turn,
 )  # fmt: skip
 from video4spatial.evaluation.measurement import DEGRADATIONS, Measurement, Metric, Sample
-from video4spatial.evaluation.registry import METRICS
+from video4spatial.evaluation.metrics.registry import METRICS
 from video4spatial.evaluation.test_set import load_test_set
 from video4spatial.evaluation.validation import (
     accepts, combined_ranks, headline, ladder, rank_differences, spearman, threshold, validation_row, video_name,

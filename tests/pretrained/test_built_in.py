@@ -6,8 +6,8 @@ import torch
 
 from video4spatial import Video4SpatialPipeline
 from video4spatial.evaluation.benchmark import MODEL_ROWS, Sampling, generate
-from video4spatial.evaluation.image import gradient_correlation, psnr
-from video4spatial.evaluation.references import static, vae_ceiling
+from video4spatial.evaluation.metrics.image import gradient_correlation, psnr
+from video4spatial.evaluation.rows.references import static, vae_ceiling
 from video4spatial.evaluation.test_set import load_test_set
 from video4spatial.models.autoencoder import decode, encode, frames_to_tensor, tensor_to_frames
 from video4spatial.pretrained import FOLDER, built_in_models, read_model_folder

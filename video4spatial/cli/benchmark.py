@@ -128,15 +128,15 @@ def _peer(options):
     """(clip, noise) -> frames of the peer's model, or None without one."""
     if options.peer is None:
         return None
-    from video4spatial.evaluation.peers import image_to_video, load_image_to_video
+    from video4spatial.evaluation.rows.peers import image_to_video, load_image_to_video
 
     pipeline = load_image_to_video(options.peer)
     return lambda clip, noise: image_to_video(clip, pipeline, options.seed + noise, height=options.peer_height)
 
 
 def _write_report(options, folder, clips, results, settings, recording) -> None:
-    from video4spatial.evaluation.registry import METRICS, NAVIGATION_METRICS
-    from video4spatial.evaluation.report import shown_clips, write_benchmark_report
+    from video4spatial.evaluation.metrics.registry import METRICS, NAVIGATION_METRICS
+    from video4spatial.evaluation.reports.report import shown_clips, write_benchmark_report
 
     by_name = {clip.name: clip for clip in clips}
     shown = []

@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
 def _show(comparison) -> None:
     from rich.table import Table
 
-    from video4spatial.evaluation.registry import METRICS
+    from video4spatial.evaluation.metrics.registry import METRICS
 
     table = Table(box=None)
     for heading, justify in (("metric", "left"), ("A", "right"), ("B", "right"), ("B − A", "right"), ("95 %", "right"), ("B is", "left")):

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     with output_folder(output) as folder, stage("writing the Wan folder"):
         # Imported here: --help and mistakes in the options must answer at once.
         from video4spatial.cli.loading import quiet_diffusers
-        from video4spatial.models.wan import export_wan
+        from video4spatial.models.wan_weights import export_wan
 
         quiet_diffusers()
         with user_mistakes():

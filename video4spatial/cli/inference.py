@@ -157,7 +157,7 @@ def check_plan(options: Namespace, cameras_option: str, cameras_known: bool, ful
     """
     problems, plan = [], None
     if options.plan is not None:
-        from video4spatial.pipelines.context_plans import PLANS  # takes seconds
+        from video4spatial.conditioning.plans import PLANS  # takes seconds
 
         plan = PLANS[options.plan]
     elif options.plan_budget is not None:
@@ -235,7 +235,7 @@ def plan_for(clip, cameras, options: Namespace):
     Raises:
         UserError: where the plan does not fit.
     """
-    from video4spatial.pipelines.context_plans import ContextMaterial, plan_context
+    from video4spatial.conditioning.plans import ContextMaterial, plan_context
 
     with user_mistakes():
         material = ContextMaterial(clip.context_frames, clip.context_times, cameras, clip.anchor)

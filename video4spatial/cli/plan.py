@@ -266,7 +266,7 @@ class _Plan:
 
     def _shown(self, context_frames: int, chunk_length: int):
         """What is shown of so many frames: plans that look at frames or cameras keep as many as `stride`, only others."""
-        from video4spatial.pipelines.context_plans import ContextMaterial, plan_context
+        from video4spatial.conditioning.plans import ContextMaterial, plan_context
 
         name = {"diverse": "stride", "frustum": "stride"}.get(self.options.plan, self.options.plan or "all")
         blank = np.zeros((context_frames, 1, 1, 3), np.uint8)

@@ -424,10 +424,10 @@ def _write(folder: Path, sampled: Sampled, title: str) -> None:
     with stage("scoring and writing"):
         from video4spatial.cameras import write_cameras
         from video4spatial.cameras.plotting import plot_trajectories
-        from video4spatial.evaluation.plots import side_by_side
-        from video4spatial.evaluation.report import write_report
+        from video4spatial.evaluation.reports.plots import side_by_side
+        from video4spatial.evaluation.reports.report import write_report
         from video4spatial.evaluation.scorecard import score_clip
-        from video4spatial.evaluation.registry import NAVIGATION_METRICS
+        from video4spatial.evaluation.metrics.registry import NAVIGATION_METRICS
         from video4spatial.media import write_images, write_video
 
         clip, frames, rate = sampled.clip, sampled.frames, sampled.model.frame_rate
@@ -480,7 +480,7 @@ def _estimated_cameras(clip, frames):
 
 def _write_scores(path: Path, sampled: Sampled, measurements: dict) -> None:
     """The shape of every results file; what simple reference videos would score stands beside the model."""
-    from video4spatial.evaluation.references import FRAME_REFERENCES
+    from video4spatial.evaluation.rows.references import FRAME_REFERENCES
     from video4spatial.evaluation.results import write_results
     from video4spatial.evaluation.scorecard import score_clip
 

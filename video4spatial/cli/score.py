@@ -47,8 +47,8 @@ def main(arguments: list[str]) -> None:
     options = score_parser().parse(arguments)
     from video4spatial.evaluation.comparison import ScoredClip
     from video4spatial.evaluation.measurement import Measurement, Sample
-    from video4spatial.evaluation.references import mean_colour, static
-    from video4spatial.evaluation.registry import SET_METRICS
+    from video4spatial.evaluation.rows.references import mean_colour, static
+    from video4spatial.evaluation.metrics.registry import SET_METRICS
     from video4spatial.evaluation.results import write_results
     from video4spatial.evaluation.scorecard import score_clip
 
@@ -100,7 +100,7 @@ def main(arguments: list[str]) -> None:
 
 def _chosen_metrics(options) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the metrics of each clip, and of those of all clips together."""
-    from video4spatial.evaluation.registry import METRICS, SET_METRICS
+    from video4spatial.evaluation.metrics.registry import METRICS, SET_METRICS
 
     if options.metrics is None:
         return PIXEL_METRICS + (CAMERA_METRICS if options.cameras else ()), ()
@@ -129,7 +129,7 @@ def result_rows(scored: dict[str, dict]) -> list[dict]:
 
 def _rows(scored: dict[str, list], metrics: tuple[str, ...]) -> list[dict]:
     """Rows of a results file over many clips: raw and penalised means, coverage, intervals over scenes."""
-    from video4spatial.evaluation.registry import METRICS
+    from video4spatial.evaluation.metrics.registry import METRICS
     from video4spatial.evaluation.scorecard import aggregate
 
     return [
@@ -319,8 +319,8 @@ def _fitted(frames, height: int, width: int, name: Path):
 
 
 def _write_report(options, entries, rows, metrics, settings, scored, frames_of) -> None:
-    from video4spatial.evaluation.registry import METRICS
-    from video4spatial.evaluation.report import shown_clips, write_benchmark_report
+    from video4spatial.evaluation.metrics.registry import METRICS
+    from video4spatial.evaluation.reports.report import shown_clips, write_benchmark_report
     from video4spatial.media import open_video
 
     by_name = {entry.name: entry for entry in entries}

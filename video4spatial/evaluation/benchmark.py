@@ -13,10 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from video4spatial.clips import Clip
 from video4spatial.clips.simulated import evenly_spread
-from video4spatial.evaluation import peers, references
+from video4spatial.evaluation.rows import peers, references
 from video4spatial.evaluation.comparison import ScoredClip
 from video4spatial.evaluation.measurement import Measurement
-from video4spatial.evaluation.registry import METRICS, NAVIGATION_METRICS
+from video4spatial.evaluation.metrics.registry import METRICS, NAVIGATION_METRICS
 from video4spatial.evaluation.results import metric as result_cell
 from video4spatial.evaluation.scorecard import aggregate, paired_difference, score_clip
 from video4spatial.evaluation.test_set import TestClip, nested_contexts

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from video4spatial.clips import Clip
 from video4spatial.evaluation.measurement import Measurement, Metric
-from video4spatial.evaluation.registry import METRICS
+from video4spatial.evaluation.metrics.registry import METRICS
 from video4spatial.evaluation.results import metric as result_cell
 from video4spatial.evaluation.scorecard import aggregate, paired_difference
 

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import matrices_from_vectors, slerp
 from video4spatial.clips import Clip, Navigate
-from video4spatial.evaluation.references import copy_nearest
+from video4spatial.evaluation.rows.references import copy_nearest
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.pieces import BOX
 from video4spatial.simulation.scenes import Scene, generate_scene

@@ -18,7 +18,7 @@ from rich.progress import track
 from video4spatial.cameras import Cameras
 from video4spatial.clips import Clip
 from video4spatial.clips.simulated import evenly_spread, simulated_navigation_cameras, simulated_navigation_clip
-from video4spatial.cameras.visibility import seen_from
+from video4spatial.geometry.visibility import seen_from
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import SEED_RANGES, Scene, generate_scene
 from video4spatial.simulation.walks import NoPathError

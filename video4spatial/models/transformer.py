@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from video4spatial.models.attention import resolve_backend
 from video4spatial.models.blocks import Attention, TransformerBlock
-from video4spatial.models.camera_encoder import CameraEncoder
+from video4spatial.models.conditions.camera import CameraEncoder
 from video4spatial.models.context_cache import CacheStorage, ContextCache
 from video4spatial.models.geometry_heads import Geometry, GeometryHeads
 from video4spatial.models.rotary import scene_rotary
@@ -201,7 +201,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         Raises:
             ValueError: naming what is not supported, and the weights that are missing, unknown or of another shape.
         """
-        from video4spatial.models.wan import transformer_from_wan
+        from video4spatial.models.wan_weights import transformer_from_wan
 
         return transformer_from_wan(cls, folder, torch_dtype=torch_dtype, camera_channels=camera_channels, **own_options)
 

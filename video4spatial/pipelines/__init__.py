@@ -1,10 +1,10 @@
 """Scene context, denoising, decoding, exploring."""
 
-from video4spatial.pipelines.context_plans import PLANS, ContextMaterial, ContextPart, ContextPlan, plan_context
+from video4spatial.conditioning.plans import PLANS, ContextMaterial, ContextPart, ContextPlan, plan_context
 from video4spatial.pipelines.pipeline import NavigationOutput, Video4SpatialPipeline
 from video4spatial.pipelines.scene_context import SceneContext
 from video4spatial.pipelines.session import SceneSession, SessionSettings
-from video4spatial.pipelines.wan import load_wan_pipeline
+from video4spatial.pipelines.from_wan import load_wan_pipeline
 
 __all__ = [
     "PLANS", "ContextMaterial", "ContextPart", "ContextPlan", "NavigationOutput", "SceneContext", "SceneSession",

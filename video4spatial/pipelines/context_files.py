@@ -15,7 +15,7 @@ from torch import nn
 
 from video4spatial.cameras import Cameras
 from video4spatial.models.context_cache import ContextCache
-from video4spatial.pipelines.context_plans import ContextPart
+from video4spatial.conditioning.plans import ContextPart
 from video4spatial.pipelines.scene_context import SceneContext
 
 FORMAT, VERSION = "video4spatial.scene_context", "1"

@@ -26,9 +26,9 @@ from video4spatial.models.autoencoder import (
     temporal_compression,
     tensor_to_frames,
 )
-from video4spatial.models.text import encode_prompt
+from video4spatial.models.conditions.text import encode_prompt
 from video4spatial.pipelines.context_files import fingerprint, read_context, write_context
-from video4spatial.pipelines.context_plans import ContextPart, ContextPlan
+from video4spatial.conditioning.plans import ContextPart, ContextPlan
 from video4spatial.pipelines.scene_context import SceneContext
 
 NOISE_TIMESTEP = 1000.0  # of the null context that is noise

@@ -9,7 +9,7 @@ import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.models.context_cache import CacheStorage, ContextCache
-from video4spatial.pipelines.context_plans import ContextPart
+from video4spatial.conditioning.plans import ContextPart
 
 
 @dataclass(frozen=True)

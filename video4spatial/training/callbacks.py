@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
 
-from video4spatial.evaluation.image import psnr
+from video4spatial.evaluation.metrics.image import psnr
 from video4spatial.media import write_video
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.pipelines import Video4SpatialPipeline

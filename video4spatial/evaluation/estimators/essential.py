@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from video4spatial.cameras.rotations import nearest_rotation
 from video4spatial.evaluation.estimators.base import EstimationError, Evidence, assembled
-from video4spatial.evaluation.estimators.features import Features, find_features, match, rays
+from video4spatial.geometry.features import Features, find_features, match, rays
 from video4spatial.evaluation.measurement import EstimatedCameras
 
 SIDE = 512

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from video4spatial.cameras.rotations import invert_rigid
 from video4spatial.evaluation.estimators.base import EstimationError, Evidence, assembled
-from video4spatial.evaluation.estimators.features import Features, find_features, match
+from video4spatial.geometry.features import Features, find_features, match
 from video4spatial.evaluation.measurement import EstimatedCameras
 
 SEED = 0

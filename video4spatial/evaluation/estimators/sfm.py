@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from video4spatial.cameras.rotations import invert_rigid, nearest_rotation
-from video4spatial.cameras.structure_from_motion import (
+from video4spatial.geometry.structure_from_motion import (
     MappingError,
     MappingSettings,
     import_pycolmap,
@@ -24,7 +24,7 @@ from video4spatial.cameras.structure_from_motion import (
     quiet,
 )
 from video4spatial.evaluation.estimators.base import EstimationError, Evidence, assembled
-from video4spatial.evaluation.estimators.features import SIDE, find_features
+from video4spatial.geometry.features import SIDE, find_features
 from video4spatial.evaluation.measurement import EstimatedCameras
 
 CONTEXT = 16

@@ -18,7 +18,7 @@ from video4spatial.cameras.rotations import invert_rigid, nearest_rotation
 from video4spatial.evaluation.estimators.base import Evidence, assembled
 from video4spatial.evaluation.estimators.sfm import chosen_context, in_world
 from video4spatial.evaluation.measurement import EstimatedCameras
-from video4spatial.evaluation.plugins import Plugin, Weights
+from video4spatial.evaluation.metrics.plugins import Plugin, Weights
 
 MODEL = "facebook/VGGT-1B"
 

@@ -1,0 +1,1 @@
+"""Metrics, a module per family; `registry` lists them with what they declare."""

@@ -1,0 +1,1 @@
+"""What is scored side by side: the model, its peers, and the references."""

@@ -1,0 +1,1 @@
+"""What the model is told besides latents: an encoder and its learned null for each kind."""
