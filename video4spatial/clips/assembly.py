@@ -8,7 +8,8 @@ import numpy as np
 
 from video4spatial.cameras import CropBox as CameraCropBox
 from video4spatial.captures import Capture, SceneObject
-from video4spatial.clips.clip import Clip, Ground, Navigate, Region
+from video4spatial.clips.clip import Clip
+from video4spatial.clips.instruction import Ground, Navigate, Region
 from video4spatial.clips.manifest import ClipRow
 from video4spatial.media.transforms import CropBox, centre_crop_box, resize_and_crop
 
