@@ -132,7 +132,7 @@ def generate(
         anchor_frame = clip.context_frames[clip.anchor]
     output = pipeline(
         context,
-        clip.instruction.cameras,
+        clip.instruction,
         anchor=clip.anchor,
         num_inference_steps=sampling.num_inference_steps,
         guidance_scale=sampling.guidance_scale,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
 
+from video4spatial.clips import Navigate
 from video4spatial.evaluation.metrics.image import psnr
 from video4spatial.media import write_video
 from video4spatial.models import Video4SpatialTransformer3DModel
@@ -205,7 +206,7 @@ class ValidationVideos(lightning.Callback):
             context = pipeline.encode_context(clip.context_frames, clip.context_times)
             generator = torch.Generator().manual_seed(index)
             output = pipeline(
-                context, clip.target_cameras, clip.anchor, self.num_inference_steps, generator=generator
+                context, Navigate(clip.target_cameras), clip.anchor, self.num_inference_steps, generator=generator
             )
             scores.append(float(np.mean(psnr(output.frames, clip.target_frames)[1:])))
             write_video(folder / f"{clip.name}.mp4", np.concatenate([output.frames, clip.target_frames], axis=2), 4.0)
