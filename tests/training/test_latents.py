@@ -83,7 +83,7 @@ def make(store, tensor, start):
 
 
 def test_a_killed_process_and_two_at_once(tiny_vae, made, tmp_path):
-    store, context = LatentStore(tmp_path, tiny_vae), multiprocessing.get_context("spawn")
+    store, context = LatentStore(tmp_path, tiny_vae), multiprocessing.get_context("fork")  # as the workers of a data loader
     killed = context.Process(target=make_and_die, args=(store,))
     killed.start()
     killed.join()
