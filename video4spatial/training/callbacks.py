@@ -16,32 +16,7 @@ from video4spatial.media import write_video
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.pipelines import Video4SpatialPipeline
 from video4spatial.training.batches import NavigationBatch
-
-
-class TimeBudget(lightning.Callback):
-    """Stops after a number of minutes and lets schedules follow the clock instead of the step count.
-
-    Training under a time budget is not reproducible step for step; use `max_steps` where that matters.
-
-    Args:
-        minutes: wall-clock time from the first step.
-    """
-
-    def __init__(self, minutes: float):
-        if minutes <= 0:
-            raise ValueError(f"minutes {minutes}: expected more than 0.")
-        self.seconds = 60 * minutes
-        self.started = None
-
-    def on_train_start(self, trainer, module) -> None:
-        """Start the clock."""
-        self.started = time.monotonic()
-        module.progress_of = lambda step: min((time.monotonic() - self.started) / self.seconds, 1.0)
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
-        """Stop when the time is over."""
-        if time.monotonic() - self.started >= self.seconds:
-            trainer.should_stop = True
+from video4spatial.training.progress import TimeBudget  # noqa: F401
 
 
 class JsonLog(lightning.Callback):

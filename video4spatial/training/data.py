@@ -23,6 +23,7 @@ from video4spatial.models.autoencoder import encode
 from video4spatial.simulation.scenes import SEED_RANGES
 from video4spatial.training.bank import SceneBank, render_bank
 from video4spatial.training.batches import Curriculum, EncodedClip, NavigationBatch, clip_batch, draw_batch
+from video4spatial.training.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class RoomsData(lightning.LightningDataModule):
         options = self.hparams
         if options.autoencoder is not None:
             # Of this step, not of the trainer's: batches are fetched ahead, except right after a resumption.
-            progress = self.trainer.lightning_module.progress_of(step)
+            progress = Progress.of(self.trainer).at(step)
             return draw_batch(self.bank, options.batch_size, self.curriculum, progress, options.seed, step)
         generator = torch.Generator().manual_seed(abs(options.seed * 1_000_003 + step))
         frames = self.bank.frames.flatten(0, 1)
@@ -191,7 +192,7 @@ class CuratedData(lightning.LightningDataModule):
         chosen = torch.randint(len(self.clips), (options.batch_size,), generator=generator).tolist()
         seeds = torch.randint(2**31, (options.batch_size,), generator=generator).tolist()
         clips = [self._clip(index, seed) for index, seed in zip(chosen, seeds)]
-        progress = self.trainer.lightning_module.progress_of(step)
+        progress = Progress.of(self.trainer).at(step)
         return clip_batch(clips, self.curriculum, progress, options.seed, step, options.frame_rate)
 
     def _clip(self, index: int, seed: int) -> EncodedClip:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from video4spatial.diffusion import add_noise, draw_sigmas, flow_matching_loss
 from video4spatial.models import ContextCache, Geometry, Video4SpatialTransformer3DModel
 from video4spatial.training.batches import Curriculum, NavigationBatch
+from video4spatial.training.progress import Progress
 
 TRAINED_NULLS = ("null_context", "null_instruction")
 """Keys of the transformer's configuration that say what training has left out; they change nothing of its weights."""
@@ -60,7 +61,6 @@ class NavigationModule(lightning.LightningModule):
         else:
             nulls = {name: transformer[name] for name in TRAINED_NULLS if name in transformer}
             self.transformer = Video4SpatialTransformer3DModel.from_pretrained(Path(init_from), **nulls)
-        self.progress_of = lambda step: step / max(self.trainer.max_steps, 1)
 
     def setup(self, stage: str) -> None:
         """Refuse a curriculum of which the transformer's configuration would not tell."""
@@ -144,7 +144,7 @@ class NavigationModule(lightning.LightningModule):
     def on_train_batch_start(self, batch, batch_index: int) -> None:
         """Warm up by steps, then hold, then fall with the progress of training (by steps or by a time budget)."""
         warmup = min(1.0, (self.global_step + 1) / max(self.hparams.warmup_steps, 1))
-        left = (1 - self.progress_of(self.global_step)) / (1 - self.hparams.decay_from)
+        left = (1 - Progress.of(self.trainer).at(self.global_step)) / (1 - self.hparams.decay_from)
         rate = self.hparams.learning_rate * warmup * min(1.0, max(left, 0.05))
         for group in self.optimizers().param_groups:
             group["lr"] = rate
