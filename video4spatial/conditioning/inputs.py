@@ -214,7 +214,7 @@ class Conditioner:
         positions = start + self.positions(seconds, count)
         rays = scene_rays = None
         if isinstance(instructions[0], Navigate):
-            relative = _stacked([instruction.cameras for instruction in instructions]).relative_to(0)
+            relative = Cameras.stacked([instruction.cameras for instruction in instructions]).relative_to(0)
             rays = self._target_rays(relative, anchor)
             if anchor_poses is not None:
                 scene_rays = self._target_rays(relative.transformed(anchor_poses.unsqueeze(-3)), anchor)
@@ -240,13 +240,3 @@ class Conditioner:
         rays = self.rays(cameras, *anchor.shape[-2:], len(cameras), anchor.device)
         return None if rays is None else rays.to(anchor.dtype)
 
-
-def _stacked(paths: Sequence[Cameras]) -> Cameras:
-    """B paths of T cameras as cameras [B, T]."""
-    first = paths[0]
-    return replace(
-        first,
-        camera_to_world=torch.stack([path.camera_to_world for path in paths]),
-        intrinsics=torch.stack([path.intrinsics for path in paths]),
-        times=None,
-    )

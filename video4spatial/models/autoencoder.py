@@ -69,9 +69,14 @@ def pixel_patch(autoencoder: Autoencoder) -> int:
     return math.isqrt(autoencoder.config.in_channels // 3)
 
 
-def temporal_compression(autoencoder: Autoencoder) -> int:
-    """Frames per latent after the first; 1 for a picture autoencoder, which takes every frame by itself."""
-    return autoencoder.config.scale_factor_temporal if isinstance(autoencoder, AutoencoderKLWan) else 1
+def temporal_compression(autoencoder: Autoencoder | Mapping[str, Any]) -> int:
+    """Frames per latent after the first; 1 for a picture autoencoder, which takes every frame by itself.
+
+    Args:
+        autoencoder: a model, or its configuration.
+    """
+    config = autoencoder if isinstance(autoencoder, Mapping) else autoencoder.config
+    return config.get("scale_factor_temporal", 4) if "z_dim" in config else 1
 
 
 def latent_frames(num_frames: int, compression: int) -> int:

@@ -201,7 +201,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
         origin = relative = None
         if cameras is not None:
             origin = cameras[0] if context is None else context.origin
-            relative = _batched(cameras.relative_to(origin)[given])
+            relative = Cameras.stacked([cameras.relative_to(origin)[given]])
         seconds = torch.from_numpy(times[given] - first_time).unsqueeze(0)
         inputs = self._conditioner.context(latents, seconds, relative, plan.parts, chunk_length)
         scene = SceneContext(
@@ -454,9 +454,3 @@ def _problem(check: Callable, *arguments) -> list[str]:
         return [str(error)]
     return []
 
-
-def _batched(cameras: Cameras) -> Cameras:
-    """T cameras as cameras [1, T]."""
-    return replace(
-        cameras, camera_to_world=cameras.camera_to_world.unsqueeze(0), intrinsics=cameras.intrinsics.unsqueeze(0), times=None
-    )

@@ -15,7 +15,7 @@ from video4spatial.evaluation.metrics.image import psnr
 from video4spatial.media import write_video
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.pipelines import Video4SpatialPipeline
-from video4spatial.training.batches import NavigationBatch
+from video4spatial.training.sampler import Batch
 from video4spatial.training.progress import TimeBudget  # noqa: F401
 
 
@@ -43,7 +43,7 @@ class JsonLog(lightning.Callback):
             if name.startswith("train/"):
                 self.sums.setdefault(name.removeprefix("train/"), []).append(float(value))
         self.count += 1
-        if isinstance(batch, NavigationBatch):
+        if isinstance(batch, Batch):
             self.samples += len(batch.latents)
             self.tokens += batch.num_tokens(module.transformer.tokens_per_latent(*batch.latents.shape[-2:]))
         else:
