@@ -1,6 +1,7 @@
 """Data modules: simulated rooms that are rendered when first needed (as pictures, or as examples), and curated data sets."""
 
 import hashlib
+import itertools
 import logging
 import os
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import lightning
 import torch
 from rich.progress import track
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from data_curation.readers import read_scene
 from video4spatial.clips import AugmentationSettings, Clip
@@ -41,11 +42,11 @@ class _EndlessSteps(IterableDataset):
         self.data = data
 
     def __iter__(self) -> Iterator:
-        trainer = self.data.trainer
-        step, rank, progress = trainer.global_step, trainer.global_rank, Progress.of(trainer)
-        while True:
+        trainer, worker = self.data.trainer, get_worker_info()
+        rank, progress = trainer.global_rank, Progress.of(trainer)
+        first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)  # a loader takes from its workers in turn
+        for step in itertools.count(trainer.global_step + first, stride):
             yield self.data.draw(step, progress.at(step), rank)
-            step += 1
 
 
 class StepData(lightning.LightningDataModule):
@@ -65,7 +66,7 @@ class StepData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Endless batches, each drawn whole."""
-        return DataLoader(_EndlessSteps(self), batch_size=None)
+        return DataLoader(_EndlessSteps(self), batch_size=None, num_workers=self.hparams.num_workers)
 
     @property
     def latent_channels(self) -> int:
@@ -85,8 +86,9 @@ class StepData(lightning.LightningDataModule):
         return folder
 
     def _load_autoencoder(self):
-        """The autoencoder, on the device of this rank."""
-        return load_autoencoder(self._autoencoder_folder).to(self.trainer.strategy.root_device)
+        """The autoencoder, on the device of this rank, or on the CPU where worker processes use it."""
+        device = "cpu" if self.hparams.num_workers else self.trainer.strategy.root_device
+        return load_autoencoder(self._autoencoder_folder).to(device)
 
 
 class RoomsData(StepData):
@@ -105,6 +107,7 @@ class RoomsData(StepData):
         batch_size: examples (or pictures) per step.
         curriculum: what the examples look like over time.
         seed: of the drawing.
+        num_workers: processes that draw batches ahead; 0 draws them between the steps. Batches are the same.
 
     Raises:
         ValueError: for a batch size or a number of scenes below 1.
@@ -127,6 +130,7 @@ class RoomsData(StepData):
         batch_size: int = 32,
         curriculum: Curriculum | None = None,
         seed: int = 0,
+        num_workers: int = 0,
     ):
         super().__init__()
         if batch_size < 1 or scenes < 1:
@@ -211,6 +215,7 @@ class CuratedData(StepData):
         curriculum: what the examples look like over time; contexts come with the clips, so walks and guards have no effect.
         augmentation: how clips are varied, anew in each step; None leaves them as they are, and keeps their latents once encoded.
         seed: of the drawing.
+        num_workers: processes that draw batches ahead; 0 draws them between the steps. Batches are the same.
 
     Raises:
         ValueError: for a batch size below 1, or a data set without such clips.
@@ -230,6 +235,7 @@ class CuratedData(StepData):
         curriculum: Curriculum | None = None,
         augmentation: AugmentationSettings | None = None,
         seed: int = 0,
+        num_workers: int = 0,
     ):
         super().__init__()
         if batch_size < 1:
