@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from video4spatial.cameras import Cameras
-from video4spatial.geometry.visibility import covisible_mask, seen_from, viewpoint_distance, warp_context
+from video4spatial.cameras.viewpoints import viewpoint_distance
+from video4spatial.geometry.visibility import covisible_mask, seen_from, warp_context
 
 SIZE = 48
 
