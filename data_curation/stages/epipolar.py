@@ -1,7 +1,7 @@
 """Do a capture's cameras agree with its pictures? Matches between frames must lie on each other's epipolar lines.
 
-The check needs no weights and no depth, and finds wrong conventions: on a hand-held walk, right cameras leave about a pixel, inverted or
-flipped ones tens (measured on posed captures, see docs/curation.md).
+The check needs no weights and no depth, and finds wrong conventions: on a hand-held walk right cameras leave about a pixel,
+inverted or flipped ones tens (measured on posed captures, see docs/curation.md).
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class EpipolarCheck:
     """What the check found.
 
     Args:
-        median_pixels: median distance of matches from their epipolar lines, over all pairs, in pixels of pictures whose longer side is
-            at most `LARGEST_SIDE`; None where no pair had enough matches.
+        median_pixels: median distance of matches from their epipolar lines, over all pairs, in pixels of pictures whose longer side
+            is at most `LARGEST_SIDE`; None where no pair had enough matches.
         good_share: share of pairs whose own median is at most 2 pixels, or None.
         pairs: pairs that had enough matches.
         tried: pairs that were looked at.

@@ -83,7 +83,8 @@ def reconstruct(capture: Capture, settings: ReconstructionSettings = Reconstruct
         ImportError: without pycolmap.
     """
     if len(capture) < settings.least_frames:
-        raise ReconstructionError(f"capture {capture.name!r} has {len(capture)} frames; cameras need at least {settings.least_frames}")
+        count = f"capture {capture.name!r} has {len(capture)} frames"
+        raise ReconstructionError(f"{count}; cameras need at least {settings.least_frames}")
     tried = tuple(evenly_thinned(len(capture), settings.frames))
     mapping = MappingSettings(
         features=settings.features, overlap=settings.overlap, exhaustive=settings.exhaustive, threads=settings.threads,
@@ -127,8 +128,9 @@ def with_cameras(capture: Capture, reconstruction: Reconstruction) -> Capture:
         world and the unit of other cameras.
     """
     frames = reconstruction.frames
-    left_out = {**capture.provenance.get("left_out", {}), "not_registered": sorted(set(reconstruction.tried) - set(frames))}
-    found = {"frames_tried": len(reconstruction.tried), "points": reconstruction.points, "error_pixels": reconstruction.error_pixels}
+    tried, not_registered = len(reconstruction.tried), sorted(set(reconstruction.tried) - set(frames))
+    left_out = {**capture.provenance.get("left_out", {}), "not_registered": not_registered}
+    found = {"frames_tried": tried, "points": reconstruction.points, "error_pixels": reconstruction.error_pixels}
     return replace(
         capture,
         frame_count=len(frames),

@@ -23,7 +23,12 @@ def test_frames_are_thinned_evenly():
 
 @pytest.mark.parametrize(
     ("settings", "size"),
-    [(MappingSettings(), (40, 60)), (MappingSettings(largest=30), (20, 30)), (MappingSettings(largest=90), (40, 60)), (SMALL_PICTURES, (171, 256))],
+    [
+        (MappingSettings(), (40, 60)),
+        (MappingSettings(largest=30), (20, 30)),
+        (MappingSettings(largest=90), (40, 60)),
+        (SMALL_PICTURES, (171, 256)),
+    ],
 )  # fmt: skip
 def test_pictures_are_written_in_the_size_that_is_asked_for(settings, size, tmp_path):
     picture = np.zeros((40, 60, 3), np.uint8)

@@ -105,7 +105,9 @@ def matched_points(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, n
     return features[0].points[pairs[:, 0]], features[1].points[pairs[:, 1]]
 
 
-def plain_matches(first: np.ndarray, second: np.ndarray, features: int = 2000, ratio: float = 0.75) -> tuple[np.ndarray, np.ndarray]:
+def plain_matches(
+    first: np.ndarray, second: np.ndarray, features: int = 2000, ratio: float = 0.75
+) -> tuple[np.ndarray, np.ndarray]:
     """As `matched_points`, by OpenCV's own SIFT and Lowe's test alone: more matches, more of them wrong.
 
     The figures and thresholds of curation's epipolar check were measured with these.

@@ -80,9 +80,8 @@ def epipolar_distances(first: np.ndarray, second: np.ndarray, matrix: np.ndarray
     Returns:
         [M] pixels.
     """
-    left, right, matrix = (torch.from_numpy(np.asarray(x, dtype=np.float64)) for x in (first, second, matrix))
-    distances = left_to_right_epipolar_distance(left, right, matrix) + right_to_left_epipolar_distance(left, right, matrix)
-    return 0.5 * distances.numpy()
+    given = _float64(first, second, matrix)
+    return 0.5 * (left_to_right_epipolar_distance(*given) + right_to_left_epipolar_distance(*given)).numpy()
 
 
 def sampson_distances(first: np.ndarray, second: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -95,8 +94,11 @@ def sampson_distances(first: np.ndarray, second: np.ndarray, matrix: np.ndarray)
     Returns:
         [M] pixels.
     """
-    left, right, matrix = (torch.from_numpy(np.asarray(x, dtype=np.float64)) for x in (first, second, matrix))
-    return sampson_epipolar_distance(left, right, matrix, squared=False).numpy()
+    return sampson_epipolar_distance(*_float64(first, second, matrix), squared=False).numpy()
+
+
+def _float64(*arrays: np.ndarray) -> list[torch.Tensor]:
+    return [torch.from_numpy(np.asarray(array, dtype=np.float64)) for array in arrays]
 
 
 @dataclass(frozen=True)

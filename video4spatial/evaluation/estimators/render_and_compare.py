@@ -76,15 +76,13 @@ def estimate(evidence: Evidence) -> EstimatedCameras:
     )  # fmt: skip
 
 
-def cameras_by_rendering(
-    scene: Scene, anchor: Cameras, frames: np.ndarray, intrinsics: Tensor | None = None
-) -> RenderedMatch:
+def cameras_by_rendering(scene: Scene, anchor: Cameras, frames: np.ndarray, intrinsics: Tensor | None = None) -> RenderedMatch:
     """Find the cameras of frames that show a simulated scene.
 
-    Three stages for every frame: low-discrepancy samples around the last camera, the last camera moved on, and the
-    anchor at 16 pixels height; the best of them refined by Levenberg-Marquardt with finite differences at 32, and the
-    winner at 64. Pictures are compared by correlation after subtracting each channel's mean, so that overall brightness
-    and contrast do not count. A frame that fits badly is searched for once more over a wider range.
+    Every frame goes through three stages. At 16 pixels height low-discrepancy samples are tried around the last camera,
+    the last camera moved on as before, and the anchor. The best of them are refined at 32 by Levenberg-Marquardt with
+    finite differences, and the winner at 64. Pictures are compared by correlation after subtracting each channel's mean,
+    so that overall brightness and contrast do not count. A frame that fits badly is searched for again over a wider range.
 
     Args:
         scene: the simulated scene the frames show.
@@ -99,18 +97,9 @@ def cameras_by_rendering(
         ValueError: for frames of another type or shape, an anchor that is not one camera, or intrinsics that are not one
             per frame.
     """
-    problems = []
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or min(frames.shape) < 1:
-        problems.append(f"frames must be uint8 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}")
-    if anchor.batch_shape != () or len(anchor) != 1:
-        problems.append(f"the anchor must be one camera, got {anchor}")
-    if intrinsics is not None and intrinsics.shape != (len(frames), 3, 3):
-        problems.append(f"intrinsics must be [{len(frames)}, 3, 3], got {list(intrinsics.shape)}")
-    if problems:
-        raise ValueError("cannot estimate cameras: " + "; ".join(problems) + ".")
-
     if intrinsics is None:
         intrinsics = anchor.intrinsics[:1].expand(len(frames), 3, 3)
+    Evidence(frames, intrinsics, anchor)  # checks that they fit
     stages = [
         _Stage(scene, intrinsics.double(), frames, side, supersample)
         for side, supersample in ((COARSE_SIDE, 1), (MEDIUM_SIDE, 1), (FINE_SIDE, FINE_SUPERSAMPLE))
