@@ -470,7 +470,7 @@ def _estimated_cameras(clip, frames):
     """Cameras of the generated frames, measured by rendering and comparing; only simulated scenes allow it."""
     if clip.provenance.get("source") != "simulation":
         return None
-    from video4spatial.evaluation.render_and_compare import estimate_cameras
+    from video4spatial.evaluation.estimators.render_and_compare import cameras_by_rendering as estimate_cameras
     from video4spatial.simulation.scenes import generate_scene
 
     commanded = clip.target_cameras

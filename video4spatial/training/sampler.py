@@ -10,7 +10,7 @@ import torch
 from video4spatial.cameras import Cameras
 from video4spatial.clips import Instruction, Navigate
 from video4spatial.conditioning.plans import ContextPart, ContextPlan, coarse_to_fine, far_pooled, in_full
-from video4spatial.geometry.visibility import viewpoint_distance
+from video4spatial.cameras.viewpoints import viewpoint_distance
 from video4spatial.training.curriculum import Curriculum
 from video4spatial.training.examples import Example, ExampleSource, happens
 

@@ -12,7 +12,8 @@ from video4spatial.clips.shards import clip_from_members, clip_members
 from video4spatial.clips.simulated import simulated_grounding_clip, simulated_navigation_clip
 from video4spatial.evaluation.metrics.detectors import DETECTORS, Detector
 from video4spatial.evaluation.metrics.grounding import SETTINGS, box_ious, measure_if_at_sd, measure_instruction_followed, projected_boxes
-from video4spatial.evaluation.measurement import EstimatedCameras, Sample
+from video4spatial.evaluation.measurement import Sample
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.evaluation.metrics.registry import GROUNDING_METRICS, METRICS
 from video4spatial.simulation.pieces import BOX
 from video4spatial.simulation.renderer import render

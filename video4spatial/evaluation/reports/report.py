@@ -20,12 +20,13 @@ from video4spatial.cameras.plotting import plot_trajectories
 from video4spatial.clips import Clip
 from video4spatial.evaluation.comparison import ScoredClip
 from video4spatial.evaluation.metrics.image import MAXIMUM_PSNR
-from video4spatial.evaluation.measurement import EstimatedCameras, Measurement, Metric
+from video4spatial.evaluation.measurement import Measurement, Metric
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.evaluation.reports.plots import (
     HOTTEST, epipolar_lines, figures_over_time, reprojection_heat, row_colors, rows_over_time, strip,
 )  # fmt: skip
 from video4spatial.evaluation.metrics.registry import METRICS
-from video4spatial.evaluation.render_and_compare import estimate_cameras
+from video4spatial.evaluation.estimators.render_and_compare import cameras_by_rendering as estimate_cameras
 from video4spatial.simulation.scenes import generate_scene
 
 LOSSLESS_HEIGHT = 160
