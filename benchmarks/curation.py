@@ -21,13 +21,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-
 from data_curation.build import ShardSettings, Source, Work, build, scene_tasks
 from data_curation.executors import EXECUTORS
 from data_curation.pipeline import SceneTask, StageSettings, curate_scene, single_threaded
 from data_curation.readers import read_scene
 from data_curation.stages.frame_quality import frame_batches, score_frames
 from video4spatial.evaluation.results import metric, write_results
+from video4spatial.files import LEFTOVER
 from video4spatial.media import write_video
 from video4spatial.simulation import simulated_capture
 
@@ -135,7 +135,7 @@ def kills(folder: Path, options: argparse.Namespace) -> dict:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 killed += 1
-        same = process.returncode == 0 and _digest(output) == wanted and not list(output.rglob(".*.part"))
+        same = process.returncode == 0 and _digest(output) == wanted and not list(output.rglob(f"{LEFTOVER}*"))
         tried, survived = tried + killed, survived + killed * same
         print(f"round {rounds} ({executor}): {killed} kills, {'the same' if same else 'NOT the same'}", flush=True)
     return _row("kills", tried=metric(tried), survived=metric(survived), builds=metric(rounds))

@@ -27,12 +27,13 @@ from data_curation.dataset import DatasetSettings, assemble
 from data_curation.executors import EXECUTORS, Finished
 from data_curation.pipeline import SceneTask, StageSettings, curate_scene, single_threaded, summary_of
 from data_curation.readers import ReaderError, find_scenes, read_scene
-from data_curation.records import fingerprint, read_record, remove_leftovers, safe_name, write_record, write_whole
+from data_curation.records import fingerprint, read_record, safe_name, write_record
 from video4spatial.clips import Clip
 from video4spatial.clips.assembly import clip_from_capture
 from video4spatial.clips.dataset import SHARDS
 from video4spatial.clips.manifest import MANIFEST, ClipRow, row_as_plain, write_manifest
 from video4spatial.clips.shards import write_index, write_shard
+from video4spatial.files import remove_leftovers, write_whole
 
 SCENES = "scenes"
 SUMMARY = "summary.json"
@@ -191,7 +192,8 @@ def build(
         add_counts(funnel, summaries[task.key])
     if work.num_shards is not None:
         return Summary(dict(counts), funnel, {}, failures, False, dict(ran))
-    remove_leftovers(folder / SCENES)
+    for place in (folder, folder / SCENES, folder / SHARDS):
+        _remove_leftovers(place)
     assembly = assemble((record for task in tasks if (record := read_record(Path(task.record)))), dataset)
     funnel.update({name: {**step, "failed": 0} for name, step in assembly.steps.items()})
     write_manifest(folder / MANIFEST, assembly.rows)
@@ -204,7 +206,7 @@ def build(
     told = {name: value for name, value in asdict(summary).items() if name != "ran"}
     told["settings"] = {name: asdict(part) for name, part in [("stages", stages), ("dataset", dataset), ("shards", shards)]}
     told["sources"] = [asdict(source) for source in sources]
-    write_whole(folder / SUMMARY, (json.dumps(told, indent=1) + "\n").encode())
+    write_whole(folder / SUMMARY, json.dumps(told, indent=1) + "\n")
     return summary
 
 
@@ -232,6 +234,12 @@ def scene_tasks(sources: Sequence[Source], stages: StageSettings, folder: Path) 
     if not tasks:
         raise BuildError("no sources: name at least one, such as {path: train:0-9}.")
     return list(tasks.values())
+
+
+def _remove_leftovers(folder: Path) -> None:
+    remove_leftovers(folder)
+    for file in folder.glob(".*.part"):  # as they were named before
+        file.unlink()
 
 
 def _given_up(task: SceneTask, finished: Finished, work: Work) -> dict:
@@ -295,7 +303,7 @@ def write_shard_task(task: ShardTask) -> dict:
         with single_threaded():
             written = write_shard(path, _clips(task), task.settings.quality)
         written["fingerprint"] = task.fingerprint
-        write_whole(note, json.dumps(written, separators=(",", ":")).encode())
+        write_whole(note, json.dumps(written, separators=(",", ":")))
         return written
     except (ValueError, OSError) as error:
         return {"error": " ".join(str(error).split())}
@@ -350,7 +358,6 @@ def _write_shards(folder: Path, rows: list[ClipRow], settings: ShardSettings, ex
             written += len(tasks[finished.index].rows)
         progress("shards", done, len(tasks), {"key": name})
     if folder.exists():
-        remove_leftovers(folder)
         wanted = {Path(task.path).stem for task in tasks}
         for path in [*folder.glob("*.tar"), *folder.glob("*.json")]:
             if path.stem not in wanted:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from video4spatial.files import write_whole
+
 SAMPLED_BYTES = 1 << 16
 WHOLE_BYTES = 1 << 20
 
@@ -43,21 +45,9 @@ def safe_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:80] or "scene"
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file aside and put it in place, so that a kill at any moment leaves the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        aside.write_bytes(content)
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-
-
 def write_record(path: Path, record: dict) -> None:
-    """Write a record as JSON."""
-    write_whole(path, json.dumps(record, separators=(",", ":")).encode())
+    """Write a record as JSON, whole or not at all."""
+    write_whole(path, json.dumps(record, separators=(",", ":")))
 
 
 def read_record(path: Path) -> dict | None:
@@ -67,9 +57,3 @@ def read_record(path: Path) -> dict | None:
     except (FileNotFoundError, ValueError):
         return None
     return record if isinstance(record, dict) and isinstance(record.get("stages"), dict) else None
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers left behind; only when none is at work."""
-    for path in folder.glob(".*.part"):
-        path.unlink(missing_ok=True)

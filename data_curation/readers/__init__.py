@@ -13,7 +13,6 @@ Frames without a usable pose are left out and listed under `provenance["left_out
 
 from __future__ import annotations
 
-import difflib
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +33,7 @@ from data_curation.readers.support import ReaderError, SourceMissing
 from data_curation.records import content_of, fingerprint
 from video4spatial import __version__
 from video4spatial.captures import Capture
+from video4spatial.naming import unknown
 
 READERS: dict[str, ModuleType] = {
     "rooms": rooms,
@@ -65,9 +65,7 @@ def find_scenes(source: str | PathLike, reader: str | None = None) -> tuple[str,
     """
     if reader is not None:
         if reader not in READERS:
-            close = difflib.get_close_matches(reader, READERS, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise ReaderError(f"unknown reader {reader!r}{hint}; known: {', '.join(READERS)}")
+            raise ReaderError(f"{unknown('reader', reader, READERS)}; known: {', '.join(READERS)}")
         names = [reader]
     else:
         names = list(READERS)

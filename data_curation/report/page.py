@@ -12,7 +12,7 @@ import jinja2
 
 from data_curation.build import SCENES, SUMMARY, add_counts
 from data_curation.pipeline import StageSettings
-from data_curation.records import read_record, write_whole
+from data_curation.records import read_record
 from data_curation.report.paths import paths_from_above
 from data_curation.report.pictures import examples, poor_frames, rejected_scenes
 from data_curation.report.plots import as_svg, histograms
@@ -20,6 +20,7 @@ from data_curation.report.scenes import Captures, ReportedScene, reported_scene
 from data_curation.report.tables import LISTED, clip_counts, filtered, funnel, licences, sources, totals
 from data_curation.report.words import in_words
 from video4spatial.clips.manifest import KINDS, MANIFEST, ClipRow, read_manifest
+from video4spatial.files import write_whole
 
 REPORT = "report.html"
 ORIGIN_WORDS = {"reversed": "reversed: played backwards", "graph": "graph: a path over frames of several moments"}

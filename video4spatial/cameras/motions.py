@@ -5,11 +5,12 @@ To add a verb, write one function and one line in `VERBS`.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from video4spatial.naming import did_you_mean
 
 DEGREES_PER_METRE = 45.0
 """A turn of this many degrees takes as long as a metre."""
@@ -181,12 +182,6 @@ class Arguments:
     def _example(self, kind: str, value: float | None = None) -> str:
         number = {"metres": 0.5, "degrees": 30, "seconds": 2, "times": 2}[kind] if value is None else value
         return f"{self.verb} {number:g}{SUFFIXES[kind]}"
-
-
-def did_you_mean(word: str, options) -> str:
-    """' (did you mean ...?)' for the closest option, or nothing."""
-    close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.55)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 KEYS = {

@@ -34,10 +34,10 @@ from video4spatial.cameras.motions import (
     Motion,
     Quantity,
     TrajectoryError,
-    did_you_mean,
     spelled_keys,
 )
 from video4spatial.cameras.rotations import matrices_from_vectors, rotation_angle_degrees, slerp
+from video4spatial.naming import did_you_mean
 
 FILE_ENDINGS = (".json", ".txt", ".tum", ".yaml", ".yml", ".csv", ".npz", ".npy")
 MINIMUM_MOTION = 1e-6

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import torch
 
 from video4spatial.cameras import Cameras
+from video4spatial.files import written_aside
 
 VERSION = 1
 MANIFEST = "manifest.parquet"
@@ -127,16 +128,10 @@ SCHEMA = pa.schema(
 
 def write_manifest(path: str | os.PathLike, rows: list[ClipRow]) -> None:
     """Write rows, whole or not at all; the same rows always give the same bytes."""
-    path = Path(path)
     columns = {name: [_plain(getattr(row, name)) for row in rows] for name in SCHEMA.names}
     table = pa.table(columns, schema=SCHEMA)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_aside(path) as aside:
         pq.write_table(table, aside, compression="zstd", row_group_size=1024)
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def read_manifest(path: str | os.PathLike) -> list[ClipRow]:

@@ -26,6 +26,7 @@ from PIL import Image
 from video4spatial.cameras import Cameras
 from video4spatial.captures import SceneObject
 from video4spatial.clips.clip import Clip, Ground, Navigate, Region
+from video4spatial.files import written_aside
 
 INDEX = "index.parquet"
 INDEX_SCHEMA = pa.schema(
@@ -117,10 +118,7 @@ def write_shard(path: str | os.PathLike, clips: Iterable[Clip], quality: int = 9
     Returns:
         {"members": [[key, member, offset, size], ...], "bytes", "sha256"}.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_aside(path) as aside:
         with aside.open("wb") as file:
             writer = webdataset.TarWriter(file, user="", group="", mtime=0, encoder=False)
             for clip in clips:
@@ -131,10 +129,6 @@ def write_shard(path: str | os.PathLike, clips: Iterable[Clip], quality: int = 9
         with aside.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = aside.stat().st_size
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
     return {"members": members, "bytes": size, "sha256": digest}
 
 
@@ -142,14 +136,8 @@ def write_index(folder: str | os.PathLike, shards: Mapping[str, list]) -> None:
     """Write where every clip's members lie: {shard file: members as `write_shard` returns them}."""
     rows = [(key, shard, member, offset, size) for shard, members in sorted(shards.items()) for key, member, offset, size in members]
     columns = dict(zip(INDEX_SCHEMA.names, map(list, zip(*rows)))) if rows else {name: [] for name in INDEX_SCHEMA.names}
-    path = Path(folder) / INDEX
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_aside(Path(folder) / INDEX) as aside:
         pq.write_table(pa.table(columns, schema=INDEX_SCHEMA), aside, compression="zstd")
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def read_index(folder: str | os.PathLike) -> dict[str, list[tuple[str, str, int, int]]]:

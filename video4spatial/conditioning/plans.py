@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from video4spatial.cameras import Cameras, camera_rays
-from video4spatial.cameras.motions import did_you_mean
+from video4spatial.naming import did_you_mean
 from video4spatial.geometry.visibility import viewpoint_distance
 from video4spatial.clips.simulated import evenly_spread
 

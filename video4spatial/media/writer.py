@@ -6,7 +6,6 @@ import itertools
 import logging
 import math
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,13 +13,13 @@ import imageio.v2 as imageio
 import numpy as np
 from PIL import Image
 
+from video4spatial.files import written_aside
 from video4spatial.media.base import MediaError
 
 logger = logging.getLogger(__name__)
 
 # Converted to BT.709 and tagged so: untagged, players (and readers) guess the matrix from the picture's size.
 _COLOUR = "scale=out_range=tv:out_color_matrix=bt709,setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709"
-
 
 
 def write_video(
@@ -54,32 +53,32 @@ def write_video(
             "%s: h264 stores even sizes only; %dx%d is padded by a repeated edge to %dx%d",
             path, first.shape[1], first.shape[0], first.shape[1] + padding[1][1], first.shape[0] + padding[0][1],
         )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.mp4")
-    try:
-        writer = imageio.get_writer(
-            partial,
-            format="FFMPEG",
-            mode="I",
-            fps=frame_rate,
-            codec="libx264",
-            pixelformat="yuv420p",
-            macro_block_size=1,  # any other value lets imageio resize
-            quality=None,
-            ffmpeg_log_level="error",
-            output_params=["-crf", str(crf), "-vf", _COLOUR, "-movflags", "+faststart"],
-        )
-        try:  # not `with`: after an exception imageio leaves ffmpeg running
-            for frame in itertools.chain([first], frames):
-                writer.append_data(np.pad(frame, padding, mode="edge"))
-        finally:
-            writer.close()
-        os.replace(partial, path)
-    except OSError as error:
-        raise MediaError(f"{path}: the video could not be encoded: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_aside(path) as aside:
+        try:
+            _encode(aside, (np.pad(frame, padding, mode="edge") for frame in itertools.chain([first], frames)), frame_rate, crf)
+        except OSError as error:
+            raise MediaError(f"{path}: the video could not be encoded: {error}") from error
     return path
+
+
+def _encode(path: Path, frames: Iterable[np.ndarray], frame_rate: float, crf: int) -> None:
+    writer = imageio.get_writer(
+        path,
+        format="FFMPEG",
+        mode="I",
+        fps=frame_rate,
+        codec="libx264",
+        pixelformat="yuv420p",
+        macro_block_size=1,  # any other value lets imageio resize
+        quality=None,
+        ffmpeg_log_level="error",
+        output_params=["-crf", str(crf), "-vf", _COLOUR, "-movflags", "+faststart"],
+    )
+    try:  # not `with`: after an exception imageio leaves ffmpeg running
+        for frame in frames:
+            writer.append_data(frame)
+    finally:
+        writer.close()
 
 
 def write_images(folder: str | os.PathLike, frames: np.ndarray | Iterable[np.ndarray]) -> list[Path]:
@@ -93,17 +92,12 @@ def write_images(folder: str | os.PathLike, frames: np.ndarray | Iterable[np.nda
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder}: already exists and is not an empty folder; choose another one")
     frames = _checked(frames, folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    partial.mkdir()
-    try:
-        names = []
+    names = []
+    with written_aside(folder) as aside:
+        aside.mkdir()
         for index, frame in enumerate(frames):
             names.append(f"frame_{index:06d}.png")
-            Image.fromarray(frame).save(partial / names[-1])
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            Image.fromarray(frame).save(aside / names[-1])
     return [folder / name for name in names]
 
 

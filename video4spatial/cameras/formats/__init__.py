@@ -11,9 +11,6 @@ A format module offers
 
 from __future__ import annotations
 
-import difflib
-import os
-import shutil
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +29,8 @@ from video4spatial.cameras.formats import (
     worldplay,
 )
 from video4spatial.cameras.formats.reading import CameraFileError
+from video4spatial.files import written_aside
+from video4spatial.naming import unknown
 
 FORMATS: dict[str, ModuleType] = {
     "transforms": transforms_json,
@@ -107,18 +106,13 @@ def write_cameras(
     if cameras.batch_shape != ():
         raise CameraFileError(f"{path}: a file holds one path, given a batch of shape {tuple(cameras.batch_shape)}")
     name = _checked_name(format) if format is not None else _format_of_suffix(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        FORMATS[name].write(aside, cameras, image_size)
-        if path.is_dir():
-            raise CameraFileError("there is a folder of that name already: remove it or choose another name")
-        os.replace(aside, path)
+        with written_aside(path) as aside:
+            FORMATS[name].write(aside, cameras, image_size)
+            if path.is_dir():
+                raise CameraFileError("there is a folder of that name already: remove it or choose another name")
     except CameraError as error:
         raise CameraFileError(f"{path}: {error}") from error
-    finally:
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        aside.unlink(missing_ok=True)
 
 
 def detect_format(path: str | PathLike) -> str:
@@ -143,9 +137,7 @@ def detect_format(path: str | PathLike) -> str:
 def _checked_name(name: str) -> str:
     if name in FORMATS:
         return name
-    close = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.4)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise CameraFileError(f"unknown camera format {name!r}.{hint} Known: {', '.join(FORMATS)}")
+    raise CameraFileError(f"{unknown('camera format', name, FORMATS)}; known: {', '.join(FORMATS)}")
 
 
 def _format_of_suffix(path: Path) -> str:
