@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from video4spatial.cameras.checks import CameraError, float64, shape_problems, value_problems
-from video4spatial.cameras.intrinsics import CropBox, center_crop_box, crop_matrix, intrinsics_from_fov
+from video4spatial.cameras.intrinsics import CropBox, crop_matrix, intrinsics_from_fov
 from video4spatial.cameras.rotations import invert_rigid, rotation_angle_degrees, slerp
 
 
@@ -366,25 +366,6 @@ class Cameras:
             )
         if other.metric != self.metric:
             raise CameraError(_scale_problem(action, self.metric, other.metric))
-
-
-def crop_to_aspect(cameras: Cameras, height: int, width: int, aspect: float) -> tuple[CropBox, Cameras]:
-    """Centre-crop pictures of any size to a model's aspect.
-
-    Args:
-        cameras: cameras of the whole pictures.
-        height: height of the whole pictures in pixels.
-        width: width of the whole pictures in pixels.
-        aspect: width / height of the model's pictures.
-
-    Returns:
-        The kept rectangle, and the cameras of the cropped pictures (a later resize does not change them).
-
-    Raises:
-        CameraError: for an empty picture or an impossible aspect.
-    """
-    box = center_crop_box(height, width, aspect)
-    return box, cameras.cropped(box, height, width)
 
 
 def _scale_problem(action: str, first: bool, second: bool) -> str:

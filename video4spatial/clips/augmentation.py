@@ -16,6 +16,7 @@ from torch import Tensor
 from video4spatial.cameras import Cameras, CropBox
 from video4spatial.cameras.intrinsics import crop_matrix
 from video4spatial.clips.clip import Clip, Ground
+from video4spatial.clips.cropping import crop_view
 
 
 @dataclass(frozen=True)
@@ -152,21 +153,12 @@ def cropped(clip: Clip, box: CropBox) -> Clip:
     size = clip.context_frames.shape[1:3]
     crop_matrix(box, *size)  # refuses a window outside the picture, where no cameras do
     rows, columns = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
-    offset = np.array([box.left / size[1], box.top / size[0]] * 2)
-    share = np.array([box.width / size[1], box.height / size[0]] * 2)
-
-    def crop_boxes(boxes: np.ndarray) -> np.ndarray:
-        boxes = ((boxes - offset) / share).clip(0, 1)
-        seen = (boxes[:, 2:] > boxes[:, :2]).all(axis=1, keepdims=True)
-        return np.where(seen, boxes, np.nan)
-
     return clip.viewed(
         frames=lambda frames: _each_picture(
             frames[:, rows, columns], lambda picture: resize(picture, size, "bicubic", align_corners=False)
         ),
         depth=lambda depth: resize(torch.from_numpy(depth[:, rows, columns].copy()), size, "nearest-exact").numpy(),
-        cameras=lambda cameras: cameras.cropped(box, *size),
-        boxes=crop_boxes,
+        **crop_view(box, *size),
     )
 
 

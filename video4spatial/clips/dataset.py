@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from video4spatial.captures import Capture
-from video4spatial.clips.assembly import clip_from_capture, resized
+from video4spatial.clips.assembly import clip_from_capture
 from video4spatial.clips.clip import Clip
+from video4spatial.clips.cropping import resized
 from video4spatial.clips.manifest import MANIFEST, SPLITS, ClipRow, read_manifest
 from video4spatial.clips.shards import clip_from_members, read_index, read_members
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory, read_cameras
-from video4spatial.cameras import CropBox as CameraCropBox
 from video4spatial.cameras.trajectories import begin_at
 from video4spatial.clips.clip import Clip, Navigate
 from video4spatial.clips.simulated import evenly_spread
@@ -190,7 +189,6 @@ def read_footage(
         times, source = video.times[chosen], (video.height, video.width)
     if (box.height, box.width) != source:
         notes.append(f"pictures of {source[1]}x{source[0]} are cropped to their central {box.width}x{box.height}.")
-    crop = CameraCropBox(box.y0, box.x0, box.height, box.width)
 
     unit = scale
     if known is None:
@@ -198,11 +196,11 @@ def read_footage(
             fov_degrees = DEFAULT_FOV_DEGREES
             notes.append(f"the field of view is unknown: {fov_degrees:g} degrees across are assumed (--fov).")
         eye = torch.eye(4, dtype=torch.float64).unsqueeze(0)
-        view = Cameras.from_fov(eye, fov_degrees, source[1] / source[0]).cropped(crop, *source)
+        view = Cameras.from_fov(eye, fov_degrees, source[1] / source[0]).cropped(box, *source)
     else:
         if not known.metric:
             unit *= _unit_step(known, scale, notes)
-        known = known.cropped(crop, *source).scaled(unit)
+        known = known.cropped(box, *source).scaled(unit)
         view = known[0]
     return Footage(
         Path(context), total, tuple(chosen), frames, times - times[0], known, view, frame_rate, scale, unit, tuple(notes)
