@@ -21,10 +21,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from data_curation.build import ShardSettings, Source, Work, build, scene_tasks
+from data_curation.build import Source, Work, build, scene_tasks
 from data_curation.executors import EXECUTORS
-from data_curation.pipeline import SceneTask, StageSettings, curate_scene, single_threaded
+from data_curation.pipeline import StageSettings
 from data_curation.readers import read_scene
+from data_curation.running import SceneTask, curate_scene, single_threaded
+from data_curation.shards import ShardSettings
 from data_curation.stages.frame_quality import frame_batches, score_frames
 from video4spatial.evaluation.results import metric, write_results
 from video4spatial.files import LEFTOVER

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, TimeoutError, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, Protocol
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -38,6 +38,21 @@ class Finished:
     index: int
     value: Any = None
     problem: str | None = None
+
+
+class Executor(Protocol):
+    """Maps a function over items."""
+
+    def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
+        """Call a function with every item.
+
+        Args:
+            function: of one item; for executors with processes it must be importable.
+            items: what it is called with, plain values.
+
+        Yields:
+            What became of each, in the order in which they end.
+        """
 
 
 def usable_cores() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jinja2
 
-from data_curation.build import SCENES, SUMMARY, add_counts
+from data_curation.build import SCENES, SUMMARY
 from data_curation.pipeline import StageSettings
 from data_curation.records import read_record
 from data_curation.report.paths import paths_from_above
@@ -19,6 +19,7 @@ from data_curation.report.plots import as_svg, histograms
 from data_curation.report.scenes import Captures, ReportedScene, reported_scene
 from data_curation.report.tables import LISTED, clip_counts, filtered, funnel, licences, sources, totals
 from data_curation.report.words import in_words
+from data_curation.summary import add_counts
 from video4spatial.clips.manifest import KINDS, MANIFEST, ClipRow, read_manifest
 from video4spatial.files import write_whole
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from data_curation.pipeline import EXPECTED_ERRORS, summary_of
 from data_curation.readers import read_scene
 from data_curation.report.words import in_words
+from data_curation.running import EXPECTED_ERRORS
+from data_curation.summary import summary_of
 from video4spatial.captures import Capture
 from video4spatial.clips.manifest import ClipRow
 

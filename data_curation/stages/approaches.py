@@ -8,14 +8,16 @@ which nothing moves.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 from scipy.sparse import csgraph, csr_matrix
 
+from data_curation.scene import Result, Scene
+from data_curation.stages.grounding_context import GroundingContextSettings, far_in_time, shows
 from data_curation.stages.visibility import Visibility
 from video4spatial.cameras import Cameras
 from video4spatial.geometry.visibility import viewpoint_distance
@@ -75,24 +77,6 @@ class ApproachSettings:
 
 
 @dataclass(frozen=True)
-class GroundingContextSettings:
-    """What the context of an approach is.
-
-    Args:
-        frames: most context frames, the anchor included.
-        guard_seconds: frames this near in time to any target frame are left out (but the anchor), so that the answer is not in the context.
-        views: least number of context frames that show the object.
-        area, visible: share of the picture it covers and share of it in sight, from which a frame shows it.
-    """
-
-    frames: int = 32
-    guard_seconds: float = 2.0
-    views: int = 2
-    area: float = 0.005
-    visible: float = 0.5
-
-
-@dataclass(frozen=True)
 class Approach:
     """One approach to an object.
 
@@ -124,22 +108,6 @@ class Approaches:
 
     kept: tuple[Approach, ...]
     rejected: dict[str, int]
-
-
-@dataclass(frozen=True)
-class GroundingContext:
-    """The context of an approach.
-
-    Args:
-        frames: indices, ascending, the anchor (the first target frame) among them.
-        views: those of them that show the object.
-        region_frame, region_box: the one that shows it best, and where: left, top, right, bottom as shares.
-    """
-
-    frames: tuple[int, ...]
-    views: tuple[int, ...]
-    region_frame: int
-    region_box: tuple[float, float, float, float]
 
 
 def find_approaches(
@@ -185,56 +153,6 @@ def find_approaches(
         rejected["similar_to_better"] += len(found) - len(best)
         kept += best
     return Approaches(tuple(kept), {reason: count for reason, count in rejected.items() if count})
-
-
-def grounding_context_frames(
-    capture: Capture,
-    visibility: Visibility,
-    approach: Approach,
-    usable: np.ndarray,
-    settings: GroundingContextSettings = GroundingContextSettings(),
-) -> GroundingContext | Literal["not_in_context"]:
-    """Choose the context of an approach: the anchor, frames that show the object, and the rest evenly in time.
-
-    Args:
-        capture: with times.
-        visibility: of all its frames.
-        approach: found in this capture.
-        usable: [N] whether a frame may be context.
-        settings: what a context is.
-
-    Returns:
-        The context, or the reason why there is none.
-    """
-    row, anchor = visibility.objects.index(approach.object), approach.frames[0]
-    away = usable & _away(np.asarray(capture.times), approach.frames, settings.guard_seconds)
-    shown = _shown(visibility, row, settings) & away
-    views = np.flatnonzero(shown)
-    if len(views) < settings.views:
-        return "not_in_context"
-    # Half a sofa at arm's length says less than the whole one: beyond a tenth of the picture, size counts no more.
-    worth = np.where(shown, visibility.visible[row] * np.minimum(visibility.area[row], 0.1), -1)
-    best = int(worth.argmax())
-    spread = views[np.linspace(0, len(views) - 1, settings.views).round().astype(int)].tolist()
-    # The best view stands in for the one nearest to it, so that the smallest context still has room for all.
-    spread[int(np.abs(np.array(spread) - best).argmin())] = best
-    chosen = {anchor, *spread}
-    rest = [frame for frame in np.flatnonzero(away).tolist() if frame not in chosen]
-    spare = min(settings.frames - len(chosen), len(rest))
-    if spare > 0:
-        chosen |= {rest[place] for place in np.linspace(0, len(rest) - 1, spare).round().astype(int)}
-    frames = tuple(sorted(chosen))
-    box = tuple(visibility.boxes[row, best].tolist())
-    return GroundingContext(frames, tuple(frame for frame in frames if shown[frame]), best, box)
-
-
-def _away(times: np.ndarray, frames: Sequence[int], seconds: float) -> np.ndarray:
-    """[N] whether frames are farther in time than this from each of the given ones."""
-    return (np.abs(times[:, None] - times[list(frames)]) > seconds).all(axis=1)
-
-
-def _shown(visibility: Visibility, row: int, settings: GroundingContextSettings) -> np.ndarray:
-    return (visibility.area[row] >= settings.area) & (visibility.visible[row] >= settings.visible)
 
 
 def _in_metres(cameras: Cameras, times: np.ndarray) -> Cameras:
@@ -331,7 +249,7 @@ class _Search:
         degrees = self.cameras[index[1:]].rotation_to(self.cameras[index[:-1]]).numpy()
         if (metres / seconds > settings.fastest_metres).any() or (degrees / seconds > settings.fastest_degrees).any():
             return "too_fast"
-        shown = _shown(visibility, row, self.context) & self.usable & _away(self.times, frames, self.context.guard_seconds)
+        shown = shows(visibility, row, self.context) & self.usable & far_in_time(self.times, frames, self.context.guard_seconds)
         return "not_in_context" if shown.sum() < self.context.views else None
 
     def approach(self, row: int, frames: tuple[int, ...], origin: Origin) -> Approach:
@@ -423,3 +341,20 @@ def _trend(values: np.ndarray) -> float:
     """Rank correlation of values with their order, -1 (falling all along) to 1."""
     ranks = values.argsort(kind="stable").argsort(kind="stable")
     return float(np.corrcoef(ranks, np.arange(len(values)))[0, 1])
+
+
+def run(scene: Scene, settings: ApproachSettings, context: GroundingContextSettings) -> Result:
+    """The stage `approaches`.
+
+    Args:
+        scene: under way, with visibility, frame and pose quality.
+        settings: what an approach is.
+        context: what its context must be.
+    """
+    visibility = scene.visibility
+    if visibility.method == "box" and visibility.objects:
+        # Without depth nobody knows whether a wall stands in between.
+        return Result({"approaches": []}, "windows", 0, {"occlusion_unknown": len(visibility.objects)})
+    found = find_approaches(scene.capture, visibility, ~scene.poor, scene.stretches, settings, context)
+    plain = [{**asdict(approach), "boxes": approach.boxes.tolist(), "frames": list(approach.frames)} for approach in found.kept]
+    return Result({"approaches": plain}, "windows", len(plain), found.rejected)

@@ -12,15 +12,16 @@ from typing import Literal
 import numpy as np
 import torch
 
+from data_curation.scene import Result, Scene
+from data_curation.stages.instructions import navigation_words
 from video4spatial.cameras import Cameras
 from video4spatial.captures import Capture
+from video4spatial.clips.footage import model_scale
 
-SIDE = 64  # pixels along the longer side of the depth maps that are compared
-POINT_STEP = 3  # pixels of them between two points of a target that are looked for
+POINT_STEP = 3  # pixels of the depth maps between two points of a target that are looked for
 TOLERANCE, NEAREST_METRES = 0.02, 0.05  # share of the distance, and metres, within which two depths are the same surface
 MOST_CANDIDATES = 96
 TARGET_VIEWS = 16
-BATCH = 32
 FRUSTUM_POINTS = 300
 FRUSTUM_DEPTHS = (0.5, 6.0)  # metres; of the median step times ten where there are none
 
@@ -118,15 +119,6 @@ def _views(target: tuple[int, ...]) -> list[int]:
     return [target[i] for i in np.unique(np.linspace(1, len(target) - 1, TARGET_VIEWS).round().astype(int))]
 
 
-def thin_depth(capture: Capture) -> np.ndarray | None:
-    """Depth maps [N, h, w] of all frames of a capture, thinned to about `SIDE` pixels without means across edges; None without depth."""
-    if capture.read_depth is None:
-        return None
-    step = max(1, max(capture.height, capture.width) // SIDE)
-    batches = [range(start, min(start + BATCH, len(capture))) for start in range(0, len(capture), BATCH)]
-    return np.concatenate([capture.read_depth(batch)[:, step // 2 :: step, step // 2 :: step] for batch in batches])
-
-
 def _seen(
     capture: Capture, views: list[int], candidates: np.ndarray, depth: np.ndarray | None
 ) -> tuple[np.ndarray, Literal["depth", "frustum"]]:
@@ -197,3 +189,43 @@ def _inside(cameras: Cameras, points: np.ndarray) -> np.ndarray:
     depth = np.where(projected[..., 2] > 1e-6, projected[..., 2], np.nan)
     x, y = projected[..., 0] / depth, projected[..., 1] / depth
     return (x >= 0) & (x < 1) & (y >= 0) & (y < 1)
+
+
+def run_geometry(scene: Scene) -> Result:
+    """The stage `geometry`: whether enough depth is known to measure coverage by it.
+
+    Args:
+        scene: under way, with cameras.
+    """
+    depth = scene.depth
+    known = 0.0 if depth is None else float(np.mean((depth > 0).mean((1, 2)) > 0.3))
+    return Result({"method": "depth" if known > 0.5 else "frustum", "frames_with_depth": known})
+
+
+def run_navigation(scene: Scene, settings: ContextSettings) -> Result:
+    """The stage `navigation`: a context for every window, and the path in words; windows that their context does not cover are left out.
+
+    Args:
+        scene: under way, with windows.
+        settings: what a context is, and how much it must cover.
+    """
+    clips, low = [], []
+    times = np.asarray(scene.capture.times)
+    for window in scene.done["windows"]["windows"]:
+        context = select_context(scene.capture, tuple(window), ~scene.poor, settings, scene.depth)
+        if context.coverage < settings.least_coverage:
+            low.append(context.coverage)
+            continue
+        clips.append(
+            {
+                "target": window,
+                "texts": [navigation_words(scene.capture.cameras[window], scene.capture.up_axis)],
+                "scale": model_scale(scene.capture.cameras[list(context.frames)]),
+                "target_times": (times[window] - times[window[0]]).tolist(),
+                "context": list(context.frames),
+                "coverage": context.coverage,
+                "anchor_coverage": context.anchor_coverage,
+                "method": context.method,
+            }
+        )
+    return Result({"clips": clips, "rejected_coverage": low}, "clips", len(clips), {"low_coverage": len(low)} if low else {})

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from kornia.metrics import ssim
 
+from data_curation.scene import Result, Scene
 from video4spatial.captures import Capture
 
 HISTOGRAM_WEIGHT, EDGE_WEIGHT, BIAS = 4.615, 3.752, -5.486
@@ -52,3 +53,14 @@ def shots(scores: np.ndarray, least_frames: int = 2) -> list[range]:
             cuts.append(int(index))
     starts = [0, *cuts, len(scores)]
     return [range(a, b) for a, b in zip(starts, starts[1:]) if b - a >= least_frames]
+
+
+def run(scene: Scene) -> Result:
+    """The stage `cuts`: shots of captures without cameras; the others are one shot, since cameras tell jumps better (`pose_quality`).
+
+    Args:
+        scene: under way.
+    """
+    capture = scene.recording
+    found = shots(cut_scores(capture), 1) if capture.cameras is None else [range(len(capture))]
+    return Result({"shots": [[shot.start, shot.stop] for shot in found]}, "shots", len(found))

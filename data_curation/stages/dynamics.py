@@ -13,12 +13,13 @@ tell, as soon as either turns. Known cameras find more than fitted ones, because
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
 from scipy import ndimage
 
+from data_curation.scene import Result, Scene
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.intrinsics import intrinsics_from_fov
 from video4spatial.captures import Capture
@@ -229,3 +230,28 @@ def _clustered(cells: np.ndarray, fewest: int) -> int:
     labels, _ = ndimage.label(grid, np.ones((3, 3)))
     counts = np.bincount(labels.ravel())[1:]
     return int(counts[counts >= fewest].sum())
+
+
+def run_scores(scene: Scene, settings: DynamicsSettings) -> Result:
+    """The stage `dynamics_scores`.
+
+    Args:
+        scene: under way.
+        settings: how pairs of frames are looked at.
+    """
+    scores = score_dynamics(scene.recording, settings)
+    return Result({name: np.asarray(value).tolist() for name, value in asdict(scores).items()}, "pairs", len(scores.moving_share))
+
+
+def run(scene: Scene, thresholds: DynamicsThresholds) -> Result:
+    """The stage `dynamics`: a moving subject ends the scene.
+
+    Args:
+        scene: under way, with `dynamics_scores`.
+        thresholds: when a subject moves.
+    """
+    stored = scene.done["dynamics_scores"]
+    arrays = {name: np.array(stored[name]) for name in ("frames", "tracked", "moving_share")}
+    if not moving_subject(DynamicsScores(**arrays, tried=stored["tried"]), thresholds):
+        return Result()
+    return Result({}, "captures", 0, {"moving_subject": 1}, "moving_subject")

@@ -7,11 +7,12 @@ scene, because a plain white room is never as sharp as a book shelf.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
 
+from data_curation.scene import Result, Scene
 from video4spatial.captures import Capture
 
 SIDE = 256  # longer side of the pictures that are judged
@@ -112,3 +113,31 @@ def rejected_frames(scores: FrameScores, thresholds: FrameThresholds = FrameThre
         "clipped": scores.clipped > thresholds.clipped,
         "repeated": (scores.hash_distance <= thresholds.repeated_bits) & (scores.change <= thresholds.repeated_change),
     }
+
+
+def run_scores(scene: Scene) -> Result:
+    """The stage `frame_scores`.
+
+    Args:
+        scene: under way.
+    """
+    scores = score_frames(scene.recording)
+    return Result({name: values.tolist() for name, values in asdict(scores).items()}, "frames", len(scene.recording))
+
+
+def run(scene: Scene, thresholds: FrameThresholds) -> Result:
+    """The stage `frame_quality`: marks poor frames; a scene with fewer than two good ones ends here.
+
+    Args:
+        scene: under way, with `frame_scores`.
+        thresholds: when a frame is left out.
+    """
+    scores = FrameScores(**{name: np.array(values) for name, values in scene.done["frame_scores"].items()})
+    reasons = rejected_frames(scores, thresholds)
+    poor = np.logical_or.reduce(list(reasons.values()))
+    filtered, counted = {}, np.zeros(len(poor), bool)
+    for reason, mask in reasons.items():  # a frame counts under its first reason
+        filtered[reason] = int((mask & ~counted).sum())
+        counted |= mask
+    stop = None if len(poor) - poor.sum() >= 2 else "no_good_frames"
+    return Result({"poor": poor.tolist()}, "frames", int((~poor).sum()), filtered, stop)

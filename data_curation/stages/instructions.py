@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -49,6 +50,17 @@ WORTH_SAYING = 0.2  # share of a path of unknown scale that a direction must hav
 CLOSE = 0.3  # metres + degrees / 45: a description that stays this near to the path needs no more segments
 DIRECTIONS = (("right", "left"), ("down", "up"), ("forward", "back"))
 TURNS = (("turn left", "turn right"), ("tilt up", "tilt down"), ("roll right", "roll left"))
+
+
+@dataclass(frozen=True)
+class WordSettings:
+    """What is said about objects to find.
+
+    Args:
+        paraphrases: instructions per clip.
+    """
+
+    paraphrases: int = 4
 
 
 def grounding_instructions(label: str, seed: int, count: int) -> tuple[str, ...]:

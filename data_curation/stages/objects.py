@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_curation.scene import Result, Scene
+from data_curation.stages.visibility import object_visibility
 from video4spatial.captures import Capture
 
 STRUCTURE = frozenset(
@@ -127,3 +129,28 @@ def groundable_objects(capture: Capture, settings: ObjectSettings = ObjectSettin
         else:
             kept.append(index)
     return GroundableObjects(tuple(kept), tuple(labels[index] for index in kept), dict(rejected))
+
+
+def run(scene: Scene, settings: ObjectSettings) -> Result:
+    """The stage `objects`: which can be searched for.
+
+    Args:
+        scene: under way, with cameras.
+        settings: what can be searched for.
+    """
+    choice = groundable_objects(scene.capture, settings)
+    data = {"kept": list(choice.kept), "labels": list(choice.labels)}
+    return Result(data, "objects", len(choice.kept), choice.rejected)
+
+
+def run_visibility(scene: Scene) -> Result:
+    """The stage `visibility`: how well every frame shows each of them.
+
+    Args:
+        scene: under way, with objects.
+    """
+    found = object_visibility(scene.capture, scene.done["objects"]["kept"])
+    arrays = {name: getattr(found, name).tolist() for name in ("area", "visible", "boxes", "distance", "angle")}
+    seen = int((found.area > 0).any(axis=1).sum()) if len(found.objects) else 0
+    hidden = {"never_seen": len(found.objects) - seen} if seen < len(found.objects) else {}
+    return Result({"objects": list(found.objects), "frames": list(found.frames), "method": found.method, **arrays}, "objects", seen, hidden)

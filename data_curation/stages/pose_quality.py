@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_curation.scene import Result, Scene
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import rotation_angle_degrees
 
@@ -93,3 +94,21 @@ def stretches(broken: dict[str, np.ndarray], count: int, least_frames: int = 2) 
         bad |= steps
     starts = [0, *(np.flatnonzero(bad) + 1).tolist(), count]
     return [range(a, b) for a, b in zip(starts, starts[1:]) if b - a >= least_frames]
+
+
+def run(scene: Scene, thresholds: PoseThresholds) -> Result:
+    """The stage `pose_quality`: stretches of the path that do not break; a scene without one ends here.
+
+    Args:
+        scene: under way, with cameras and cuts.
+        thresholds: when a step breaks the path.
+    """
+    capture = scene.capture
+    broken = broken_steps(score_poses(capture.cameras, capture.times), capture.cameras.metric, thresholds)
+    starts = [start for start, _ in scene.done["cuts"]["shots"]]
+    broken["cut"] = np.diff(np.searchsorted(starts, scene.done["cameras"]["frames"], side="right")) != 0
+    whole = stretches(broken, len(capture))
+    filtered = {reason: int(mask.sum()) for reason, mask in broken.items()}
+    steps = len(capture) - 1 - int(np.logical_or.reduce(list(broken.values())).sum()) if len(capture) > 1 else 0
+    stop = path_problem(capture.cameras, thresholds) or (None if whole else "path_broken")
+    return Result({"stretches": [[part.start, part.stop] for part in whole]}, "steps", steps, filtered, stop)

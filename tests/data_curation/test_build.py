@@ -17,12 +17,13 @@ import pytest
 import torch
 import webdataset
 
-from data_curation.build import BuildError, ShardSettings, Source, Work, build
+from data_curation.build import BuildError, Source, Work, build
 from data_curation.dataset import DatasetSettings, assemble
 from data_curation.executors import EXECUTORS
 from data_curation.pipeline import StageSettings
 from data_curation.readers import read_scene
 from data_curation.records import read_record
+from data_curation.shards import ShardSettings
 from video4spatial.clips import Ground, Navigate
 from video4spatial.clips.dataset import ClipDataset
 from video4spatial.clips.manifest import read_manifest, write_manifest

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from data_curation.stages.context import ContextSettings, select_context, thin_depth
+from data_curation.scene import thin_depth
+from data_curation.stages.context import ContextSettings, select_context
 from data_curation.stages.cuts import cut_scores, shots
 from data_curation.stages.frame_quality import FrameThresholds, rejected_frames, score_frames
 from data_curation.stages.pose_quality import broken_steps, path_problem, score_poses, stretches

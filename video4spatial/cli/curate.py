@@ -26,9 +26,10 @@ def build_parser():
     """Options of `v4s curate build`; those of a configuration file and more."""
     from jsonargparse import ActionConfigFile, ArgumentParser
 
-    from data_curation.build import ShardSettings, Source, Work
+    from data_curation.build import Source, Work
     from data_curation.dataset import DatasetSettings
     from data_curation.pipeline import StageSettings
+    from data_curation.shards import ShardSettings
 
     class PlainParser(ArgumentParser):
         """Raises its complaints as one line."""
@@ -109,7 +110,7 @@ def report(arguments: list[str]) -> None:
 @contextmanager
 def _shown_progress():
     """Shows how far a build is, with counts by stage; yields the function to tell it."""
-    from data_curation.build import add_counts
+    from data_curation.summary import add_counts
 
     counts: dict[str, dict] = {}
     if not console.is_terminal:
@@ -170,8 +171,9 @@ def inspect_parser() -> Parser:
 def inspect(arguments: list[str]) -> None:
     """Print what a source holds."""
     options = inspect_parser().parse(arguments)
-    from data_curation.pipeline import EXPECTED_ERRORS, SceneTask, StageSettings, run_stages
+    from data_curation.pipeline import StageSettings
     from data_curation.readers import find_scenes
+    from data_curation.running import EXPECTED_ERRORS, SceneTask, run_stages
     from data_curation.stages.epipolar import EpipolarSettings
 
     route_messages()

@@ -23,6 +23,9 @@ DEFAULT_FOV_DEGREES = 60.0
 MEDIAN_STEP = 0.1
 """Cameras of unknown scale are scaled so that the median step between context frames has this length in metres."""
 
+LEAST_STEP = 1e-9
+"""A shorter median step says nothing about the scale."""
+
 
 @dataclass(frozen=True)
 class FootageClip:
@@ -199,7 +202,7 @@ def read_footage(
         view = Cameras.from_fov(eye, fov_degrees, source[1] / source[0]).cropped(box, *source)
     else:
         if not known.metric:
-            unit *= _unit_step(known, scale, notes)
+            unit *= _noted_scale(known, scale, notes)
         known = known.cropped(box, *source).scaled(unit)
         view = known[0]
     return Footage(
@@ -244,21 +247,34 @@ def _context_cameras(
     return cameras
 
 
-def _unit_step(cameras: Cameras, scale: float, notes: list[str]) -> float:
-    """The factor that gives the median step between cameras the length `MEDIAN_STEP`."""
+def model_scale(cameras: Cameras) -> float:
+    """The factor that brings lengths to those that the model knows.
+
+    Args:
+        cameras: of the context.
+
+    Returns:
+        1 for metric cameras and for those that hardly move; else what gives their median step the length `MEDIAN_STEP`.
+    """
     step = cameras.median_step()
-    if step < 1e-9:
+    return 1.0 if cameras.metric or step < LEAST_STEP else MEDIAN_STEP / step
+
+
+def _noted_scale(cameras: Cameras, scale: float, notes: list[str]) -> float:
+    """`model_scale` of cameras of unknown unit, with a note on what was done."""
+    factor = model_scale(cameras)
+    if cameras.median_step() < LEAST_STEP:
         notes.append(
             "the context cameras have no known unit and hardly move: their lengths are taken as metres "
             "(--scale corrects them)."
         )
-        return 1.0
+        return factor
     corrected = f", then multiplied by --scale {scale:g}" if scale != 1 else " (--scale corrects it)"
     notes.append(
-        f"the context cameras have no known unit: they are scaled by {MEDIAN_STEP / step:.4g}, so that the median step "
+        f"the context cameras have no known unit: they are scaled by {factor:.4g}, so that the median step "
         f"between context frames is {MEDIAN_STEP} m{corrected}."
     )
-    return MEDIAN_STEP / step
+    return factor
 
 
 def _noting(notes: list[str], function, *arguments, **options):
