@@ -20,6 +20,7 @@ import torch
 from video4spatial.cameras import Cameras
 from video4spatial.evaluation.results import metric, write_results
 from video4spatial.simulation import SEED_RANGES, capture_walk, generate_scene, render
+from video4spatial.spread import thinned
 
 SIZES = (64, 128)
 CPU_TORCH_FRAMES = 8
@@ -46,7 +47,7 @@ def frames_per_second(
     if device == "cuda":
         cameras = walk[np.arange(CUDA_FRAMES) % len(walk)]
     elif backend == "torch":
-        cameras = walk[np.linspace(0, len(walk) - 1, CPU_TORCH_FRAMES).round().astype(int)]
+        cameras = walk[thinned(len(walk), CPU_TORCH_FRAMES)]
     start = time.perf_counter()
     render(scene, cameras, size, size, supersample, backend=backend, device=device)
     return len(cameras) / (time.perf_counter() - start)

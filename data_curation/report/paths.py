@@ -14,12 +14,13 @@ from torch import Tensor
 from data_curation.build import SCENES
 from data_curation.records import read_record
 from data_curation.report.plots import as_svg
-from data_curation.report.scenes import Captures, ReportedScene, details_of, evenly, source_of, spread
+from data_curation.report.scenes import Captures, ReportedScene, details_of, source_of, spread
 from data_curation.stages.objects import STRUCTURE, normalised_label
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.plotting import level_basis
 from video4spatial.captures import SceneObject
 from video4spatial.clips.manifest import ClipRow
+from video4spatial.spread import thinned
 
 PATHS_SHOWN = 6
 TARGETS_DRAWN = 12  # in each of them
@@ -43,12 +44,12 @@ def paths_from_above(folder: Path, scenes: list[ReportedScene], rows: list[ClipR
         record = read_record(folder / SCENES / f"{scene.key}.json")
         data = record["stages"]["cameras"]["data"]
         poses = torch.tensor(data["camera_to_world"], dtype=torch.float64)
-        thinned = evenly(len(poses), PATH_POINTS)
+        kept = thinned(len(poses), PATH_POINTS)
         intrinsics = torch.tensor(data["intrinsics"], dtype=torch.float64).expand(len(poses), 3, 3)
-        cameras = Cameras(poses[thinned], intrinsics[thinned], metric=data["metric"])
+        cameras = Cameras(poses[kept], intrinsics[kept], metric=data["metric"])
         up, objects = captures.use(scene.source, scene.name, lambda capture: (capture.up_axis, capture.objects)) or (None, ())
         clips = of_capture.get(scene.source, [])
-        drawn = [clips[place] for place in evenly(len(clips), TARGETS_DRAWN)]
+        drawn = [clips[place] for place in thinned(len(clips), TARGETS_DRAWN)]
         yield {
             "name": scene.name,
             "note": _path_note(scene, cameras, len(clips), len(drawn), up),

@@ -12,14 +12,15 @@ from PIL import Image
 
 from data_curation.build import SCENES
 from data_curation.records import read_record
-from data_curation.report.scenes import Captures, ReportedScene, details_of, evenly, source_of, spread
+from data_curation.report.scenes import Captures, ReportedScene, details_of, source_of, spread
 from data_curation.stages.frame_quality import FrameScores, FrameThresholds, rejected_frames
 from video4spatial.clips.assembly import clip_from_capture
 from video4spatial.clips.clip import Clip, Ground
 from video4spatial.clips.dataset import SHARDS
 from video4spatial.clips.manifest import ClipRow
 from video4spatial.clips.shards import clip_from_members, read_index, read_members
-from video4spatial.media.transforms import resize_and_crop
+from video4spatial.media import resize_and_crop
+from video4spatial.spread import thinned
 
 SIDE = 128  # pixels along the longer side of a picture
 CONTEXT_SHOWN, TARGETS_SHOWN = 6, 9  # pictures of a clip
@@ -62,7 +63,7 @@ def _share(value: float) -> str | None:
 def _context_strip(clip: Clip) -> list[dict]:
     """A few context frames, the anchor and the one that names the object always among them."""
     region = clip.instruction.region if isinstance(clip.instruction, Ground) else None
-    shown = evenly(len(clip.context_frames), CONTEXT_SHOWN)
+    shown = thinned(len(clip.context_frames), CONTEXT_SHOWN)
     for wanted in [clip.anchor] if region is None else [clip.anchor, region.frame]:
         if wanted not in shown:
             replaced = min(set(shown) - {clip.anchor}, key=lambda place: abs(place - wanted))
@@ -87,7 +88,7 @@ def _target_strip(clip: Clip) -> list[dict]:
             "anchor": place == 0,
             "box": None if boxes is None or np.isnan(boxes[place]).any() else _placed(boxes[place]),
         }
-        for place in evenly(len(clip.target_frames), TARGETS_SHOWN)
+        for place in thinned(len(clip.target_frames), TARGETS_SHOWN)
     ]
 
 

@@ -17,6 +17,7 @@ from data_curation.running import EXPECTED_ERRORS
 from data_curation.summary import summary_of
 from video4spatial.captures import Capture
 from video4spatial.clips.manifest import ClipRow
+from video4spatial.spread import thinned
 
 UNREADABLE = (*EXPECTED_ERRORS, ImportError)
 
@@ -121,16 +122,11 @@ class Captures:
             return None
 
 
-def evenly(count: int, most: int) -> list[int]:
-    """Up to `most` of `count` places, evenly spread from the first to the last."""
-    return sorted({int(place) for place in np.linspace(0, count - 1, min(count, most)).round()})
-
-
 def spread(things: Iterable, group: Callable[[Any], Any], most: int) -> list:
     """Up to `most` things, of as many groups as can be."""
     groups: dict[Any, list] = defaultdict(list)
     for thing in things:
         groups[group(thing)].append(thing)
-    chosen = [list(groups.values())[place] for place in evenly(len(groups), most)]
+    chosen = [list(groups.values())[place] for place in thinned(len(groups), most)]
     shares = [most // len(chosen) + (number < most % len(chosen)) for number in range(len(chosen))]
-    return [members[place] for members, share in zip(chosen, shares) for place in evenly(len(members), share)]
+    return [members[place] for members, share in zip(chosen, shares) for place in thinned(len(members), share)]

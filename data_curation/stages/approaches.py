@@ -22,6 +22,7 @@ from data_curation.stages.visibility import Visibility
 from video4spatial.cameras import Cameras
 from video4spatial.geometry.visibility import viewpoint_distance
 from video4spatial.captures import Capture
+from video4spatial.spread import thinned
 
 Origin = Literal["captured", "reversed", "graph"]
 ORIGINS: tuple[Origin, ...] = ("captured", "reversed", "graph")
@@ -182,8 +183,7 @@ class _Search:
         for stretch in stretches:
             within[stretch.start : stretch.stop] = True
         nodes = np.flatnonzero(usable & within)
-        if len(nodes) > MOST_NODES:
-            nodes = nodes[np.linspace(0, len(nodes) - 1, MOST_NODES).round().astype(int)]
+        nodes = nodes[thinned(len(nodes), MOST_NODES)]
         self.nodes = nodes if "graph" in settings.origins else nodes[:0]
         self.graph = self._graph() if len(self.nodes) > 1 else None
 

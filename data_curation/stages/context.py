@@ -17,6 +17,7 @@ from data_curation.stages.instructions import navigation_words
 from video4spatial.cameras import Cameras
 from video4spatial.captures import Capture
 from video4spatial.clips.footage import model_scale
+from video4spatial.spread import thinned
 
 POINT_STEP = 3  # pixels of the depth maps between two points of a target that are looked for
 TOLERANCE, NEAREST_METRES = 0.02, 0.05  # share of the distance, and metres, within which two depths are the same surface
@@ -85,9 +86,7 @@ def select_context(
     guard = min(settings.guard_seconds, settings.guard_share * float(times[-1] - times[0]))
     away = (times < times[target[0]] - guard) | (times > times[target[-1]] + guard)
     candidates = np.flatnonzero(away & usable)
-    most = max(MOST_CANDIDATES, settings.frames)
-    if len(candidates) > most:
-        candidates = candidates[np.linspace(0, len(candidates) - 1, most).round().astype(int)]
+    candidates = candidates[thinned(len(candidates), max(MOST_CANDIDATES, settings.frames))]
     candidates = np.concatenate([[anchor], candidates])
     seen, method = _seen(capture, _views(target), candidates, depth)
     order, covered = [0], seen[0].copy()
@@ -103,7 +102,7 @@ def select_context(
     rest = [place for place in range(len(candidates)) if place not in order]
     spare = min(settings.frames - len(order), len(rest))
     if spare > 0:
-        order += [rest[i] for i in np.unique(np.linspace(0, len(rest) - 1, spare).round().astype(int))]
+        order += [rest[i] for i in thinned(len(rest), spare)]
         covered = seen[order].any(axis=0)
     return Context(tuple(sorted(candidates[order].tolist())), float(covered.mean()), anchor_coverage, method)
 

@@ -23,6 +23,7 @@ from data_curation.scene import Result, Scene
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.intrinsics import intrinsics_from_fov
 from video4spatial.captures import Capture
+from video4spatial.spread import thinned
 
 FIELDS_OF_VIEW = (35.0, 45.0, 55.0, 65.0, 75.0, 90.0)  # degrees, tried where intrinsics are unknown
 BATCH = 32
@@ -127,7 +128,7 @@ def _pairs(times: np.ndarray, settings: DynamicsSettings) -> list[tuple[int, int
     pairs = []
     if len(times) > 1:
         last = max(int(np.searchsorted(times, times[-1] - settings.seconds, side="right")) - 1, 0)
-        for first in np.unique(np.linspace(0, min(last, len(times) - 2), settings.pairs).round().astype(int)).tolist():
+        for first in thinned(min(last, len(times) - 2) + 1, settings.pairs):
             pairs.append((first, max(int(np.abs(times - times[first] - settings.seconds).argmin()), first + 1)))
     return pairs
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from data_curation.stages.visibility import Visibility
 from video4spatial.captures import Capture
+from video4spatial.spread import thinned
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,14 @@ def grounding_context(
     # Half a sofa at arm's length says less than the whole one: beyond a tenth of the picture, size counts no more.
     worth = np.where(shown, visibility.visible[row] * np.minimum(visibility.area[row], 0.1), -1)
     best = int(worth.argmax())
-    spread = views[np.linspace(0, len(views) - 1, settings.views).round().astype(int)].tolist()
+    spread = views[thinned(len(views), settings.views)].tolist()
     # The best view stands in for the one nearest to it, so that the smallest context still has room for all.
     spread[int(np.abs(np.array(spread) - best).argmin())] = best
     chosen = {anchor, *spread}
     rest = [frame for frame in np.flatnonzero(away).tolist() if frame not in chosen]
     spare = min(settings.frames - len(chosen), len(rest))
     if spare > 0:
-        chosen |= {rest[place] for place in np.linspace(0, len(rest) - 1, spare).round().astype(int)}
+        chosen |= {rest[place] for place in thinned(len(rest), spare)}
     frames = tuple(sorted(chosen))
     box = tuple(visibility.boxes[row, best].tolist())
     return GroundingContext(frames, tuple(frame for frame in frames if shown[frame]), best, box)

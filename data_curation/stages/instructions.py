@@ -8,12 +8,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from video4spatial.cameras import Cameras, parse_trajectory
 from video4spatial.cameras.rotations import matrices_from_vectors, quaternions_from_matrices
+from video4spatial.spread import thinned
 
 TEMPLATES = (
     "go to the {label}",
@@ -110,7 +110,7 @@ def navigation_words(cameras: Cameras, up: Sequence[float] | None = None) -> str
         # As if a metre long, so that directions are told by their share of the whole.
         length = float(path.path_length())
         path = path.scaled(1 / length if length > 1e-9 else 1.0, metric=True)
-    splits = np.unique(np.linspace(0, len(path) - 1, MOST_SPLITS + 2).round().astype(int))[1:-1].tolist()
+    splits = thinned(len(path), MOST_SPLITS + 2)[1:-1]
     best, least = [], math.inf
     for segments in range(1, MOST_SEGMENTS + 1):
         for inner in itertools.combinations(splits, segments - 1):

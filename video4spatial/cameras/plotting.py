@@ -15,6 +15,7 @@ from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import CameraError
+from video4spatial.spread import thinned
 
 # The palette of Okabe and Ito, told apart with any colour vision.
 PATH_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -129,13 +130,9 @@ def _scene_size(points: Tensor) -> float:
     return extent if extent > 1e-6 else 1.0
 
 
-def _shown_frames(count: int, maximum: int) -> list[int]:
-    return sorted({round(value) for value in np.linspace(0, count - 1, min(count, maximum))})
-
-
 def _draw_from_above(axes, cameras, origin, basis, size, color, label, scale=None, linewidth=1.6) -> None:
     positions = _in_basis(cameras.positions, origin, basis).numpy()
-    shown = _shown_frames(len(cameras), MAXIMUM_ARROWS)
+    shown = thinned(len(cameras), MAXIMUM_ARROWS)
     directions = (cameras.forward[shown] @ basis.T).numpy() * 0.09 * size
     axes.plot(positions[:, 0], positions[:, 1], color=color, linewidth=linewidth, label=label, zorder=2)
     colors = color if scale is None else scale.to_rgba(shown)
@@ -159,7 +156,7 @@ def _finish_from_above(axes, metric: bool, size: float) -> None:
 
 
 def _draw_in_space(axes, cameras, origin, basis, size, scale) -> None:
-    shown = _shown_frames(len(cameras), MAXIMUM_FRUSTUMS)
+    shown = thinned(len(cameras), MAXIMUM_FRUSTUMS)
     depth = 0.12 * size
     # The corners of the picture, clockwise from the top left, on a plane at unit depth.
     corners = torch.tensor([[0, 0, 1.0], [1, 0, 1], [1, 1, 1], [0, 1, 1]], dtype=torch.float64)

@@ -9,33 +9,10 @@ from video4spatial.clips.clip import Clip, Ground, Navigate
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import Scene, generate_scene
 from video4spatial.simulation.walks import NoPathError, approach_target, capture_walk, navigation_target
+from video4spatial.spread import evenly_spread
 
 FOV_DEGREES = 70.0
 """Horizontal field of view of simulated clips, unless told otherwise."""
-
-
-def evenly_spread(total: int, count: int, anchor: int) -> list[int]:
-    """Positions of `count` of `total` frames, evenly spread from the first to the last, with the anchor among them.
-
-    Args:
-        total: number of frames to choose from.
-        count: how many to choose, from 1 (the anchor alone) to `total`.
-        anchor: position that must be among them; the choice nearest to it gives way.
-
-    Returns:
-        Ascending positions.
-
-    Raises:
-        ValueError: for a count or an anchor out of range.
-    """
-    if not 1 <= count <= total or not 0 <= anchor < total:
-        raise ValueError(f"cannot choose {count} of {total} frames with frame {anchor} among them.")
-    if count == 1:
-        return [anchor]
-    chosen = np.round(np.linspace(0, total - 1, count)).astype(int)
-    if anchor not in chosen:
-        chosen[np.abs(chosen - anchor).argmin()] = anchor
-    return sorted(chosen.tolist())
 
 
 def simulated_navigation_cameras(
