@@ -1,8 +1,8 @@
 """How scenes are shared out: one after the other, over processes of this machine (the default), or over a Ray cluster.
 
-An executor maps a function over items and yields what became of each as soon as it is known. Items and results are small (paths, counts);
-pixels never travel. A timeout or the death of a worker costs one item, which is tried once more and then given up. An executor is one
-class and one line in `EXECUTORS`.
+An executor maps a function over items and yields what became of each as soon as it is known. Items and results are small (paths,
+counts); pixels never travel. A timeout or the death of a worker costs one item, which is tried once more and then given up. An
+executor is one class and one line in `EXECUTORS`.
 """
 
 from __future__ import annotations
@@ -61,13 +61,26 @@ def usable_cores() -> int:
 
 
 class SerialExecutor:
-    """One item after the other in this process; a timeout cannot be enforced."""
+    """One item after the other in this process.
+
+    Args:
+        workers: not used; the other executors take it.
+        timeout: not used, since it cannot be enforced.
+    """
 
     def __init__(self, workers: int = 1, timeout: float | None = None):
         pass
 
     def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
-        """Call `function` with every item."""
+        """Call `function` with every item.
+
+        Args:
+            function: of one item.
+            items: what it is called with, plain values.
+
+        Yields:
+            What became of each item, in the order in which they end.
+        """
         for index, item in enumerate(items):
             yield Finished(index, function(item))
 
@@ -85,7 +98,15 @@ class ProcessExecutor:
         self.timeout = timeout
 
     def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
-        """Call `function`, which must be importable, with every item."""
+        """Call `function`, which must be importable, with every item.
+
+        Args:
+            function: of one item.
+            items: what it is called with, plain values.
+
+        Yields:
+            What became of each item, in the order in which they end.
+        """
         todo = deque((index, 1) for index in range(len(items)))
         running = {}
         workers = min(self.workers, max(len(items), 1))
@@ -140,7 +161,15 @@ class RayExecutor:
         self.timeout = timeout
 
     def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
-        """Call `function`, which must be importable, with every item."""
+        """Call `function`, which must be importable, with every item.
+
+        Args:
+            function: of one item.
+            items: what it is called with, plain values.
+
+        Yields:
+            What became of each item, in the order in which they end.
+        """
         ray = self.ray
         if not ray.is_initialized():
             address = os.environ.get("RAY_ADDRESS")

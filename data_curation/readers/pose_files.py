@@ -37,7 +37,7 @@ POSE = ".pose.txt"
 
 
 def find(source: str) -> list[str]:
-    """Sequences below a folder."""
+    """Sequences at or below the folder `source`."""
     return [str(scene) for scene in scenes_below(Path(source), lambda folder: any(folder.glob(f"frame-*{POSE}")))]
 
 

@@ -30,7 +30,7 @@ DESCRIPTION = "folder with images/, poses.txt (a 4x4 matrix per line) and K.txt 
 
 
 def find(source: str) -> list[str]:
-    """Captures below a folder."""
+    """Captures at or below the folder `source`."""
     return [str(scene) for scene in scenes_below(Path(source), _is_scene)]
 
 

@@ -21,14 +21,22 @@ DESCRIPTION = "RealEstate10K text files with their videos or folders of images b
 
 
 def find(source: str) -> list[str]:
-    """Camera files at or below a source."""
+    """Camera files at or below the file or folder `source`."""
     path = Path(source)
     files = [path] if path.is_file() else sorted(path.rglob("*.txt")) if path.is_dir() else []
     return [str(file) for file in files if file.suffix == ".txt" and realestate10k.sniff(file)]
 
 
 def read(scene: str) -> Capture:
-    """One clip: a camera per frame of its video."""
+    """One clip: a camera per frame of its video.
+
+    Args:
+        scene: camera file.
+
+    Raises:
+        ReaderError: for a file that cannot be read, or a video with another number of frames.
+        SourceMissing: where there is no video.
+    """
     path = Path(scene)
     try:
         cameras = read_cameras(path, "realestate10k")
@@ -64,7 +72,7 @@ def _video_address(path: Path) -> str | None:
 
 
 def inputs(scene: str) -> list[Path]:
-    """The camera file and its video."""
+    """The camera file `scene` and its video, or the images of its folder."""
     video = _video(Path(scene))
     if video is None or video.is_file():
         return [Path(scene), *([video] if video else [])]

@@ -37,7 +37,7 @@ LICENCE = "ScanNet++ terms of use (non-commercial research)"
 
 
 def find(source: str) -> list[str]:
-    """`SCENE/iphone` and `SCENE/dslr` for every scene below a folder."""
+    """`SCENE/iphone` and `SCENE/dslr` for every scene at or below the folder `source`."""
     scenes = scenes_below(Path(source), lambda folder: any(_is_recording(folder / kind) for kind in ("iphone", "dslr")))
     return [str(scene / kind) for scene in scenes for kind in ("iphone", "dslr") if _is_recording(scene / kind)]
 
@@ -56,9 +56,15 @@ def read(scene: str, frame_rate: float = 4.0) -> Capture:
 
 
 def from_nerfstudio(camera_to_world: torch.Tensor) -> torch.Tensor:
-    """Poses [N, 4, 4] of ScanNet++'s nerfstudio files to OpenCV camera-to-world in the frame of the mesh.
+    """Undo what ScanNet++'s toolkit did to the poses of its nerfstudio files.
 
-    Their toolkit negates the camera's y and z axes, swaps the world's first two rows and negates the third; each undoes itself.
+    It negates the camera's y and z axes, swaps the world's first two rows and negates the third; each undoes itself.
+
+    Args:
+        camera_to_world: [N, 4, 4] as in the files.
+
+    Returns:
+        [N, 4, 4] OpenCV camera-to-world in the frame of the mesh.
     """
     undone = camera_to_world.clone()
     undone[:, 2] *= -1
@@ -212,7 +218,7 @@ class DepthBinary:
 
 
 def inputs(scene: str) -> list[Path]:
-    """The recording and the annotated objects of its scene."""
+    """The files of the recording `scene`, and the annotated objects of its space."""
     folder = Path(scene)
     recording = [file for file in folder.rglob("*") if file.is_file()]
     annotations = folder.parent / "scans" / "segments_anno.json"
@@ -257,7 +263,15 @@ def _objects(path: Path) -> tuple[SceneObject, ...]:
 
 
 def box_object(label: str, instance_id: int, center, lengths, axes: np.ndarray) -> SceneObject:
-    """An object from a box whose rows of `axes` [3, 3] are its directions: the one nearest to the vertical becomes its height."""
+    """An object from an oriented box; the axis nearest to the vertical becomes its height, the tilt of the others is dropped.
+
+    Args:
+        label: as annotated.
+        instance_id: of the object.
+        center: [3] metres.
+        lengths: [3] along the axes in metres.
+        axes: [3, 3] whose rows are the directions of the box.
+    """
     vertical = int(np.abs(axes[:, 2]).argmax())
     first, second = (index for index in range(3) if index != vertical)
     size = (float(lengths[first]), float(lengths[second]), float(lengths[vertical]))

@@ -31,7 +31,17 @@ END_MARKERS = {"navigation": ("s", 5), "grounding": ("*", 10)}
 
 
 def paths_from_above(folder: Path, scenes: list[ReportedScene], rows: list[ClipRow], captures: Captures) -> Iterator[dict]:
-    """Drawings of captures from above, those with clips first."""
+    """Drawings of captures from above, those with clips first.
+
+    Args:
+        folder: of the data set.
+        scenes: all that the page tells of.
+        rows: of the manifest.
+        captures: for objects and the direction of up.
+
+    Yields:
+        {"name", "note", "drawing"}.
+    """
     of_capture: dict[tuple, list[ClipRow]] = defaultdict(list)
     for row in rows:
         of_capture[source_of(row)].append(row)

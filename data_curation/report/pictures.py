@@ -40,7 +40,17 @@ def _picture(frame: np.ndarray) -> str:
 
 
 def examples(folder: Path, rows: list[ClipRow], kind: str, captures: Captures) -> Iterator[dict]:
-    """Clips of a kind with their pictures."""
+    """Clips of a kind with their pictures.
+
+    Args:
+        folder: of the data set, for its shards.
+        rows: of the manifest.
+        kind: navigation or grounding.
+        captures: for clips that are not in shards.
+
+    Yields:
+        {"row", "coverage", "context", "target"}.
+    """
     index = captures.attempt(SHARDS, "the index of the shards", lambda: read_index(folder / SHARDS)) or {}
     chosen = spread((row for row in rows if row.kind == kind), lambda row: (row.origin, source_of(row)), CLIPS_SHOWN)
     for row in chosen:
@@ -99,7 +109,14 @@ def _placed(box: Sequence[float]) -> str:
 
 
 def poor_frames(folder: Path, scenes: list[ReportedScene], captures: Captures, thresholds: FrameThresholds) -> Iterator[dict]:
-    """Frames that were left out, of a few captures, with what speaks against them."""
+    """Frames that were left out, of a few captures, with what speaks against them.
+
+    Args:
+        folder: of the data set.
+        scenes: all that the page tells of.
+        captures: for the pictures.
+        thresholds: that the build had.
+    """
     chosen = spread((scene for scene in scenes if scene.poor.any()), lambda scene: scene.reader, CAPTURES_SHOWN)
     for scene in chosen:
         record = read_record(folder / SCENES / f"{scene.key}.json")
@@ -122,7 +139,12 @@ def poor_frames(folder: Path, scenes: list[ReportedScene], captures: Captures, t
 
 
 def rejected_scenes(scenes: list[ReportedScene], captures: Captures) -> Iterator[dict]:
-    """The middle frames of scenes that were left out as a whole."""
+    """The middle frames of scenes that were left out as a whole.
+
+    Args:
+        scenes: all that the page tells of.
+        captures: for the pictures.
+    """
     chosen = [scene for scene in scenes if scene.status == "filtered" and scene.ingest]
     for scene in spread(chosen, lambda scene: scene.reason, SCENES_SHOWN):
         middle = scene.ingest["frames"] // 2

@@ -47,5 +47,5 @@ WORDS = {
 
 
 def in_words(reason: str) -> str:
-    """A reason for people."""
+    """The `reason` in words for people."""
     return WORDS.get(reason, reason.replace("_", " "))

@@ -1,7 +1,7 @@
 """Which frames of a capture show what a target will see: greedy coverage of the target's surfaces, outside a guard band around it.
 
-With depth, a target pixel is covered if a context frame sees the same surface point there (reprojection with occlusion). Without, points
-at random distances in the target's view stand in for surfaces, walls do not hide anything, and the result is flagged `frustum`.
+With depth, a target pixel is covered if a context frame sees the same surface point there (reprojection with occlusion). Without depth,
+points at random distances in the target's view stand in for surfaces and walls do not hide anything; such a result is flagged `frustum`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,14 @@ def select_context(
 
 
 def context_coverage(capture: Capture, target: tuple[int, ...], frames: tuple[int, ...], depth: np.ndarray | None = None) -> Context:
-    """How much of a target a given context shows; arguments as `select_context`, `frames` with the anchor among them."""
+    """How much of a target a given context shows.
+
+    Args:
+        capture: with cameras.
+        target: its frame indices, the anchor first.
+        frames: of the context, the anchor among them.
+        depth: `thin_depth` of the capture, or None to go by frusta.
+    """
     seen, method = _seen(capture, _views(target), np.array(frames), depth)
     return Context(frames, float(seen.any(axis=0).mean()), float(seen[frames.index(target[0])].mean()), method)
 

@@ -1,11 +1,11 @@
 """Does something in the scene move besides the camera? People, animals and cars do not fit the geometry of two pictures.
 
-Points are tracked between frames a fraction of a second apart. A point moves by itself where it is far from its epipolar line, or could
-only be seen where it went if it were behind the camera. Single such points are failed tracks, so only clusters count.
+Points are tracked between frames a fraction of a second apart. A point moves by itself if it is far from its epipolar line, or if it
+would have to be behind the camera to be seen where it went. Single such points are failed tracks, so only clusters count.
 
-The camera's motion is that of the capture's cameras where they explain most tracks, otherwise an essential matrix is fitted. Not a
-fundamental one: its two more degrees of freedom are enough to explain a subject in front of a plane. Where intrinsics are unknown, the
-field of view that explains the whole capture best is taken.
+The camera's motion is that of the capture's cameras where they explain most tracks; otherwise an essential matrix is fitted. It is not
+a fundamental matrix, whose two more degrees of freedom are enough to explain a subject in front of a plane. Where intrinsics are
+unknown, the field of view that explains the whole capture best is taken.
 
 What moves along its epipolar lines (a car ahead of a driving camera) cannot be told from a static scene by two pictures. Other pairs
 tell, as soon as either turns. Known cameras find more than fitted ones, because a fit follows a subject that fills much of a picture.
@@ -89,7 +89,12 @@ class DynamicsThresholds:
 
 
 def score_dynamics(capture: Capture, settings: DynamicsSettings = DynamicsSettings()) -> DynamicsScores:
-    """Judge pairs of frames of a capture, with or without cameras."""
+    """Judge pairs of frames of a capture, with or without cameras.
+
+    Args:
+        capture: to look at.
+        settings: which pairs, and how.
+    """
     pairs = _pairs(np.asarray(capture.times, dtype=np.float64), settings)
     factor = min(1.0, settings.side / max(capture.height, capture.width))
     size = max(1, round(capture.width * factor)), max(1, round(capture.height * factor))
@@ -117,7 +122,12 @@ def score_dynamics(capture: Capture, settings: DynamicsSettings = DynamicsSettin
 
 
 def moving_subject(scores: DynamicsScores, thresholds: DynamicsThresholds = DynamicsThresholds()) -> bool:
-    """Whether something moves in enough of the pairs; never without evidence."""
+    """Whether something moves in enough of the pairs; never without evidence.
+
+    Args:
+        scores: of the pairs.
+        thresholds: what is enough.
+    """
     if len(scores.moving_share) < thresholds.fewest_pairs:
         return False
     return bool((scores.moving_share > thresholds.moving_share).mean() > thresholds.pairs_share)

@@ -1,7 +1,7 @@
 """Which frames are worth having: sharp, well exposed, not a repetition of the one before.
 
-Scores are kept for every frame; thresholds are applied to scores, so that changing one needs no pixels. Sharpness is judged within its own
-scene, because a plain white room is never as sharp as a book shelf.
+Scores are kept for every frame; thresholds are applied to scores, so that changing one needs no pixels. Sharpness is judged within its
+own scene, because a plain white room is never as sharp as a book shelf.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class FrameThresholds:
 
 
 def score_frames(capture: Capture) -> FrameScores:
-    """Judge every frame of a capture; pixels are read in batches."""
+    """Judge every frame of `capture`; pixels are read in batches."""
     rows: list[tuple[float, ...]] = []
     hashes: list[int] = []
     before: tuple[np.ndarray, np.ndarray] | None = None
@@ -84,7 +84,7 @@ def score_frames(capture: Capture) -> FrameScores:
 
 
 def frame_batches(capture: Capture) -> Iterator[range]:
-    """All frames of a capture, in order, in parts that stay small in memory."""
+    """Indices of all frames of `capture`, in order, in parts that stay small in memory."""
     count = min(max(BATCH_BYTES // (3 * capture.height * capture.width), 1), BATCH)
     for start in range(0, len(capture), count):
         yield range(start, min(start + count, len(capture)))
@@ -100,6 +100,10 @@ def _reduced(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def rejected_frames(scores: FrameScores, thresholds: FrameThresholds = FrameThresholds()) -> dict[str, np.ndarray]:
     """Why frames are left out.
+
+    Args:
+        scores: of N frames.
+        thresholds: when a frame is left out.
 
     Returns:
         {reason: [N] bool}; a frame may have several reasons.

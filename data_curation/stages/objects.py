@@ -1,4 +1,4 @@
-"""Which objects of a capture can be searched for by name: things, of a size one walks up to, the only ones of their kind."""
+"""Which objects of a capture can be searched for by name (things of a size one walks up to, the only ones of their kind), and who sees them."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class GroundableObjects:
 
 
 def normalised_label(label: str) -> str:
-    """The one spelling of a label: lower case, words apart, synonyms replaced; empty for a label without letters."""
+    """The one spelling of `label`: lower case, words apart, synonyms replaced; empty for a label without letters."""
     words = re.sub(r"[^a-z0-9]+", " ", label.lower()).strip()
     words = re.sub(r"(?<=[a-z])\s*\d+$", "", words)  # numbered instances: "chair 2", "table01"
     words = SYNONYMS.get(words, words)
@@ -107,6 +107,10 @@ def groundable_objects(capture: Capture, settings: ObjectSettings = ObjectSettin
     """Choose the objects of a capture that can be searched for.
 
     A label is `ambiguous` if the scene has another object of the label or of a narrower one (a lamp beside a table lamp).
+
+    Args:
+        capture: with objects.
+        settings: what can be searched for.
 
     Returns:
         The choice; reasons are `unnamed`, `structure`, `ambiguous`, `too_small`, `too_large`.

@@ -65,7 +65,16 @@ def score_poses(cameras: Cameras, times: np.ndarray) -> PoseScores:
 
 
 def broken_steps(scores: PoseScores, metric: bool, thresholds: PoseThresholds = PoseThresholds()) -> dict[str, np.ndarray]:
-    """Why steps break the path: {reason: [N - 1] bool}."""
+    """Why steps break the path.
+
+    Args:
+        scores: of N - 1 steps.
+        metric: whether lengths are metres.
+        thresholds: when a step breaks the path.
+
+    Returns:
+        {reason: [N - 1] bool}.
+    """
     limit = thresholds.jump_medians * float(np.median(scores.step)) if len(scores.step) else 0.0
     if metric:
         limit = max(limit, thresholds.jump_metres)
@@ -78,7 +87,12 @@ def broken_steps(scores: PoseScores, metric: bool, thresholds: PoseThresholds = 
 
 
 def path_problem(cameras: Cameras, thresholds: PoseThresholds = PoseThresholds()) -> str | None:
-    """Why a whole path is unusable: `path_too_short`, `path_too_long`, or None."""
+    """Why a whole path is unusable: `path_too_short`, `path_too_long`, or None.
+
+    Args:
+        cameras: of the path.
+        thresholds: its shortest and longest length.
+    """
     length = float(cameras.path_length())
     if cameras.metric and length < thresholds.path_metres[0]:
         return "path_too_short"
@@ -88,7 +102,13 @@ def path_problem(cameras: Cameras, thresholds: PoseThresholds = PoseThresholds()
 
 
 def stretches(broken: dict[str, np.ndarray], count: int, least_frames: int = 2) -> list[range]:
-    """Stretches of a path of `count` frames without a broken step that have at least so many frames."""
+    """Stretches of a path without a broken step.
+
+    Args:
+        broken: {reason: [N - 1] bool} of its steps.
+        count: N frames.
+        least_frames: shorter stretches are left out.
+    """
     bad = np.zeros(max(count - 1, 0), dtype=bool)
     for steps in broken.values():
         bad |= steps
