@@ -151,11 +151,11 @@ def test_indexing_and_concatenation():
     assert cameras[1:4].times[0].tolist() == [0.5, 1.0, 1.5]
     assert len(list(cameras)) == 5
     assert Cameras.concatenate([cameras[:2], cameras[2:]]).allclose(cameras)
-    assert cameras[:2].concatenated(cameras[2:]).times.shape == (2, 5)
+    assert Cameras.concatenate([cameras[:2], cameras[2:]]).times.shape == (2, 5)
     with pytest.raises(IndexError, match="no camera is left"):
         cameras[3:3]
     with pytest.raises(CameraError, match="metric and non-metric"):
-        cameras.concatenated(cameras.scaled(2.0, metric=False))
+        Cameras.concatenate([cameras, cameras.scaled(2.0, metric=False)])
 
 
 def test_scale_moves_positions_only():

@@ -11,8 +11,19 @@ from torch import Tensor
 from video4spatial.cameras.checks import CameraError
 
 
+DEFAULT_FOV_DEGREES = 60.0
+"""Horizontal field of view of pictures about which nothing is known."""
+
+
 class CropBox(NamedTuple):
-    """A rectangle of whole pixels: rows top to top + height, columns left to left + width."""
+    """A rectangle of whole pixels.
+
+    Args:
+        top: first row.
+        left: first column.
+        height: number of rows.
+        width: number of columns.
+    """
 
     top: int
     left: int

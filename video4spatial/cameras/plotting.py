@@ -99,9 +99,15 @@ def draw_frustums(cameras: Cameras, output: str | PathLike | None = None, title:
 
 
 def level_basis(cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """A level frame for drawing: origin [3] at the first camera, rows [3, 3] right, forward and up.
+    """A level frame for drawing.
 
     The vertical is the mean of the cameras' up vectors, which needs no knowledge of the world's own axes.
+
+    Args:
+        cameras: [T].
+
+    Returns:
+        The first camera's position [3], and rows [3, 3] that point right, forward and up.
     """
     up = cameras.up.mean(-2)
     up = cameras.up[0] if up.norm() < 0.1 else up / up.norm()

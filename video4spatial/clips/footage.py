@@ -11,14 +11,12 @@ import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory, read_cameras
+from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES
 from video4spatial.cameras.trajectories import begin_at
 from video4spatial.clips.clip import Clip, Navigate
 from video4spatial.media import VideoReader, open_video, resize_and_crop
 from video4spatial.media.reader import IMAGE_FOLDER_FRAME_RATE
 from video4spatial.spread import evenly_spread
-
-DEFAULT_FOV_DEGREES = 60.0
-"""Horizontal field of view of pictures about which nothing is known."""
 
 MEDIAN_STEP = 0.1
 """Cameras of unknown scale are scaled so that the median step between context frames has this length in metres."""
