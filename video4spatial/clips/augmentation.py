@@ -118,6 +118,7 @@ def relit(
     """The clip in another light: one map of colours for all its frames.
 
     Args:
+        clip: left as it is.
         brightness, contrast, gamma, saturation, hue_degrees: as in `AugmentationSettings`.
     """
 
@@ -187,6 +188,9 @@ def mirrored(clip: Clip) -> Clip:
     """The clip in a world whose left and right are swapped: pictures, depth, cameras, boxes and the words of its text.
 
     All cameras are mirrored at the same plane of their world, so that they keep fitting each other and the pictures.
+
+    Args:
+        clip: left as it is.
     """
     if "texts" in clip.provenance:  # other ways to say the instruction
         clip = replace(clip, provenance={**clip.provenance, "texts": [mirrored_text(text) for text in clip.provenance["texts"]]})
@@ -226,6 +230,9 @@ def mirrored_text(text: str) -> str:
     """An instruction for the mirrored world: left and right are swapped, and so are clockwise and counterclockwise.
 
     Whole words only, with their case: "leftmost", "right-hand" and "anticlockwise" count, "upright" does not.
+
+    Args:
+        text: the instruction.
     """
 
     def swap(match: re.Match) -> str:

@@ -69,9 +69,19 @@ class Footage:
     notes: tuple[str, ...]
 
     def clip(self, trajectory: str | os.PathLike, num_frames: int, anchor: int = -1) -> FootageClip:
-        """The clip of a path through the footage; arguments, result and errors as of `footage_clip`.
+        """The clip of a path through the footage.
 
-        The anchor must be among the chosen frames.
+        Args:
+            trajectory: words, or a camera or keyframe file.
+            num_frames: target frames, the anchor's view first.
+            anchor: frame of the video that the path starts from, counted from either end; one of the chosen frames.
+
+        Returns:
+            The clip, with notes on the footage and the path.
+
+        Raises:
+            FileNotFoundError: for a file that does not exist.
+            ValueError: for an anchor or a trajectory that cannot be used.
         """
         notes: list[str] = []
         path = _noting(notes, parse_trajectory, trajectory, num_frames, frame_rate=self.frame_rate)
@@ -210,6 +220,11 @@ def read_footage(
 
 def resolve_frame(anchor: int, total: int, context: str | os.PathLike) -> int:
     """An anchor counted from either end of a video, as an index from its start.
+
+    Args:
+        anchor: -total to total - 1.
+        total: frames of the video.
+        context: the video, for the message.
 
     Raises:
         ValueError: if it is outside the video.

@@ -127,7 +127,15 @@ SCHEMA = pa.schema(
 
 
 def write_manifest(path: str | os.PathLike, rows: list[ClipRow]) -> None:
-    """Write rows, whole or not at all; the same rows always give the same bytes."""
+    """Write rows, whole or not at all; the same rows always give the same bytes.
+
+    Args:
+        path: of the Parquet file.
+        rows: in the order in which they are read back.
+
+    Raises:
+        OSError: where it cannot be written.
+    """
     columns = {name: [_plain(getattr(row, name)) for row in rows] for name in SCHEMA.names}
     table = pa.table(columns, schema=SCHEMA)
     with written_aside(path) as aside:
@@ -136,6 +144,9 @@ def write_manifest(path: str | os.PathLike, rows: list[ClipRow]) -> None:
 
 def read_manifest(path: str | os.PathLike) -> list[ClipRow]:
     """Read what `write_manifest` wrote.
+
+    Args:
+        path: of the Parquet file.
 
     Raises:
         FileNotFoundError, ValueError: for a file that is missing, or no manifest of this version.
@@ -175,5 +186,5 @@ def _row(values: dict) -> ClipRow:
 
 
 def row_as_plain(row: ClipRow) -> dict:
-    """A row as JSON-able values, such as fingerprints are taken of."""
+    """`row` as JSON-able values, such as fingerprints are taken of."""
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(row).items()}

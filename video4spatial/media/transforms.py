@@ -10,11 +10,18 @@ from video4spatial.cameras.intrinsics import CropBox, centre_crop_box
 
 
 def resize_and_crop(frames: np.ndarray, height: int, width: int) -> tuple[np.ndarray, CropBox]:
-    """Crops frames centrally to the aspect asked for, then resizes them with antialiasing (bilinear).
+    """Crop frames centrally to an aspect, then resize them with antialiasing (bilinear).
 
-    Arguments: `frames` uint8 [T, H, W, 3]; `height`, `width` of the result in pixels.
-    Returns: uint8 [T, height, width, 3] and the `CropBox` in source pixels, which intrinsics have to follow.
-    Raises: `ValueError` for anything but uint8 [T, H, W, 3] or for a size below one pixel.
+    Args:
+        frames: uint8 [T, H, W, 3].
+        height: of the result in pixels.
+        width: of the result in pixels.
+
+    Returns:
+        uint8 [T, height, width, 3], and what was kept of the source, which intrinsics have to follow.
+
+    Raises:
+        ValueError: for anything but uint8 [T, H, W, 3] or for a size below one pixel.
     """
     frames = np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:

@@ -1,4 +1,4 @@
-"""Writes videos and folders of images; a file appears under its name only when it is complete."""
+"""Writing of videos and folders of images; they appear under their names only when they are complete."""
 
 from __future__ import annotations
 
@@ -25,15 +25,23 @@ _COLOUR = "scale=out_range=tv:out_color_matrix=bt709,setparams=color_primaries=b
 def write_video(
     path: str | os.PathLike, frames: np.ndarray | Iterable[np.ndarray], frame_rate: float, crf: int = 18
 ) -> Path:
-    """Writes an h264 mp4 (yuv420p, plays everywhere) with imageio.
+    """Write an h264 mp4 (yuv420p, plays everywhere).
 
-    Frames are never resized. h264 in yuv420p stores even sizes only: an odd width or height is padded by one pixel at
-    the right or bottom that repeats the edge, and this is logged; `write_images` keeps any size, losslessly.
+    Frames are never resized. h264 in yuv420p stores even sizes only: an odd width or height is padded by one pixel at the right or bottom
+    that repeats the edge, and this is logged. `write_images` keeps any size, losslessly.
 
-    Arguments: `path` ending in .mp4, its folder is made; `frames` uint8 [T, H, W, 3] or an iterable of [H, W, 3], T at
-    least 1; `frame_rate` frames per second; `crf` x264 quality, 0 (best) to 51 (worst).
-    Returns: the path. An existing file is replaced, and only once the new one is complete.
-    Raises: `ValueError` for other frames, frame rates or names; `MediaError` if encoding fails.
+    Args:
+        path: ending in .mp4. Its folder is made; an existing file is replaced, only once the new one is complete.
+        frames: uint8 [T, H, W, 3] or an iterable of [H, W, 3], T at least 1.
+        frame_rate: frames per second.
+        crf: x264 quality, 0 (best) to 51 (worst).
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: for other frames, frame rates or names.
+        MediaError: if encoding fails.
     """
     path = Path(path)
     problems = []
@@ -82,11 +90,18 @@ def _encode(path: Path, frames: Iterable[np.ndarray], frame_rate: float, crf: in
 
 
 def write_images(folder: str | os.PathLike, frames: np.ndarray | Iterable[np.ndarray]) -> list[Path]:
-    """Writes frames as a folder of PNG images, lossless and of any size, which `open_video` reads back.
+    """Write frames as a folder of PNG images, lossless and of any size, which `open_video` reads back.
 
-    Arguments: `folder` new or empty; `frames` uint8 [T, H, W, 3] or an iterable of [H, W, 3], T at least 1.
-    Returns: the paths, `frame_000000.png` and so on. The folder appears only once it is complete.
-    Raises: `ValueError` for other frames; `FileExistsError` if the folder already holds something.
+    Args:
+        folder: new or empty; it appears only once it is complete.
+        frames: uint8 [T, H, W, 3] or an iterable of [H, W, 3], T at least 1.
+
+    Returns:
+        The paths, `frame_000000.png` and so on.
+
+    Raises:
+        ValueError: for other frames.
+        FileExistsError: if the folder already holds something.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -102,7 +117,7 @@ def write_images(folder: str | os.PathLike, frames: np.ndarray | Iterable[np.nda
 
 
 def _checked(frames: np.ndarray | Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
-    """Yields frames after checking each: one size, uint8, three channels; the first is checked at once."""
+    """Yield frames after checking each: one size, uint8, three channels; the first is checked at once."""
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
