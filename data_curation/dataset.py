@@ -1,6 +1,7 @@
 """What is decided over all scenes: copies left out, spaces shared out among splits, and the rows of the manifest.
 
-Everything here is a function of the scenes' records alone, so that any executor, order of work or number of interruptions gives the same.
+Everything here is a function of the scenes' records alone, so that any executor, order of work or number of interruptions gives the
+same.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class DatasetSettings:
 
     Args:
         validation, test: shares of spaces for these splits, where no official list says otherwise.
-        duplicate_bits: two captures are copies if the difference hashes (64 bits) of frames at the same places differ by no more than
-            this on average.
+        duplicate_bits: two captures are copies if the difference hashes (64 bits) of frames at the same places differ by no more
+            than this on average.
         duplicate_distance: two navigation targets of a capture are the same if their cameras are nowhere further apart
             (metres + degrees / 45; other units are brought to the model's scale).
     """

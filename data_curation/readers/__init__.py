@@ -3,8 +3,8 @@
 A reader module offers
 
 - `DESCRIPTION`: one line for people;
-- `find(source) -> list[str]`: the scenes at or below a source, in a fixed order. A source is a folder, a file, or for simulated rooms
-  a range of seeds;
+- `find(source) -> list[str]`: the scenes at or below a source, in a fixed order. A source is a folder, a file, or for simulated
+  rooms a range of seeds;
 - `read(scene, **options) -> Capture`: one of these scenes. Its cameras are converted to OpenCV camera-to-world once, its pixels are
   read when asked for;
 - optionally `inputs(scene) -> list[Path]`: the files that a scene is read from, where these are not simply all files in its folder.

@@ -1,10 +1,10 @@
 """ARKitScenes, raw and 3dod: `<video>/lowres_wide/`, `lowres_wide.traj` and `*_3dod_annotation.json`.
 
-3dod nests the first two in `<video>_frames`. Each line of a `.traj` is a time, an axis-angle rotation and a translation, world-to-camera
-with OpenCV axes; the world's z points up. Frames are named by video and time. Poses are matched to the millisecond; between two poses
-at most 0.1 s apart they are interpolated. Devices were held sideways: pictures, depth, cameras and intrinsics are turned so that the
-world's up is at the top, by the turn that most frames of the clip ask for. A clip in which that changes is refused. Depth is in
-millimetres.
+3dod nests the first two in `<video>_frames`. Each line of a `.traj` is a time, an axis-angle rotation and a translation,
+world-to-camera with OpenCV axes; the world's z points up. Frames are named by video and time. Poses are matched to the millisecond;
+between two poses at most 0.1 s apart they are interpolated. Devices were held sideways: pictures, depth, cameras and intrinsics are
+turned so that the world's up is at the top, by the turn that most frames of the clip ask for. A clip in which that changes is
+refused. Depth is in millimetres.
 """
 
 from __future__ import annotations

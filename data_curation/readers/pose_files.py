@@ -1,8 +1,8 @@
 """Folders of `frame-000000.color.png`, `.depth.png` and `.pose.txt`, as 7-Scenes and the Princeton captures have them.
 
-Each pose file holds a 4x4 camera-to-world matrix with OpenCV axes in metres; lost tracking is written as infinities or NaN, and such
-frames are left out. A `intrinsics.K.txt` or `camera-intrinsics.txt` in the folder or above it gives the 3x3 intrinsics in pixels of the
-pictures; without one, those that 7-Scenes states are used. Depth is in millimetres, 65535 unknown.
+Each pose file holds a 4x4 camera-to-world matrix with OpenCV axes in metres; lost tracking is written as infinities or NaN, and
+such frames are left out. A `intrinsics.K.txt` or `camera-intrinsics.txt` in the folder or above it gives the 3x3 intrinsics in
+pixels of the pictures; without one, those that 7-Scenes states are used. Depth is in millimetres, 65535 unknown.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Folders of `images/`, `poses.txt` and `K.txt`, as deep-video-mvs lays captures out (HoloLens and others).
 
 Each line of `poses.txt` is a row-major 4x4 camera-to-world matrix with OpenCV axes in metres, one per image in order of names; lost
-frames hold infinities or NaN and are left out. `K.txt` is 3x3 in pixels of the images; `depth/` has millimetres under the images' names.
+frames hold infinities or NaN and are left out. `K.txt` is 3x3 in pixels of the images; `depth/` has millimetres under the images'
+names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """ScanNet++ v2: `data/<scene>/{iphone,dslr,scans}`; each recording is a capture (`<scene>/iphone`, `<scene>/dslr`).
 
-Poses are taken from the COLMAP model, joined to pictures by name (the video has frames that the model lacks, issues 104 and 154 of its
-toolkit). Without a model, the iPhone's `aligned_pose` (camera-to-world, OpenCV, mesh frame) is used, never its raw `pose`. The
+Poses are taken from the COLMAP model, joined to pictures by name (the video has frames that the model lacks, issues 104 and 154 of
+its toolkit). Without a model, the iPhone's `aligned_pose` (camera-to-world, OpenCV, mesh frame) is used, never its raw `pose`. The
 nerfstudio files swap the first two rows of the world and negate the third; `from_nerfstudio` undoes that. DSLR pictures are of a
 fisheye and are undistorted; frames marked `is_bad` are left out. Objects come from `segments_anno.json`.
 """

@@ -1,8 +1,8 @@
 """Targets of grounding: stretches of a capture in which someone searches for an object and comes to a stop before it.
 
-They end with the object clearly in sight and begin without it. A capture seldom holds many (`captured`), but leaving an object, played
-backwards, is one (`reversed`), and so is a path from view to view over the frames of the whole capture (`graph`); both need a scene in
-which nothing moves.
+They end with the object clearly in sight and begin without it. A capture seldom holds many (`captured`), but leaving an object,
+played backwards, is one (`reversed`), and so is a path from view to view over the frames of the whole capture (`graph`); both need
+a scene in which nothing moves.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ class Approach:
         origin: how it came about.
         boxes: [T, 4] where the object is in them: left, top, right, bottom as shares; NaN where it is out of sight.
         score: mean of the parts.
-        parts: what speaks for it, 0 to 1 each: `centred`, `visible`, `nearer`, `turned`, `steady` (share of clear views at the end).
+        parts: what speaks for it, 0 to 1 each: `centred`, `visible`, `nearer`, `turned`, `steady` (share of clear views at the
+            end).
     """
 
     object: int

@@ -1,7 +1,8 @@
 """Which frames of a capture show what a target will see: greedy coverage of the target's surfaces, outside a guard band around it.
 
-With depth, a target pixel is covered if a context frame sees the same surface point there (reprojection with occlusion). Without depth,
-points at random distances in the target's view stand in for surfaces and walls do not hide anything; such a result is flagged `frustum`.
+With depth, a target pixel is covered if a context frame sees the same surface point there (reprojection with occlusion). Without
+depth, points at random distances in the target's view stand in for surfaces and walls do not hide anything; such a result is
+flagged `frustum`.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ class ContextSettings:
 
     Args:
         frames: most context frames, the anchor included.
-        guard_seconds: frames this near to the target's in time are left out (but the anchor), so that the answer is not in the context.
+        guard_seconds: frames this near to the target's in time are left out (but the anchor), so that the answer is not in the
+            context.
         guard_share: of the capture's length; in short captures the band is no wider.
-        least_coverage: share of the target's surfaces that the context must see (what is wanted is 0.6; the maps that measure it are small).
+        least_coverage: share of the target's surfaces that the context must see (what is wanted is 0.6; the maps that measure it
+            are small).
         least_gain: a frame that adds less than this share ends the greedy choice; what is left is filled evenly.
     """
 

@@ -1,14 +1,15 @@
 """Does something in the scene move besides the camera? People, animals and cars do not fit the geometry of two pictures.
 
-Points are tracked between frames a fraction of a second apart. A point moves by itself if it is far from its epipolar line, or if it
-would have to be behind the camera to be seen where it went. Single such points are failed tracks, so only clusters count.
+Points are tracked between frames a fraction of a second apart. A point moves by itself if it is far from its epipolar line, or if
+it would have to be behind the camera to be seen where it went. Single such points are failed tracks, so only clusters count.
 
-The camera's motion is that of the capture's cameras where they explain most tracks; otherwise an essential matrix is fitted. It is not
-a fundamental matrix, whose two more degrees of freedom are enough to explain a subject in front of a plane. Where intrinsics are
-unknown, the field of view that explains the whole capture best is taken.
+The camera's motion is that of the capture's cameras where they explain most tracks; otherwise an essential matrix is fitted. It is
+not a fundamental matrix, whose two more degrees of freedom are enough to explain a subject in front of a plane. Where intrinsics
+are unknown, the field of view that explains the whole capture best is taken.
 
-What moves along its epipolar lines (a car ahead of a driving camera) cannot be told from a static scene by two pictures. Other pairs
-tell, as soon as either turns. Known cameras find more than fitted ones, because a fit follows a subject that fills much of a picture.
+What moves along its epipolar lines (a car ahead of a driving camera) cannot be told from a static scene by two pictures. Other
+pairs tell, as soon as either turns. Known cameras find more than fitted ones, because a fit follows a subject that fills much of a
+picture.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which frames are worth having: sharp, well exposed, not a repetition of the one before.
 
-Scores are kept for every frame; thresholds are applied to scores, so that changing one needs no pixels. Sharpness is judged within its
-own scene, because a plain white room is never as sharp as a book shelf.
+Scores are kept for every frame; thresholds are applied to scores, so that changing one needs no pixels. Sharpness is judged within
+its own scene, because a plain white room is never as sharp as a book shelf.
 """
 
 from __future__ import annotations

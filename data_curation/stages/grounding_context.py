@@ -19,7 +19,8 @@ class GroundingContextSettings:
 
     Args:
         frames: most context frames, the anchor included.
-        guard_seconds: frames this near in time to any target frame are left out (but the anchor), so that the answer is not in the context.
+        guard_seconds: frames this near in time to any target frame are left out (but the anchor), so that the answer is not in the
+            context.
         views: least number of context frames that show the object.
         area, visible: share of the picture it covers and share of it in sight, from which a frame shows it.
     """

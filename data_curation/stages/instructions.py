@@ -94,7 +94,8 @@ def navigation_words(cameras: Cameras, up: Sequence[float] | None = None) -> str
 
     Args:
         cameras: [T] path, T at least 2.
-        up: the vertical in their world; by default the top of the first picture, as for `parse_trajectory`, which must be given the same.
+        up: the vertical in their world; by default the top of the first picture, as for `parse_trajectory`, which must be given the
+            same.
 
     Raises:
         ValueError: for fewer than 2 cameras.

@@ -79,7 +79,8 @@ class Cameras:
         """Join cameras along the time axis.
 
         Args:
-            parts: of one batch shape, all metric or none. Times are kept where every part has them; the convention is the first part's.
+            parts: of one batch shape, all metric or none. Times are kept where every part has them; the convention is the first
+                part's.
 
         Raises:
             CameraError: for no parts, different batch shapes, or metric joined with non-metric cameras.

@@ -64,8 +64,8 @@ class Motion:
         tilt_up: degrees about the camera's right axis.
         roll_right: degrees about the viewing axis, clockwise as seen from behind the camera.
         orbit: (degrees to the left, radius in metres) around the point at that distance ahead.
-        spiral: (degrees to the left, radius, distance) of a circle in the camera's own right/down plane, in metres. The start is the
-            lowest point of the circle. The camera keeps looking, upright, at the point that is `distance` ahead of the start. A
+        spiral: (degrees to the left, radius, distance) of a circle in the camera's own right/down plane, in metres. The start is
+            the lowest point of the circle. The camera keeps looking, upright, at the point that is `distance` ahead of the start. A
             translation is along the start's axes meanwhile.
         look_at: the point, in anchor coordinates, that the camera looks at in the end.
         zoom: factor on the focal length in the end, growing geometrically.

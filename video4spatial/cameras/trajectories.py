@@ -120,8 +120,8 @@ def begin_at(path: Cameras, start: Cameras) -> Cameras:
         start: one camera (T = 1); whether the lengths are metres is taken from it.
 
     Returns:
-        Cameras [T] in the world of `start`. The intrinsics are the start's; the focal length changes by the factors by which that of the
-        path has changed since its frame 0.
+        Cameras [T] in the world of `start`. The intrinsics are the start's; the focal length changes by the factors by which that
+        of the path has changed since its frame 0.
     """
     focal = path.intrinsics[:, 0, 0] / path.intrinsics[0, 0, 0]
     placed = replace(path, metric=start.metric).placed_at(start)

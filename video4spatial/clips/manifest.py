@@ -49,12 +49,14 @@ class ClipRow:
         target_times: T seconds from the start of the target.
         camera_to_world: [N + T, 4, 4] as captured (OpenCV, unscaled), the context's first.
         intrinsics: [N + T, 3, 3], normalised, of the uncropped pictures.
-        coverage, anchor_coverage: share of the target's surfaces that the context, or the anchor alone, shows; NaN where not measured.
+        coverage, anchor_coverage: share of the target's surfaces that the context, or the anchor alone, shows; NaN where not
+            measured.
         coverage_method: depth, frustum or "" where not measured.
         origin: captured, reversed (played backwards) or graph (a path over frames of several moments).
         texts: the instruction in words, paraphrases after the first; empty where there is none.
         label, instance_id: the object to find; "" and 0 for navigation.
-        region_frame, region_box: context position and box (left, top, right, bottom as shares) that name the object; -1 and empty if none.
+        region_frame, region_box: context position and box (left, top, right, bottom as shares) that name the object; -1 and empty
+            if none.
         boxes: [T, 4] where the object is (shares; NaN out of sight), or [0, 4].
         scores: further figures by name.
     """

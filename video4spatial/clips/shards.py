@@ -1,8 +1,8 @@
 """Clips with their pixels in WebDataset tar shards, readable by any WebDataset loader, and an index for reading one clip directly.
 
 A clip `KEY` has these members: `KEY.json` (times, cameras, instruction, boxes, provenance), `KEY.context-0000.jpg` ...,
-`KEY.target-0000.jpg` ... and, where depth is known, `KEY.depth.npz` with uint16 `context` and `target` in the unit that the JSON names
-(0 is unknown).
+`KEY.target-0000.jpg` ... and, where depth is known, `KEY.depth.npz` with uint16 `context` and `target` in the unit that the JSON
+names (0 is unknown).
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ class VideoReader(ABC):
     """Frame-exact random access to a video. Frames are counted from 0 in the order in which they are shown.
 
     Opening checks the file and reads its index. The decoder itself starts at the first `read`, once per process, so a reader can be
-    pickled and used after a fork (for example in the workers of a `DataLoader`). One reader must not be used by two threads at once.
+    pickled and used after a fork (for example in the workers of a `DataLoader`). One reader must not be used by two threads at
+    once.
 
     Args:
         path: the file or folder.

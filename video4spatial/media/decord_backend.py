@@ -18,8 +18,8 @@ NARROWEST = 64  # below it, the padding of a row can make decord count a fourth 
 class DecordReader(VideoReader):
     """Reads what decord decodes frame-exactly; see `VideoReader`.
 
-    The index comes from PyAV. decord 0.6 silently returns wrong frames from trimmed video (edit lists), open groups of pictures (the rule
-    for HEVC) and transport streams, and ignores mirroring, so these are refused.
+    The index comes from PyAV. decord 0.6 silently returns wrong frames from trimmed video (edit lists), open groups of pictures
+    (the rule for HEVC) and transport streams, and ignores mirroring, so these are refused.
 
     Args:
         path: of the video file.

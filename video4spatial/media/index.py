@@ -34,8 +34,8 @@ class VideoIndex:
         keyframes: [K] presentation times at which decoding may start; empty where it may start at the beginning only.
         height: of the frames as shown, in pixels.
         width: of the frames as shown, in pixels.
-        orientation: the upper 2x2 of the display matrix, rows (xx, xy), (yx, yy) of -1, 0, 1, which maps stored to shown axes (x right,
-            y down).
+        orientation: the upper 2x2 of the display matrix, rows (xx, xy), (yx, yy) of -1, 0, 1, which maps stored to shown axes (x
+            right, y down).
         frame_rate: frames per second.
         has_hidden_frames: whether an edit list hides some.
         has_open_groups: whether frames stored after a keyframe are shown before it.

@@ -25,8 +25,8 @@ def open_video(path: str | os.PathLike, backend: str = "auto", frame_rate: float
 
     Args:
         path: a video file, a folder of images or one image.
-        backend: "pyav", "decord" or "auto": the faster one as measured, else the other where the first cannot read the file, which is
-            logged. It has no effect on images.
+        backend: "pyav", "decord" or "auto": the faster one as measured, else the other where the first cannot read the file, which
+            is logged. It has no effect on images.
         frame_rate: images per second, for images only; 4 if not given, which is logged.
 
     Returns:

@@ -27,8 +27,8 @@ def write_video(
 ) -> Path:
     """Write an h264 mp4 (yuv420p, plays everywhere).
 
-    Frames are never resized. h264 in yuv420p stores even sizes only: an odd width or height is padded by one pixel at the right or bottom
-    that repeats the edge, and this is logged. `write_images` keeps any size, losslessly.
+    Frames are never resized. h264 in yuv420p stores even sizes only: an odd width or height is padded by one pixel at the right or
+    bottom that repeats the edge, and this is logged. `write_images` keeps any size, losslessly.
 
     Args:
         path: ending in .mp4. Its folder is made; an existing file is replaced, only once the new one is complete.

@@ -5,11 +5,11 @@ A format module offers
 - `DESCRIPTION`: one line for people, shown where a file is not recognised;
 - `SUFFIXES`: endings that choose the format when writing (may be empty);
 - `sniff(path) -> bool`: whether a file (or folder) looks like this format, from its first lines;
-- `read(path, fov_degrees, aspect) -> Cameras`: cameras [T] in our convention, which name the one that was read. `fov_degrees` is the
-  horizontal field of view, `aspect` width / height of the pictures. Both are None unless the user gives them, and serve files without
-  intrinsics. What is wrong with a file is raised as `CameraFileError`;
-- `write(path, cameras, image_size)`: writes cameras [T] to a path that does not exist yet. `image_size` is (height, width) in pixels or
-  None, for formats that store pixels. What the format cannot hold is raised as `CameraError`, or left out with a warning.
+- `read(path, fov_degrees, aspect) -> Cameras`: cameras [T] in our convention, which name the one that was read. `fov_degrees` is
+  the horizontal field of view, `aspect` width / height of the pictures. Both are None unless the user gives them, and serve files
+  without intrinsics. What is wrong with a file is raised as `CameraFileError`;
+- `write(path, cameras, image_size)`: writes cameras [T] to a path that does not exist yet. `image_size` is (height, width) in
+  pixels or None, for formats that store pixels. What the format cannot hold is raised as `CameraError`, or left out with a warning.
 """
 
 from __future__ import annotations

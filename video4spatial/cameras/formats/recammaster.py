@@ -1,7 +1,7 @@
 """Camera JSON of ReCamMaster and its MultiCamVideo data: `{"frame0": {"cam01": "[..] [..] [..] [..] ", ...}, ...}`.
 
-Each string holds the rows of a 4x4 camera-to-world matrix for row vectors (transposed), with Unreal's axes: x forward, y right, z up,
-left-handed, in centimetres. The world is made right-handed by turning y round; lengths become metres. There are no intrinsics.
+Each string holds the rows of a 4x4 camera-to-world matrix for row vectors (transposed), with Unreal's axes: x forward, y right, z
+up, left-handed, in centimetres. The world is made right-handed by turning y round; lengths become metres. There are no intrinsics.
 """
 
 from __future__ import annotations

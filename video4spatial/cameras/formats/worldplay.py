@@ -1,7 +1,7 @@
 """Camera JSON of HY-WorldPlay: `{"0": {"extrinsic": 4x4, "K": 3x3}, "1": ...}`, one pose per latent (every fourth frame).
 
-Its "extrinsic" is camera-to-world with OpenCV axes, against the usual meaning of the word. K is in pixels of a picture whose size the
-file does not say; the published ones are 1920 x 1080.
+Its "extrinsic" is camera-to-world with OpenCV axes, against the usual meaning of the word. K is in pixels of a picture whose size
+the file does not say; the published ones are 1920 x 1080.
 """
 
 from __future__ import annotations
