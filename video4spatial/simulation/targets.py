@@ -23,8 +23,7 @@ def navigation_target(
     rotation_range: tuple[float, float] = (20.0, 60.0),
     path_range: tuple[float, float] = (0.3, 1.5),
 ) -> Cameras:
-    """A smooth collision-free trajectory that begins exactly at `start`: forward, backward, sideways, turning or
-    along an arc.
+    """A smooth collision-free trajectory that begins exactly at a start: forward, backward, sideways, turning or along an arc.
 
     Args:
         scene: the scene.
