@@ -15,7 +15,7 @@ from data_curation.records import read_record
 from data_curation.report.scenes import Captures, ReportedScene, details_of, source_of, spread
 from data_curation.stages.frame_quality import FrameScores, FrameThresholds, rejected_frames
 from video4spatial.clips.assembly import clip_from_capture
-from video4spatial.clips.clip import Clip, Ground
+from video4spatial.clips import Clip, Ground
 from video4spatial.clips.dataset import SHARDS
 from video4spatial.clips.manifest import ClipRow
 from video4spatial.clips.shards import clip_from_members, read_index, read_members

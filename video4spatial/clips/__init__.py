@@ -1,9 +1,10 @@
 """Clips: what is trained on, sampled from and scored."""
 
 from video4spatial.clips.augmentation import AugmentationSettings, augment, cropped, mirrored, mirrored_text, relit
-from video4spatial.clips.clip import Clip, Ground, Navigate, Region
+from video4spatial.clips.clip import Clip
+from video4spatial.clips.instruction import Ground, Instruction, Navigate, Region
 
 __all__ = [
-    "AugmentationSettings", "Clip", "Ground", "Navigate", "Region", "augment", "cropped", "mirrored", "mirrored_text",
+    "AugmentationSettings", "Clip", "Ground", "Instruction", "Navigate", "Region", "augment", "cropped", "mirrored", "mirrored_text",
     "relit",
 ]  # fmt: skip

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from video4spatial.cameras import Cameras, CropBox
 from video4spatial.cameras.intrinsics import crop_matrix
-from video4spatial.clips.clip import Clip, Ground
+from video4spatial.clips.clip import Clip
 from video4spatial.clips.cropping import crop_view
+from video4spatial.clips.instruction import Ground
 
 
 @dataclass(frozen=True)

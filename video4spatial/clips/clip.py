@@ -1,4 +1,4 @@
-"""The Clip: one training or test example, and the instruction it carries out."""
+"""The Clip: one training or test example."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -7,47 +7,7 @@ import numpy as np
 
 from video4spatial.cameras import Cameras
 from video4spatial.captures import SceneObject
-
-
-@dataclass(frozen=True)
-class Navigate:
-    """Follow a camera path.
-
-    Args:
-        cameras: T target cameras; frame 0 is the anchor's viewpoint. Same world as the context's cameras where those are known.
-    """
-
-    cameras: Cameras
-
-
-@dataclass(frozen=True)
-class Region:
-    """A box on one frame of the context, which names an object without words.
-
-    Args:
-        frame: position in the context.
-        box: left, top, right and bottom as shares of width and height, 0 to 1.
-    """
-
-    frame: int
-    box: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Ground:
-    """Find an object, go there, and end on a view that shows it.
-
-    Args:
-        text: the object in words, as an instruction ("go to the lamp").
-        region: the object by a box on a context frame. One of the two is needed; both may be given.
-    """
-
-    text: str | None = None
-    region: Region | None = None
-
-    def __post_init__(self):
-        if not self.text and self.region is None:
-            raise ValueError("an object to find needs words or a region: give text, region or both.")
+from video4spatial.clips.instruction import Ground, Instruction, Navigate
 
 
 @dataclass(frozen=True)
@@ -59,7 +19,7 @@ class Clip:
         scene: identity of the physical (or simulated) space; confidence intervals are taken over scenes.
         context_frames: [N, H, W, 3] uint8, oldest first.
         context_times: [N] seconds.
-        instruction: what to do.
+        instruction: what to do, or None for a video that was made without one and is only scored.
         anchor: index into the context of the frame the instruction starts from.
         context_cameras: N cameras, or None when unknown.
         context_depth: [N, H, W] float32 metres along the optical axis, or None.
@@ -77,7 +37,7 @@ class Clip:
     scene: str
     context_frames: np.ndarray
     context_times: np.ndarray
-    instruction: Navigate | Ground
+    instruction: Instruction | None
     anchor: int
     context_cameras: Cameras | None = None
     context_depth: np.ndarray | None = None
@@ -153,7 +113,7 @@ class Clip:
         instruction = self.instruction
         if isinstance(instruction, Navigate):
             instruction = replace(instruction, cameras=cameras(instruction.cameras))
-        else:
+        elif instruction is not None:
             region = instruction.region
             if region is not None:
                 box = boxes(np.array([region.box], dtype=np.float64))[0]
@@ -173,7 +133,7 @@ class Clip:
             target_boxes=if_known(lambda known: boxes(known).astype(np.float32), self.target_boxes),
         )
 
-    def _instruction_within(self, indices: list[int]) -> Navigate | Ground:
+    def _instruction_within(self, indices: list[int]) -> Instruction | None:
         """The instruction for a context of which only some frames are left."""
         if not isinstance(self.instruction, Ground) or self.instruction.region is None:
             return self.instruction

@@ -13,7 +13,8 @@ import torch
 from video4spatial.cameras import Cameras, parse_trajectory, read_cameras
 from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES
 from video4spatial.cameras.trajectories import begin_at
-from video4spatial.clips.clip import Clip, Navigate
+from video4spatial.clips.clip import Clip
+from video4spatial.clips.instruction import Navigate
 from video4spatial.media import VideoReader, open_video, resize_and_crop
 from video4spatial.media.reader import IMAGE_FOLDER_FRAME_RATE
 from video4spatial.spread import evenly_spread

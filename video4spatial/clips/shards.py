@@ -25,7 +25,8 @@ from PIL import Image
 
 from video4spatial.cameras import Cameras
 from video4spatial.captures import SceneObject
-from video4spatial.clips.clip import Clip, Ground, Navigate, Region
+from video4spatial.clips.clip import Clip
+from video4spatial.clips.instruction import Ground, Instruction, Navigate, Region
 from video4spatial.files import written_aside
 
 INDEX = "index.parquet"
@@ -240,7 +241,7 @@ def _plain_boxes(boxes: np.ndarray) -> list[list[float] | None]:
     return [None if np.isnan(box).any() else box.tolist() for box in boxes]
 
 
-def _plain_instruction(instruction: Navigate | Ground) -> dict:
+def _plain_instruction(instruction: Instruction) -> dict:
     if isinstance(instruction, Navigate):
         return {"kind": "navigate"}  # along the target cameras
     region = instruction.region
@@ -251,7 +252,7 @@ def _plain_instruction(instruction: Navigate | Ground) -> dict:
     }
 
 
-def _instruction(plain: dict, target: Cameras | None) -> Navigate | Ground:
+def _instruction(plain: dict, target: Cameras | None) -> Instruction:
     if plain["kind"] == "navigate":
         return Navigate(target)
     region = plain["region"]

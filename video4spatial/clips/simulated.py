@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from video4spatial.cameras import Cameras
-from video4spatial.clips.clip import Clip, Ground, Navigate
+from video4spatial.clips.clip import Clip
+from video4spatial.clips.instruction import Ground, Navigate
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import Scene, generate_scene
 from video4spatial.simulation.walks import NoPathError, approach_target, capture_walk, navigation_target
