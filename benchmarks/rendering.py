@@ -42,7 +42,14 @@ def variants() -> dict[str, dict]:
 def frames_per_second(
     scene, walk: Cameras, size: int, backend: str, supersample: int, device: str | None = None
 ) -> float:
-    """Frames per second of one rendering call, until the pictures lie in host memory."""
+    """Frames per second of one rendering call, until the pictures lie in host memory.
+
+    Args:
+        scene: what is rendered.
+        walk: cameras [T]; some of them for the plain renderer on the CPU, many more on an accelerator.
+        size: height and width in pixels.
+        backend, supersample, device: of `render`.
+    """
     cameras = walk
     if device == "cuda":
         cameras = walk[np.arange(CUDA_FRAMES) % len(walk)]
@@ -54,7 +61,16 @@ def frames_per_second(
 
 
 def check_agreement(scene, walk: Cameras, settings: dict) -> None:
-    """Raise if a backend differs from the plain renderer on more than half a percent of the pixels."""
+    """Compare a backend with the plain renderer.
+
+    Args:
+        scene: what is rendered.
+        walk: cameras [T], of which the first is.
+        settings: of the row (`variants`).
+
+    Raises:
+        RuntimeError: where more than half a percent of the pixels differ.
+    """
     size, supersample = settings["size"], settings["supersample"]
     expected = render(scene, walk[0], size, size, supersample, backend="torch")
     given = render(scene, walk[0], size, size, supersample, backend=settings["backend"], device=settings.get("device"))
@@ -64,6 +80,7 @@ def check_agreement(scene, walk: Cameras, settings: dict) -> None:
 
 
 def main() -> None:
+    """Measure and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=6, help="number of test scenes")
     parser.add_argument("--frames", type=int, default=48, help="frames of each walk")

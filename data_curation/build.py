@@ -195,7 +195,10 @@ def _given_up(task: SceneTask, finished: Finished, work: Work) -> dict:
         reason = "its process died, twice (out of memory, or a crash in a library)"
     old = read_record(Path(task.record)) or {}
     stages = old.get("stages", {})
-    record = {**new_record(task), "version": old.get("version", RECORD_VERSION), "stages": stages, "status": "failed", "stage": "worker", "reason": reason}
+    record = {
+        **new_record(task), "version": old.get("version", RECORD_VERSION), "stages": stages, "status": "failed", "stage": "worker",
+        "reason": reason,
+    }  # fmt: skip
     write_record(Path(task.record), record)
     return summary_of(record)
 

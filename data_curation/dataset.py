@@ -43,7 +43,8 @@ class DatasetSettings:
     def __post_init__(self):
         if min(self.validation, self.test) < 0 or self.validation + self.test > 1:
             raise ValueError(
-                f"dataset: validation {self.validation} and test {self.test} are shares: expected at least 0 and at most 1 together."
+                f"dataset: validation {self.validation} and test {self.test} are shares: "
+                "expected at least 0 and at most 1 together."
             )
 
 
@@ -63,11 +64,11 @@ class Assembly:
 
 
 def assemble(records: Iterable[dict], settings: DatasetSettings) -> Assembly:
-    """Make the rows of the manifest from the records of all scenes, in the order of the scenes.
+    """Make the rows of the manifest from the records of all scenes.
 
     Args:
-        records: as `pipeline.curate_scene` wrote them; only those with status `kept` matter.
-        settings: how.
+        records: as `running.curate_scene` wrote them, in the order of the scenes; only those with status `kept` matter.
+        settings: which captures and targets are copies, and how spaces are shared out.
     """
     kept = [record for record in records if record["status"] == "kept"]
     duplicates = _duplicates(kept, settings.duplicate_bits)
@@ -90,9 +91,13 @@ def assemble(records: Iterable[dict], settings: DatasetSettings) -> Assembly:
     counts = Counter(row.split for row in rows)
     steps = {
         "de-duplication": {
-            "unit": "captures", "kept": len(kept) - len(duplicates), "filtered": {"copy_of_another": len(duplicates)} if duplicates else {},
+            "unit": "captures", "kept": len(kept) - len(duplicates),
+            "filtered": {"copy_of_another": len(duplicates)} if duplicates else {},
         },
-        "split": {"unit": "clips", "kept": len(rows), "filtered": {reason: n for reason, n in filtered.items() if n}, "splits": dict(counts)},
+        "split": {
+            "unit": "clips", "kept": len(rows), "filtered": {reason: n for reason, n in filtered.items() if n},
+            "splits": dict(counts),
+        },
     }  # fmt: skip
     return Assembly(rows, steps, duplicates)
 
@@ -109,7 +114,9 @@ def _duplicates(records: list[dict], most_bits: float) -> dict[str, str]:
         code = np.array([hashes[place] for place in places], dtype=np.uint64)
         codes.append(code)
         original = first_with.get(content)
-        pieces = [(place, band, int(value >> np.uint64(16 * band)) & 0xFFFF) for place, value in enumerate(code) for band in range(BANDS)]
+        pieces = [
+            (place, band, int(value >> np.uint64(16 * band)) & 0xFFFF) for place, value in enumerate(code) for band in range(BANDS)
+        ]
         if original is None:
             for other in dict.fromkeys(other for piece in pieces for other in buckets[piece]):
                 if np.bitwise_count(codes[other] ^ code).mean() <= most_bits:
@@ -154,7 +161,8 @@ def _row(record: dict, kind: str, clip: dict, split: str) -> ClipRow:
     lists = ("texts", "region_box")
     return ClipRow(
         # Two objects may be reached by the same frames.
-        key=f"{record['key']}-{kind[0]}{target[0]:05d}-{target[-1]:05d}" + (f"-{clip['instance_id']}" if kind == "grounding" else ""),
+        key=f"{record['key']}-{kind[0]}{target[0]:05d}-{target[-1]:05d}"
+        + (f"-{clip['instance_id']}" if kind == "grounding" else ""),
         kind=kind,
         split=split,
         space=ingest["space"],
@@ -186,7 +194,7 @@ def _row(record: dict, kind: str, clip: dict, split: str) -> ClipRow:
 
 
 def _without_repeats(rows: list[ClipRow], distance: float) -> list[ClipRow]:
-    """Of navigation targets that hardly differ the first."""
+    """Rows without navigation targets that hardly differ from an earlier one."""
     kept: list[ClipRow] = []
     seen: list[Cameras] = []
     for row in rows:

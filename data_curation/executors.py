@@ -143,8 +143,9 @@ def _die_with_parent(parent: int) -> None:
 
 
 class RayExecutor:
-    """One task per item on a Ray cluster (`RAY_ADDRESS`, or one started on this machine). Needs the extra `[ray]`, and a file system
-    that every node sees.
+    """One task per item on a Ray cluster (`RAY_ADDRESS`, or one started on this machine).
+
+    It needs the extra `[ray]`, and a file system that every node sees.
 
     Args:
         workers: CPUs of a cluster started here; an existing one keeps its own.

@@ -2,8 +2,10 @@
 
 A stage reads the capture and the results of earlier stages, and returns plain values, so that a result can be kept in the scene's
 record and used again. It is run again only if its own settings, its version, the scene's content or something it depends on has
-changed. To add one, write a function (scene, settings...) -> Result in a module of `data_curation.stages`, and a line in `STAGES`.
-What can be set about it is a field of `StageSettings`.
+changed.
+
+To add a stage, write a function (scene, settings...) -> Result in a module of `data_curation.stages`, and a line in `STAGES`. If
+there is something to set, it is a field of `StageSettings`.
 """
 
 from __future__ import annotations

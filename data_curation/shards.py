@@ -146,7 +146,7 @@ def _tasks(folder: Path, rows: Sequence[ClipRow], settings: ShardSettings) -> li
 
 
 class _Remembered:
-    """A reading function that keeps the last frames it read, about `REMEMBERED_BYTES`: clips of one capture share most of theirs."""
+    """A reading function that keeps about `REMEMBERED_BYTES` of the last frames: clips of one capture share most of theirs."""
 
     def __init__(self, read: Callable[[Sequence[int]], np.ndarray]):
         self.read = read

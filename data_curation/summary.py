@@ -47,7 +47,7 @@ def summary_of(record: dict) -> dict:
     return {
         **{name: record.get(name) for name in ("key", "reader", "scene", "status", "stage", "reason")},
         "counts": {
-            name: {"unit": result["unit"], "kept": result["kept"], "filtered": result["filtered"]} for name, result in stages.items()
+            name: {part: result[part] for part in ("unit", "kept", "filtered")} for name, result in stages.items()
         },
         "clips": {kind: len(stages[name]["data"]["clips"]) for name, kind in CLIP_STAGES.items() if name in stages},
     }

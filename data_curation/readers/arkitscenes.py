@@ -86,7 +86,8 @@ def read(scene: str) -> Capture:
     turns, counts = np.unique(quarter_turns_upright(cameras, UP), return_counts=True)
     turn = int(turns[counts.argmax()])
     if counts.max() < MOST * len(kept):
-        raise ReaderError(f"{folder}: the device was turned on the way ({dict(zip(turns.tolist(), counts.tolist()))} quarter turns)")
+        found = dict(zip(turns.tolist(), counts.tolist()))
+        raise ReaderError(f"{folder}: the device was turned on the way ({found} quarter turns)")
     video = images([path for _, path, _ in kept], 10.0)
     pictures = Pictures(video, tuple(range(len(kept))), quarter_turns=turn)
     height, width = pictures.size

@@ -81,7 +81,9 @@ def read(scene: str, frame_rate: float = 30.0, licence: str = "unknown") -> Capt
         width=video.width,
         times=times - times[0],
         read_frames=Pictures(video, tuple(range(len(kept)))),
-        cameras=Cameras(rigid_poses(poses[:, :3, :3], poses[:, :3, 3]), intrinsics, metric=True, times=torch.from_numpy(times - times[0])),
+        cameras=Cameras(
+            rigid_poses(poses[:, :3, :3], poses[:, :3, 3]), intrinsics, metric=True, times=torch.from_numpy(times - times[0])
+        ),
         read_depth=DepthImages(tuple(depth), (video.height, video.width)) if any(depth) else None,
         space=folder.parent.name if folder.name.startswith("seq-") else folder.name,
         licence=licence,

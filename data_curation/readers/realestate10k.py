@@ -44,7 +44,8 @@ def read(scene: str) -> Capture:
         raise ReaderError(str(error)) from error
     video_path = _video(path)
     if video_path is None:
-        raise SourceMissing(f"source_missing: {path.with_suffix('')} has no video ({', '.join(VIDEO_SUFFIXES)}) or folder of images")
+        wanted = f"video ({', '.join(VIDEO_SUFFIXES)}) or folder of images"
+        raise SourceMissing(f"source_missing: {path.with_suffix('')} has no {wanted}")
     video = open_video(video_path)
     if len(video) != len(cameras):
         raise ReaderError(f"{video_path} has {len(video)} frames, {path.name} {len(cameras)} cameras: expected one per frame")

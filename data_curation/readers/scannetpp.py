@@ -162,8 +162,10 @@ def _iphone_poses(folder: Path) -> tuple[colmap.Lens, dict[int, np.ndarray], str
 
 @dataclass(frozen=True)
 class DepthBinary:
-    """ScanNet++'s depth.bin, read on demand: all frames in one zlib stream of float32 metres, or each frame with its length in front
-    (zlib float32 metres, or lz4 uint16 millimetres, which needs the package lz4).
+    """ScanNet++'s depth.bin, read on demand.
+
+    It holds all frames in one zlib stream of float32 metres, or each frame with its length in front: zlib float32 metres, or lz4
+    uint16 millimetres, which needs the package lz4.
 
     Args:
         path: the file.

@@ -136,5 +136,6 @@ def _draw_objects(axes, objects: Sequence[SceneObject], sought: set[int], flat: 
         axes.plot(*outline.T, color=color, linewidth=0.8, zorder=1)
         if len(named) < LABELS_DRAWN and all((np.abs(center - other) > room).any() for other in named):
             ink = color if thing.instance_id in sought else "#687080"
-            axes.text(*center, thing.label, fontsize=7, color=ink, ha="center", va="center", zorder=6, clip_on=True, parse_math=False)
+            axes.text(*center, thing.label, fontsize=7, color=ink, ha="center", va="center", zorder=6, clip_on=True,
+                      parse_math=False)  # fmt: skip
             named.append(center)

@@ -134,7 +134,9 @@ def find_approaches(
         ValueError: for visibility of other frames than all of the capture's.
     """
     if visibility.frames != tuple(range(len(capture))):
-        raise ValueError(f"visibility of {len(visibility.frames)} frames: expected all {len(capture)} of {capture.name!r}, in order")
+        raise ValueError(
+            f"visibility of {len(visibility.frames)} frames: expected all {len(capture)} of {capture.name!r}, in order"
+        )
     stretches = list(stretches)
     cameras = _in_metres(capture.cameras, np.asarray(capture.times))
     search = _Search(cameras, np.asarray(capture.times), visibility, usable, stretches, settings, context)
@@ -281,8 +283,8 @@ class _Search:
 
     def _clear(self, row: int, frames: tuple[int, ...]) -> int:
         last = list(frames[-self.settings.last_frames :])
-        smallest = self.settings.end_area[0]
-        return int(((self.visibility.visible[row, last] >= self.settings.visible) & (self.visibility.area[row, last] >= smallest)).sum())
+        visible, area = self.visibility.visible[row, last], self.visibility.area[row, last]
+        return int(((visible >= self.settings.visible) & (area >= self.settings.end_area[0])).sum())
 
     def _comes_nearer(self, row: int, frames: list[int]) -> bool:
         distance, angle = self.visibility.distance[row, frames], self.visibility.angle[row, frames]

@@ -110,7 +110,9 @@ def select_context(
     return Context(tuple(sorted(candidates[order].tolist())), float(covered.mean()), anchor_coverage, method)
 
 
-def context_coverage(capture: Capture, target: tuple[int, ...], frames: tuple[int, ...], depth: np.ndarray | None = None) -> Context:
+def context_coverage(
+    capture: Capture, target: tuple[int, ...], frames: tuple[int, ...], depth: np.ndarray | None = None
+) -> Context:
     """How much of a target a given context shows.
 
     Args:
@@ -212,7 +214,7 @@ def run_geometry(scene: Scene) -> Result:
 
 
 def run_navigation(scene: Scene, settings: ContextSettings) -> Result:
-    """The stage `navigation`: a context for every window, and the path in words; windows that their context does not cover are left out.
+    """The stage `navigation`: a context for every window, and its path in words. Windows that it does not cover are left out.
 
     Args:
         scene: under way, with windows.

@@ -68,7 +68,7 @@ def shots(scores: np.ndarray, least_frames: int = 2) -> list[range]:
 
 
 def run(scene: Scene) -> Result:
-    """The stage `cuts`: shots of captures without cameras; the others are one shot, since cameras tell jumps better (`pose_quality`).
+    """The stage `cuts`: the shots of captures without cameras. The others are one shot: cameras tell jumps better (`pose_quality`).
 
     Args:
         scene: under way.

@@ -15,7 +15,9 @@ from data_curation.stages.instructions import WordSettings, grounding_instructio
 from video4spatial.clips.footage import model_scale
 
 
-def run(scene: Scene, approach: ApproachSettings, settings: GroundingContextSettings, cover: ContextSettings, words: WordSettings) -> Result:
+def run(
+    scene: Scene, approach: ApproachSettings, settings: GroundingContextSettings, cover: ContextSettings, words: WordSettings
+) -> Result:
     """The stage `grounding`.
 
     Args:

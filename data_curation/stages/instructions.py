@@ -145,7 +145,10 @@ def _described(path: Cameras, ends: list[int], vertical: Tensor) -> tuple[list[t
 
 
 def _fitted(start: Tensor, end: Tensor, vertical: Tensor) -> tuple[Tensor, Tensor]:
-    """The rounded motion of constant speed between two poses: metres along right, down, forward, and degrees left, up, rolled right."""
+    """The rounded motion of constant speed between two poses.
+
+    It is metres along right, down and forward, and degrees turned left, tilted up and rolled right.
+    """
     turn = torch.zeros((), dtype=torch.float64)
     for _ in range(20):
         # What is left after the turn must be tilt and roll alone; the rest of it about the camera's y axis belongs to the turn.

@@ -1,4 +1,7 @@
-"""Which objects of a capture can be searched for by name (things of a size one walks up to, the only ones of their kind), and who sees them."""
+"""Which objects of a capture can be searched for by name, and which frames show them.
+
+They are things, of a size one walks up to, and the only ones of their kind.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ STRUCTURE = frozenset(
 )
 """Parts of the building: everywhere at once, or nothing to stand in front of."""
 JUNK = frozenset(
-    "object objects item items thing things stuff remove removed split unknown unlabeled unlabelled unannotated misc other none void"
-    " reflection mirrored person people".split()
+    "object objects item items thing things stuff remove removed split unknown unlabeled unlabelled unannotated misc other none"
+    " void reflection mirrored person people".split()
     + ["other furniture", "otherfurniture", "other structure", "otherstructure", "other prop", "otherprop", "other floor"]
 )
 """Notes of annotators that name no object, and people, who do not stay where they are."""
@@ -157,4 +160,5 @@ def run_visibility(scene: Scene) -> Result:
     arrays = {name: getattr(found, name).tolist() for name in ("area", "visible", "boxes", "distance", "angle")}
     seen = int((found.area > 0).any(axis=1).sum()) if len(found.objects) else 0
     hidden = {"never_seen": len(found.objects) - seen} if seen < len(found.objects) else {}
-    return Result({"objects": list(found.objects), "frames": list(found.frames), "method": found.method, **arrays}, "objects", seen, hidden)
+    data = {"objects": list(found.objects), "frames": list(found.frames), "method": found.method, **arrays}
+    return Result(data, "objects", seen, hidden)

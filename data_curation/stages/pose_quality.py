@@ -13,7 +13,9 @@ from video4spatial.cameras.rotations import rotation_angle_degrees
 
 @dataclass(frozen=True)
 class PoseThresholds:
-    """When a step between two frames breaks the path. Lengths hold for metric captures; others are measured by their own median step.
+    """When a step between two frames breaks the path.
+
+    Lengths hold for metric captures; others are measured by their own median step.
 
     Args:
         jump_metres: largest difference of a step from the step before it.

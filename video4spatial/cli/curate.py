@@ -1,4 +1,7 @@
-"""`v4s curate`: raw captures in, a data set out. `build` makes it, `report` shows what was made, `inspect` looks into a source first."""
+"""`v4s curate`: raw captures in, a data set out.
+
+`build` makes it, `report` shows what was made, `inspect` looks into a source first.
+"""
 
 import statistics
 from contextlib import contextmanager
@@ -17,7 +20,14 @@ FAILURES_SHOWN = 10
 
 
 def main(arguments: list[str]) -> None:
-    """Run `v4s curate build`, `report` or `inspect`."""
+    """Run `v4s curate build`, `report` or `inspect`.
+
+    Args:
+        arguments: those after the verb, the action first.
+
+    Raises:
+        UserError: for another action, or as of the action.
+    """
     usage = {"build": "--config FILE --output DIR [--KEY VALUE ...]", "report": "DIR", "inspect": "SOURCE [options]"}
     run_action("v4s curate", {"build": build, "report": report, "inspect": inspect}, usage, arguments)
 
@@ -53,7 +63,14 @@ def build_parser():
 
 
 def build(arguments: list[str]) -> None:
-    """Make a data set, or go on with one."""
+    """Make a data set, or go on with one.
+
+    Args:
+        arguments: those after the action.
+
+    Raises:
+        UserError: for options that are wrong, an output that cannot be written, or too many scenes that failed.
+    """
     parser = build_parser()
     with user_mistakes():
         options = parser.parse_args(arguments)
@@ -96,7 +113,14 @@ def build(arguments: list[str]) -> None:
 
 
 def report(arguments: list[str]) -> None:
-    """Write the report of a data set again."""
+    """Write the report of a data set again.
+
+    Args:
+        arguments: those after the action.
+
+    Raises:
+        UserError: for a folder that holds none.
+    """
     parser = Parser("v4s curate report", "Write report.html of a data set: counts by stage and reason, histograms, examples, paths, licences.")
     parser.add_argument("folder", metavar="DIR", help="what `v4s curate build` wrote")
     options = parser.parse(arguments)
@@ -169,7 +193,14 @@ def inspect_parser() -> Parser:
 
 
 def inspect(arguments: list[str]) -> None:
-    """Print what a source holds."""
+    """Print what a source holds.
+
+    Args:
+        arguments: those after the action.
+
+    Raises:
+        UserError: for a source in which nothing is found, or scenes that cannot be read.
+    """
     options = inspect_parser().parse(arguments)
     from data_curation.pipeline import StageSettings
     from data_curation.readers import find_scenes

@@ -74,7 +74,10 @@ def clip_from_capture(row: ClipRow, capture: Capture, height: int, width: int) -
 
 
 def _object(row: ClipRow, capture: Capture) -> SceneObject | None:
-    """The object to find, in the lengths of the clip; None for navigation, and in worlds whose third axis is not up, as its box needs."""
+    """The object to find, in the lengths of the clip.
+
+    None for navigation, and in worlds whose third axis is not up, since its box stands upright on that axis.
+    """
     found = [item for item in capture.objects if item.instance_id == row.instance_id] if row.kind == "grounding" else []
     if not found or capture.up_axis != (0.0, 0.0, 1.0):
         return None

@@ -56,8 +56,8 @@ class ClipDataset:
         without = [row.key for row in self.rows if row.key not in self._index]
         if without and (open_capture is None or size is None):
             raise ValueError(
-                f"{len(without)} clips of {self.folder} (such as {without[0]}) have no pixels in shards: give open_capture and size "
-                "to read them from their captures."
+                f"{len(without)} clips of {self.folder} (such as {without[0]}) have no pixels in shards: give open_capture and "
+                "size to read them from their captures."
             )
 
     def __len__(self) -> int:

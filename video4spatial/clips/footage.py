@@ -201,14 +201,9 @@ def read_footage(
         times, source = video.times[chosen], (video.height, video.width)
     if (box.height, box.width) != source:
         notes.append(f"pictures of {source[1]}x{source[0]} are cropped to their central {box.width}x{box.height}.")
-
     unit = scale
     if known is None:
-        if fov_degrees is None:
-            fov_degrees = DEFAULT_FOV_DEGREES
-            notes.append(f"the field of view is unknown: {fov_degrees:g} degrees across are assumed (--fov).")
-        eye = torch.eye(4, dtype=torch.float64).unsqueeze(0)
-        view = Cameras.from_fov(eye, fov_degrees, source[1] / source[0]).cropped(box, *source)
+        view = _assumed_view(source, fov_degrees, notes).cropped(box, *source)
     else:
         if not known.metric:
             unit *= _noted_scale(known, scale, notes)
@@ -259,6 +254,14 @@ def _context_cameras(
             f"{path} holds {len(cameras)} cameras for {len(video)} frames of {video.path}: expected one per frame."
         )
     return cameras
+
+
+def _assumed_view(source: tuple[int, int], fov_degrees: float | None, notes: list[str]) -> Cameras:
+    """A camera with the intrinsics of pictures of a height and width about which no camera file says anything."""
+    if fov_degrees is None:
+        fov_degrees = DEFAULT_FOV_DEGREES
+        notes.append(f"the field of view is unknown: {fov_degrees:g} degrees across are assumed (--fov).")
+    return Cameras.from_fov(torch.eye(4, dtype=torch.float64)[None], fov_degrees, source[1] / source[0])
 
 
 def model_scale(cameras: Cameras) -> float:

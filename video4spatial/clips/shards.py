@@ -148,7 +148,7 @@ def write_index(folder: str | os.PathLike, shards: Mapping[str, list]) -> None:
         folder: of the shards; it is made.
         shards: {shard file: members as `write_shard` returns them}.
     """
-    rows = [(key, shard, member, offset, size) for shard, members in sorted(shards.items()) for key, member, offset, size in members]
+    rows = [(key, shard, *place) for shard, members in sorted(shards.items()) for key, *place in members]
     columns = dict(zip(INDEX_SCHEMA.names, map(list, zip(*rows)))) if rows else {name: [] for name in INDEX_SCHEMA.names}
     with written_aside(Path(folder) / INDEX) as aside:
         pq.write_table(pa.table(columns, schema=INDEX_SCHEMA), aside, compression="zstd")

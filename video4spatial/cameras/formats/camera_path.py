@@ -89,7 +89,7 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
 
 
 def _intrinsics(entry: dict[str, Any], content: dict[str, Any]) -> torch.Tensor:
-    """Normalised intrinsics [3, 3] of a vertical field of view; the file's render size gives the aspect where the entry does not."""
+    """Normalised intrinsics [3, 3] of a vertical field of view; where the entry has no aspect, the file's render size gives it."""
     fov = float(entry["fov"])
     aspect = entry.get("aspect") or content["render_width"] / content["render_height"]
     if not (0 < fov < 180 and math.isfinite(aspect) and aspect > 0):

@@ -134,7 +134,7 @@ def _of_vipe(path: Path) -> np.ndarray | None:
 
 
 def _picture_size(arrays: dict[str, np.ndarray]) -> tuple[int, int] | None:
-    """(height, width) as the file says it, or of pictures [..., 3, H, W] or [..., H, W, 3], or of depth [..., H, W] or [..., H, W, 1]."""
+    """(height, width) as the file says it, or of its pictures [..., 3, H, W] or [..., H, W, 3], or depth [..., H, W(, 1)]."""
     if {"image_height", "image_width"} <= set(arrays):
         return int(arrays["image_height"]), int(arrays["image_width"])
     for name in PICTURES:

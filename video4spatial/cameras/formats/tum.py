@@ -44,8 +44,8 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
     table = read_table(path, COLUMNS, "time tx ty tz qx qy qz qw")
     if table.rows[0, 0] > LATEST_SECONDS:
         raise CameraFileError(
-            f"{path}: line {table.lines[0]}: time {table.rows[0, 0]:.0f} is not in seconds. Is this EuRoC ground truth (nanoseconds, "
-            "quaternions wxyz)? Its poses are those of the inertial sensor: bring them to the camera first"
+            f"{path}: line {table.lines[0]}: time {table.rows[0, 0]:.0f} is not in seconds. Is this EuRoC ground truth "
+            "(nanoseconds, quaternions wxyz)? Its poses are those of the inertial sensor: bring them to the camera first"
         )
     quaternions = table.rows[:, [7, 4, 5, 6]]
     norms = torch.linalg.vector_norm(quaternions, dim=-1)
