@@ -178,7 +178,7 @@ def build_killed(output: Path, executor: str) -> None:
 
 
 def spin(turns: int) -> int:
-    """An empty loop of so many `turns`."""
+    """Count to `turns`, and nothing else."""
     count = 0
     while count < turns:
         count += 1

@@ -64,8 +64,9 @@ class Work:
         executor: serial, processes or ray.
         workers: processes or CPUs; null takes all cores.
         timeout: seconds that a scene (or shard) may take; then it is tried once more and given up.
-        num_shards, shard_index: do the scenes shard_index, shard_index + num_shards ... only, as one of many jobs that write to one
-            folder; a build without them, once all jobs are done, makes the data set.
+        num_shards: number of jobs that share out the scenes and write to one folder. Once all are done, a build without it makes
+            the data set.
+        shard_index: which of these jobs this is: it does the scenes shard_index, shard_index + num_shards, ...
         most_failed: share of scenes that may fail before the build counts as failed.
     """
 
@@ -103,7 +104,7 @@ def build(
         dataset: how scenes become one data set.
         shards: which pixels are written, and how.
         work: how it is done.
-        progress: called after each scene and shard with what it was, how many are done, of how many, and its summary.
+        progress: called after each scene and shard.
 
     Raises:
         BuildError: for sources without scenes, or an output that cannot be written.
@@ -188,7 +189,7 @@ def _curate(tasks: list[SceneTask], executor: Executor, work: Work, progress: Pr
 
 
 def _given_up(task: SceneTask, finished: Finished, work: Work) -> dict:
-    """The record of a scene whose worker was lost twice: in quarantine until the next build tries it again."""
+    """Record a scene whose worker was lost twice as failed; the next build tries it again."""
     if finished.problem == "timeout":
         reason = f"took longer than {work.timeout:g} s, twice (work.timeout)"
     else:

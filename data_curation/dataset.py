@@ -20,7 +20,7 @@ from video4spatial.geometry.visibility import viewpoint_distance
 from video4spatial.clips.manifest import SPLITS, ClipRow
 
 HASHES = 8  # frames of a capture that are compared
-BANDS = 4  # pieces of a hash: two captures are compared if a piece of the same frame is equal
+BANDS = 4  # a hash is cut into this many pieces; captures are compared if a piece of the same frame is equal
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class DatasetSettings:
 
     Args:
         validation, test: shares of spaces for these splits, where no official list says otherwise.
-        duplicate_bits: two captures are copies if the difference hashes (64 bits) of frames at the same places differ by no more
-            than this on average.
-        duplicate_distance: two navigation targets of a capture are the same if their cameras are nowhere further apart
+        duplicate_bits: two captures are copies if the difference hashes (64 bits) of frames at the same places differ by at most
+            this many bits on average.
+        duplicate_distance: two navigation targets of a capture are the same if their cameras are everywhere nearer than this
             (metres + degrees / 45; other units are brought to the model's scale).
     """
 
@@ -151,7 +151,7 @@ def _splits(records: list[dict], settings: DatasetSettings) -> dict[str, str]:
 
 def _row(record: dict, kind: str, clip: dict, split: str) -> ClipRow:
     ingest, cameras = (record["stages"][name]["data"] for name in ("ingest", "cameras"))
-    # Frames of the capture with cameras are counted among those of the recording.
+    # Clips count frames among those with a camera; the manifest counts them among all of the recording.
     frame = cameras["frames"]
     context, target = clip["context"], clip["target"]
     poses, intrinsics = np.array(cameras["camera_to_world"]), np.array(cameras["intrinsics"])

@@ -54,9 +54,9 @@ class StageSettings:
         windows: what a navigation target is.
         context: what a context is, and how much of the target it must show.
         objects: which objects can be searched for.
-        approach: what a way to an object is.
-        grounding: what the context of such a way is.
-        words: what is said about them.
+        approach: what an approach to an object is.
+        grounding: what the context of an approach is.
+        words: how many instructions a clip has.
     """
 
     frame_quality: FrameThresholds = field(default_factory=FrameThresholds)

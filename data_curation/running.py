@@ -108,7 +108,7 @@ def single_threaded() -> Iterator[None]:
 
 
 def _stages_of(task: SceneTask, old: dict, record: dict, ran: list[str]) -> Iterator[dict]:
-    """Run the stages of a scene; yields its record as it grows, with results of the old one where they still hold."""
+    """Run the stages of a scene and yield its record as it grows. Results of the old record are used where they still hold."""
     scene = Scene(task.reader, task.scene, task.options)
     content = scene_content(task.reader, task.scene)
     prints: dict[str, str] = {}

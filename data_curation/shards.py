@@ -31,8 +31,8 @@ class ShardSettings:
     """Pixels of clips, in tar files that any WebDataset loader reads.
 
     Args:
-        pixels: of which clips: all, redistributable (those whose licence lets them be passed on) or none. What is left out stays
-            readable from the captures.
+        pixels: which clips get pixels: all, redistributable (those whose licence lets them be passed on) or none. The others are
+            read from the captures.
         height, width: of the pictures in pixels; the capture's are cropped centrally to that aspect.
         clips: per shard.
         quality: of the JPEG pictures, 1 to 95.

@@ -1,4 +1,4 @@
-"""What is told of scenes and builds: counts by stage and reason."""
+"""Summaries of scenes and builds: counts by stage and reason."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Summary:
 
 
 def summary_of(record: dict) -> dict:
-    """What is told of a scene while a build runs.
+    """The summary of a scene.
 
     Args:
         record: of the scene.

@@ -49,7 +49,7 @@ READERS: dict[str, ModuleType] = {
     "realestate10k": realestate10k,
     "footage": footage,
 }
-"""Readers by name; the first whose scenes are found reads a source of unknown kind (`footage` takes what is left)."""
+"""Readers by name. A source without a named reader goes to the first that finds scenes; `footage` takes what is left."""
 
 
 def find_scenes(source: str | PathLike, reader: str | None = None) -> tuple[str, list[str]]:

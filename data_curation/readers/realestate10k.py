@@ -1,7 +1,7 @@
 """RealEstate10K: `NAME.txt` of cameras with `NAME.mp4` (or a folder of images) beside it or in `../videos/`.
 
 Intrinsics are divided by the size of the video, so they hold for any decoded size, also where the picture was squashed to another
-aspect. Videos must be found by their owner; a missing one is told as `source_missing`.
+aspect. Users bring the videos themselves; a missing one is reported as `source_missing`.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def _iphone_poses(folder: Path) -> tuple[colmap.Lens, dict[int, np.ndarray], str
         k = np.array(next(iter(content.values()))["intrinsic"], np.float64)
     except (CameraFileError, KeyError, TypeError, ValueError, StopIteration) as error:
         raise ReaderError(f"{path}: expected frame_000000 and so on with aligned_pose and intrinsic ({error})") from error
-    # Its pixels are counted from the centre of the first one; the size is the one the principal point is the middle of.
+    # Its pixels are counted from the centre of the first one. The principal point is the picture's middle, which gives the size.
     width, height = round(2 * k[0, 2] / 16) * 16, round(2 * k[1, 2] / 16) * 16
     lens = colmap.Lens("PINHOLE", width, height, (k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5))
     return lens, poses, "pose_intrinsic_imu.json: aligned_pose, OpenCV camera-to-world"

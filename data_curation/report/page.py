@@ -77,7 +77,7 @@ def write_report(folder: str | PathLike) -> Path:
 
 
 def _summary(folder: Path, scenes: list[ReportedScene], rows: list[ClipRow]) -> dict:
-    """What the build told, or the same of the records where it was stopped before it could."""
+    """The summary that the build wrote; where it was stopped before, the same counts from the records."""
     try:
         return json.loads((folder / SUMMARY).read_bytes())
     except FileNotFoundError:
@@ -90,7 +90,7 @@ def _summary(folder: Path, scenes: list[ReportedScene], rows: list[ClipRow]) -> 
 
 
 def _settings(summary: dict) -> StageSettings:
-    """Those that the page shows limits of, as the build had them; the default ones where it was stopped before it said."""
+    """Settings whose limits the page shows: those of the build, or the defaults where it was stopped before it wrote them."""
     default, stored = StageSettings(), summary.get("settings", {}).get("stages", {})
     shown = [name for name in ("frame_quality", "windows", "context", "epipolar") if name in stored]
     return replace(default, **{name: type(getattr(default, name))(**stored[name]) for name in shown})

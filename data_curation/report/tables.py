@@ -73,7 +73,7 @@ def funnel(stages: dict[str, dict]) -> list[dict]:
     steps = []
     for name, step in stages.items():
         reasons = sorted(((reason, count) for reason, count in step["filtered"].items() if count), key=lambda entry: -entry[1])
-        # Shares are of what is told, since reasons may overlap (a step may both jump and turn).
+        # Shares are of the counts shown, since reasons may overlap (a step may both jump and turn).
         parts = {"kept": step["kept"], "filtered": sum(count for _, count in reasons), "failed": step["failed"]}
         total = max(sum(parts.values()), 1)
         steps.append({**step, "name": name, "reasons": reasons, "shares": {part: 100 * n / total for part, n in parts.items()}})

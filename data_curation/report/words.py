@@ -1,7 +1,5 @@
 """Reasons of the curation in plain words."""
 
-
-
 WORDS = {
     "image_missing": "picture missing",
     "pose_missing": "camera missing",
@@ -43,7 +41,7 @@ WORDS = {
     "pixels_not_asked_for": "pixels not asked for",
     "no_clips": "no clip came out",
 }
-"""Reasons in plain words; those that are not here are plain already."""
+"""Reasons in plain words; the others are plain already."""
 
 
 def in_words(reason: str) -> str:

@@ -1,8 +1,8 @@
-"""Targets of grounding: stretches of a capture in which someone searches for an object and comes to a stop before it.
+"""Targets of grounding: paths on which someone searches for an object and comes to a stop before it.
 
-They end with the object clearly in sight and begin without it. A capture seldom holds many (`captured`), but leaving an object,
-played backwards, is one (`reversed`), and so is a path from view to view over the frames of the whole capture (`graph`); both need
-a scene in which nothing moves.
+They end with the object clearly in sight and begin without it. A capture seldom holds many (`captured`). Leaving an object, played
+backwards, is one as well (`reversed`), and so is a path from view to view over all frames of the capture (`graph`). The last two
+need a scene in which nothing moves.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from video4spatial.spread import thinned
 Origin = Literal["captured", "reversed", "graph"]
 ORIGINS: tuple[Origin, ...] = ("captured", "reversed", "graph")
 METRE_SECONDS = 2.0
-"""Where the scale is unknown, a metre is the way of so many seconds at the median speed."""
+"""Where the scale is unknown, the camera is taken to need this many seconds for a metre, at its median speed."""
 MOST_NODES = 800
-GRAPH_ENDS = 6  # views of an object that paths are searched to
-GRAPH_STARTS = 16  # paths that are looked at for each
+GRAPH_ENDS = 6  # views of an object that paths may lead to
+GRAPH_STARTS = 16  # paths tried for each of these views
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,21 @@ class ApproachSettings:
 
     Args:
         frames: per target, the anchor's included.
-        frame_rate: of the targets, frames per second; recorded frames nearest to those times are taken.
+        frame_rate: of the targets, frames per second; the recorded frames nearest to those times are taken.
         start_area: the object covers less than this in the first frame.
         end_area: smallest and largest area in the last frame.
         end_offset: largest offset, on either axis, of the object from the middle of the last frame.
         visible: share of the object in sight from which a view counts as clear.
-        last_frames, last_clear: of so many frames at the end, so many are clear views, the last one among them.
-        nearer: the distance to the object falls by at least this share,
-        turned: or the angle between view and object by so many degrees,
-        trend: and the one that does falls this steadily (rank correlation with time at most minus this).
-        farther: who only turns to the object may walk away from it by this share of the distance.
-        fastest_metres, fastest_degrees: per second, in any step.
-        edge_metres, edge_degrees: largest motion between two neighbours of a path over the frames of the whole capture.
+        last_frames: number of frames at the end that are looked at for clear views.
+        last_clear: how many of them must be clear; the last one always must.
+        nearer: share by which the distance to the object must fall. Either this or `turned` is required.
+        turned: degrees by which the angle between view and object must fall.
+        trend: steadiness of the fall: the rank correlation with time is at most minus this.
+        farther: where only the angle falls, the distance may grow by at most this share.
+        fastest_metres: per second, in any step.
+        fastest_degrees: per second, in any step.
+        edge_metres: largest motion between two neighbours of a path over the frames of the whole capture.
+        edge_degrees: largest turn between them.
         per_object: most approaches kept per object.
         end_spread: least difference of the last views of two approaches to an object, in metres + degrees / 45.
         origins: where approaches are looked for; `("captured",)` for scenes in which things move.
@@ -105,7 +108,7 @@ class Approaches:
 
     Args:
         kept: at most `per_object` per object, the best first.
-        rejected: how many objects (`never_seen`, `no_good_view`) and windows and paths (all other reasons) were left out.
+        rejected: {reason: how many were left out}; `never_seen` and `no_good_view` count objects, all others windows and paths.
     """
 
     kept: tuple[Approach, ...]
@@ -295,7 +298,7 @@ class _Search:
         return bool(turns and distance[-1] <= (1 + settings.farther) * distance[0])
 
     def _graph(self) -> csr_matrix:
-        """Frames with little motion between them; the squares of motions as costs, so that paths take even, small steps."""
+        """Edges between frames with little motion between them. Costs are squared motions, so that paths take even, small steps."""
         cameras = self.cameras[self.nodes.tolist()]
         self.metres = torch.cdist(cameras.positions, cameras.positions).numpy()
         self.apart = viewpoint_distance(cameras, cameras).numpy()
@@ -303,7 +306,7 @@ class _Search:
         near = (self.metres < self.settings.edge_metres) & (self.degrees < self.settings.edge_degrees)
         np.fill_diagonal(near, False)
         first, second = np.nonzero(near)
-        # A frame that repeats another is not worth a step of its own, but an edge needs a cost.
+        # A frame that repeats another is not worth a step of its own, but a cost of zero would be no edge.
         return csr_matrix((self.apart[first, second] ** 2 + 1e-6, (first, second)), shape=near.shape)
 
     def _paths(self, row: int, end: int) -> list[list[int]]:

@@ -20,12 +20,12 @@ from video4spatial.captures import Capture
 from video4spatial.clips.footage import model_scale
 from video4spatial.spread import thinned
 
-POINT_STEP = 3  # pixels of the depth maps between two points of a target that are looked for
-TOLERANCE, NEAREST_METRES = 0.02, 0.05  # share of the distance, and metres, within which two depths are the same surface
+POINT_STEP = 3  # pixels of the depth maps between two points of a target
+TOLERANCE, NEAREST_METRES = 0.02, 0.05  # two depths are one surface within this share of the distance, or this many metres
 MOST_CANDIDATES = 96
 TARGET_VIEWS = 16
 FRUSTUM_POINTS = 300
-FRUSTUM_DEPTHS = (0.5, 6.0)  # metres; of the median step times ten where there are none
+FRUSTUM_DEPTHS = (0.5, 6.0)  # metres; where lengths are unknown, in units of ten median steps
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class ContextSettings:
 
     Args:
         frames: most context frames, the anchor included.
-        guard_seconds: frames this near to the target's in time are left out (but the anchor), so that the answer is not in the
-            context.
-        guard_share: of the capture's length; in short captures the band is no wider.
-        least_coverage: share of the target's surfaces that the context must see (what is wanted is 0.6; the maps that measure it
-            are small).
-        least_gain: a frame that adds less than this share ends the greedy choice; what is left is filled evenly.
+        guard_seconds: frames this near in time to the target's are left out, except the anchor, so that the context does not hold
+            the answer.
+        guard_share: largest width of that band, as a share of the capture's length.
+        least_coverage: share of the target's surfaces that the context must see. It is a little above the 0.6 that is wanted,
+            since small maps measure it roughly.
+        least_gain: once no frame adds this share, the greedy choice ends; the rest of the context is spread evenly.
     """
 
     frames: int = 32
@@ -126,7 +126,7 @@ def context_coverage(
 
 
 def _views(target: tuple[int, ...]) -> list[int]:
-    """Frames of a target, besides the anchor, that stand for all."""
+    """Up to `TARGET_VIEWS` frames of a target, the anchor left out."""
     return [target[i] for i in np.unique(np.linspace(1, len(target) - 1, TARGET_VIEWS).round().astype(int))]
 
 

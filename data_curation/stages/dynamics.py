@@ -30,10 +30,10 @@ FIELDS_OF_VIEW = (35.0, 45.0, 55.0, 65.0, 75.0, 90.0)  # degrees, tried where in
 BATCH = 32
 BORDER = 8  # pixels at the edges of a picture in which no point is chosen
 WEAKEST_CORNER = 1e-4  # smaller eigenvalue of the gradients' covariance, of grey values between 0 and 1
-ROUND_TRIP = 0.5  # pixels from which a point tracked forth and back may miss its start
+ROUND_TRIP = 0.5  # pixels; a point tracked forth and back must return this near to its start
 MODEL_PIXELS = 1.0  # inliers of the camera's motion
-PRECISE_PIXELS = 0.3  # the right field of view has most tracks so near; counting all inliers prefers one that bends to what moves
-FEWEST_POINTS = 40  # tracked, for a pair to say anything
+PRECISE_PIXELS = 0.3  # the field of view with most tracks this near is taken; a looser limit would favour one that fits what moves
+FEWEST_POINTS = 40  # tracked points that a pair needs
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def moving_subject(scores: DynamicsScores, thresholds: DynamicsThresholds = Dyna
 
 
 def _pairs(times: np.ndarray, settings: DynamicsSettings) -> list[tuple[int, int]]:
-    """Frames so many seconds apart, or neighbours."""
+    """Pairs of frames `settings.seconds` apart, or neighbours where frames are further apart."""
     pairs = []
     if len(times) > 1:
         last = max(int(np.searchsorted(times, times[-1] - settings.seconds, side="right")) - 1, 0)
@@ -210,7 +210,7 @@ def _residuals(points: np.ndarray, moved: np.ndarray, intrinsics: np.ndarray, es
 
 
 def _misfit(points: np.ndarray, moved: np.ndarray, intrinsics: np.ndarray, essential: np.ndarray) -> np.ndarray:
-    """[N] Sampson distances in pixels, or the parallax of points that would have to be behind a camera where that is larger."""
+    """[N] Sampson distances in pixels; for points that would have to be behind a camera, their parallax if that is larger."""
     ones, inverse = np.ones((len(points), 1)), np.linalg.inv(intrinsics)
     fundamental = inverse.T @ essential @ inverse
     lines = np.hstack([points, ones]) @ fundamental.T
@@ -234,7 +234,7 @@ def _misfit(points: np.ndarray, moved: np.ndarray, intrinsics: np.ndarray, essen
 
 
 def _clustered(cells: np.ndarray, fewest: int) -> int:
-    """How many of some cells [N, 2] lie in clusters of at least so many neighbours."""
+    """How many of the cells [N, 2] lie in clusters of at least `fewest` neighbours."""
     if not len(cells):
         return 0
     grid = np.zeros(cells.max(axis=0) + 1, dtype=bool)

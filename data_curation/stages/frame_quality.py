@@ -16,7 +16,7 @@ from data_curation.scene import Result, Scene
 from video4spatial.captures import Capture
 
 SIDE = 256  # longer side of the pictures that are judged
-BATCH, BATCH_BYTES = 32, 1 << 24  # frames that are read at once: at most so many, about so large together
+BATCH, BATCH_BYTES = 32, 1 << 24  # frames read at once: at most this many, of about this size together
 GREYS = np.arange(256)
 
 
@@ -43,10 +43,10 @@ class FrameScores:
 
 @dataclass(frozen=True)
 class FrameThresholds:
-    """When a frame is left out. Defaults and their sources: research notes of the project, after cosmos-curate, SpatialVID.
+    """When a frame is left out. Defaults follow cosmos-curate and SpatialVID.
 
     Args:
-        relative_sharpness: of the scene's median sharpness, below which a frame is blurred.
+        relative_sharpness: share of the scene's median sharpness below which a frame is blurred.
         absolute_sharpness: sharpness below which a frame is blurred in any scene.
         brightness: smallest and largest mean.
         clipped: largest share of pixels at the ends of the range.

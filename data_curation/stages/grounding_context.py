@@ -19,10 +19,11 @@ class GroundingContextSettings:
 
     Args:
         frames: most context frames, the anchor included.
-        guard_seconds: frames this near in time to any target frame are left out (but the anchor), so that the answer is not in the
-            context.
+        guard_seconds: frames this near in time to any target frame are left out, except the anchor, so that the context does not
+            hold the answer.
         views: least number of context frames that show the object.
-        area, visible: share of the picture it covers and share of it in sight, from which a frame shows it.
+        area: share of the picture that the object must cover for a frame to show it.
+        visible: share of the object that must be in sight.
     """
 
     frames: int = 32

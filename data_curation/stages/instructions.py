@@ -46,7 +46,7 @@ TEMPLATES = (
 MOST_SEGMENTS = 3
 MOST_SPLITS = 8  # places along a path where segments may meet
 METRE_STEP, DEGREE_STEP = 0.05, 5.0  # to which numbers are rounded
-WORTH_SAYING = 0.2  # share of a path of unknown scale that a direction must have
+WORTH_SAYING = 0.2  # on paths of unknown scale, a direction is named from this share of the path on
 CLOSE = 0.3  # metres + degrees / 45: a description that stays this near to the path needs no more segments
 DIRECTIONS = (("right", "left"), ("down", "up"), ("forward", "back"))
 TURNS = (("turn left", "turn right"), ("tilt up", "tilt down"), ("roll right", "roll left"))
@@ -108,7 +108,7 @@ def navigation_words(cameras: Cameras, up: Sequence[float] | None = None) -> str
         vertical = cameras.rotations[0].mT @ torch.tensor([float(value) for value in up], dtype=torch.float64)
         vertical = vertical / vertical.norm()
     if not cameras.metric:
-        # As if a metre long, so that directions are told by their share of the whole.
+        # Scaled to a metre, so that lengths are shares of the whole path.
         length = float(path.path_length())
         path = path.scaled(1 / length if length > 1e-9 else 1.0, metric=True)
     splits = thinned(len(path), MOST_SPLITS + 2)[1:-1]
@@ -151,7 +151,7 @@ def _fitted(start: Tensor, end: Tensor, vertical: Tensor) -> tuple[Tensor, Tenso
     """
     turn = torch.zeros((), dtype=torch.float64)
     for _ in range(20):
-        # What is left after the turn must be tilt and roll alone; the rest of it about the camera's y axis belongs to the turn.
+        # After the turn, only tilt and roll may be left: a rest about the camera's y axis is added to the turn.
         rest = _vector(start[:3, :3].mT @ matrices_from_vectors(-turn * vertical) @ end[:3, :3])
         turn = turn - rest[1]
     angles = torch.stack([turn, rest[0], rest[2]]).rad2deg()

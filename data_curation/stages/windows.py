@@ -12,7 +12,7 @@ from data_curation.scene import Result, Scene
 from video4spatial.captures import Capture
 
 
-SLOWEST = 2.0  # times fewer frames per second than wanted
+SLOWEST = 2.0  # a capture may have this many times fewer frames per second than wanted
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def navigation_windows(
     kept, rejected = [], Counter()
     step = 1 / settings.frame_rate
     if len(capture) > 1:
-        # A slower capture gives targets at its own rate; their times say so.
+        # A slower capture gives targets at its own rate, which their times show.
         own = float(np.median(np.diff(capture.times)))
         step = own if step < own <= SLOWEST * step else step
     for stretch in stretches:

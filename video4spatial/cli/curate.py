@@ -50,7 +50,8 @@ def build_parser():
 
     parser = PlainParser(
         prog="v4s curate build",
-        description="Make a data set of clips from captures: manifest, shards and report. Started again, it goes on where it stopped.",
+        description="Make a data set of clips from captures: manifest, shards and report. "
+        "Started again, it goes on where it stopped.",
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these keys; the command line wins")
     parser.add_argument("--sources", type=list[Source], help="where captures come from, such as '[{path: train:0-9}]'")
@@ -108,7 +109,8 @@ def build(arguments: list[str]) -> None:
         say("one of several jobs: when all are done, build once more without --work.num_shards and --work.shard_index")
     shards_failed = summary.stages.get("shards", {}).get("failed", 0)
     if summary.failed_share > made.work.most_failed or shards_failed:
-        what = f"{summary.scenes.get('failed', 0)} of {sum(summary.scenes.values())} scenes failed (allowed: {made.work.most_failed:.0%})"
+        failed, total = summary.scenes.get("failed", 0), sum(summary.scenes.values())
+        what = f"{failed} of {total} scenes failed (allowed: {made.work.most_failed:.0%})"
         raise UserError(what + (f" and {shards_failed} clips have no pixels" if shards_failed else "") + "; the rest is in place")
 
 
@@ -121,7 +123,10 @@ def report(arguments: list[str]) -> None:
     Raises:
         UserError: for a folder that holds none.
     """
-    parser = Parser("v4s curate report", "Write report.html of a data set: counts by stage and reason, histograms, examples, paths, licences.")
+    parser = Parser(
+        "v4s curate report",
+        "Write report.html of a data set: counts by stage and reason, histograms, examples, paths, licences.",
+    )
     parser.add_argument("folder", metavar="DIR", help="what `v4s curate build` wrote")
     options = parser.parse(arguments)
     from data_curation.report import write_report
@@ -145,7 +150,8 @@ def _shown_progress():
             tenth = 10 * done // total
             if told.get(what) != tenth:
                 told[what] = tenth
-                line = ", ".join(f"{name} {step['kept']}" for name, step in counts.items() if name in ("windows", "navigation", "grounding"))
+                shown = ("windows", "navigation", "grounding")
+                line = ", ".join(f"{name} {step['kept']}" for name, step in counts.items() if name in shown)
                 say(f"{what} {done}/{total}" + (f"  {line}" if line and what == "scenes" else ""))
 
         yield tell
@@ -264,6 +270,6 @@ def _checked(check: dict) -> str:
     if check["median_pixels"] is None:
         return f"no pair of {check['tried']} had enough matches and moved" if check.get("tried") else "not asked for"
     return (
-        f"{check['median_pixels']:.2f} px median from the lines over {check['pairs']} pairs ({check['motion_pixels']:.0f} px of motion); "
-        f"{check['good_share']:.0%} of pairs at most 2 px; cameras inverted: {check['inverted_pixels']:.1f} px"
+        f"{check['median_pixels']:.2f} px median from the lines over {check['pairs']} pairs "
+        f"({check['motion_pixels']:.0f} px of motion); {check['good_share']:.0%} of pairs at most 2 px; cameras inverted: {check['inverted_pixels']:.1f} px"
     )

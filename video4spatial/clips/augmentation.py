@@ -153,7 +153,7 @@ def cropped(clip: Clip, box: CropBox) -> Clip:
         ValueError: for a window that is not in the picture, or that loses the region that alone names the object.
     """
     size = clip.context_frames.shape[1:3]
-    crop_matrix(box, *size)  # refuses a window outside the picture, where no cameras do
+    crop_matrix(box, *size)  # refuses a window outside the picture, also where there are no cameras
     rows, columns = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
     return clip.viewed(
         frames=lambda frames: _each_picture(
@@ -165,7 +165,7 @@ def cropped(clip: Clip, box: CropBox) -> Clip:
 
 
 def _drawn_window(clip: Clip, settings: AugmentationSettings, generator: np.random.Generator) -> CropBox:
-    """A window of the picture's aspect that keeps the object to find whole, in the last frame and in its region."""
+    """A window of the picture's aspect. The object to find stays whole in the last frame and in its region."""
     size = np.array(clip.context_frames.shape[1:3])
     kept = [] if clip.target_boxes is None else [clip.target_boxes[-1]]
     if isinstance(clip.instruction, Ground) and clip.instruction.region is not None:

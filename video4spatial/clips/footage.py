@@ -145,7 +145,7 @@ def footage_clip(
         FileNotFoundError: for files that do not exist.
         ValueError: for a video, cameras, an anchor or a trajectory that cannot be used.
     """
-    _noting([], parse_trajectory, trajectory, num_frames, frame_rate=frame_rate)  # first: it is the cheapest to be wrong about
+    _noting([], parse_trajectory, trajectory, num_frames, frame_rate=frame_rate)  # first, since it takes no time
     return read_footage(context, anchors=(anchor,), frame_rate=frame_rate, **options).clip(trajectory, num_frames, anchor)
 
 
@@ -231,7 +231,7 @@ def resolve_frame(anchor: int, total: int, context: str | os.PathLike) -> int:
 
 
 def _spread_around(wanted: list[int], total: int, count: int) -> list[int]:
-    """Positions of `count` of `total` frames, evenly spread; for each wanted one the nearest that is not wanted gives way."""
+    """Positions of `count` of `total` frames, evenly spread. Each wanted one replaces the nearest that is not wanted."""
     if len(wanted) > count:
         raise ValueError(f"{len(wanted)} anchors do not go into {count} context frames: use more frames or fewer anchors.")
     chosen = evenly_spread(total, count, wanted[0])
