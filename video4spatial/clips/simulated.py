@@ -8,9 +8,7 @@ from video4spatial.cameras import Cameras
 from video4spatial.captures import SceneObject
 from video4spatial.clips.clip import Clip
 from video4spatial.clips.instruction import Ground, Navigate
-from video4spatial.simulation.renderer import render
-from video4spatial.simulation.scenes import Scene, generate_scene
-from video4spatial.simulation.walks import NoPathError, approach_target, capture_walk, navigation_target
+from video4spatial.simulation import NoPathError, Scene, approach_target, capture_walk, generate_scene, navigation_target, render
 from video4spatial.spread import evenly_spread
 
 FOV_DEGREES = 70.0

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from video4spatial.captures.capture import SceneObject
+from video4spatial.captures import SceneObject
 from video4spatial.simulation.free_space import FreeSpace, Room
 from video4spatial.simulation.pieces import Part, Piece
 from video4spatial.simulation.seeds import split_of

@@ -6,7 +6,7 @@ from scipy import ndimage
 from scipy.sparse import csgraph
 
 from video4spatial.cameras import Cameras
-from video4spatial.captures.capture import SceneObject
+from video4spatial.captures import SceneObject
 from video4spatial.simulation.motion import CLEARANCE, GRID_CLEARANCE, NoPathError, look_poses, resample, sway
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scene import Scene
