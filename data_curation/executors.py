@@ -72,15 +72,7 @@ class SerialExecutor:
         pass
 
     def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
-        """Call `function` with every item.
-
-        Args:
-            function: of one item.
-            items: what it is called with, plain values.
-
-        Yields:
-            What became of each item, in the order in which they end.
-        """
+        """Call `function` with all `items`, see `Executor.map`."""
         for index, item in enumerate(items):
             yield Finished(index, function(item))
 
@@ -98,15 +90,7 @@ class ProcessExecutor:
         self.timeout = timeout
 
     def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
-        """Call `function`, which must be importable, with every item.
-
-        Args:
-            function: of one item.
-            items: what it is called with, plain values.
-
-        Yields:
-            What became of each item, in the order in which they end.
-        """
+        """Call `function`, which must be importable, with all `items`, see `Executor.map`."""
         todo = deque((index, 1) for index in range(len(items)))
         running = {}
         workers = min(self.workers, max(len(items), 1))
@@ -162,15 +146,7 @@ class RayExecutor:
         self.timeout = timeout
 
     def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
-        """Call `function`, which must be importable, with every item.
-
-        Args:
-            function: of one item.
-            items: what it is called with, plain values.
-
-        Yields:
-            What became of each item, in the order in which they end.
-        """
+        """Call `function`, which must be importable, with all `items`, see `Executor.map`."""
         ray = self.ray
         if not ray.is_initialized():
             address = os.environ.get("RAY_ADDRESS")
