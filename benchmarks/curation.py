@@ -21,13 +21,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-
-from data_curation.build import ShardSettings, Source, Work, build, scene_tasks
+from data_curation.build import Source, Work, build, scene_tasks
 from data_curation.executors import EXECUTORS
-from data_curation.pipeline import SceneTask, StageSettings, curate_scene, single_threaded
+from data_curation.pipeline import StageSettings
 from data_curation.readers import read_scene
+from data_curation.running import SceneTask, curate_scene, single_threaded
+from data_curation.shards import ShardSettings
 from data_curation.stages.frame_quality import frame_batches, score_frames
 from video4spatial.evaluation.results import metric, write_results
+from video4spatial.files import LEFTOVER
 from video4spatial.media import write_video
 from video4spatial.simulation import simulated_capture
 
@@ -58,7 +60,15 @@ def main() -> None:
 
 
 def decode(folder: Path, options: argparse.Namespace) -> dict:
-    """Every frame of some videos decoded, and decoded and judged; alternating, on one thread of our own."""
+    """Decode every frame of some videos, and decode and judge it; alternating, on one thread of our own.
+
+    Args:
+        folder: for the videos.
+        options: of the command line.
+
+    Returns:
+        {row's key: row}.
+    """
     videos = []
     for number, (width, height) in enumerate([(640, 480), (1280, 720), (1920, 1080)]):
         capture = simulated_capture(number, 120, height, width, frame_rate=30.0, supersample=1)
@@ -77,11 +87,17 @@ def decode(folder: Path, options: argparse.Namespace) -> dict:
             shares.append(alone / both)
             metrics[f"share_of_decode_{size}"] = metric(alone / both, n=options.repeats)
             metrics[f"frames_per_second_{size}"] = metric(120 / both, n=options.repeats)
-    return _row("decode_and_quality", share_of_decode=metric(statistics.mean(shares), min(shares), max(shares), len(shares)), **metrics)
+    share = metric(statistics.mean(shares), min(shares), max(shares), len(shares))
+    return _row("decode_and_quality", share_of_decode=share, **metrics)
 
 
 def processes(folder: Path, options: argparse.Namespace) -> dict:
-    """The same rooms with one and two processes, beside a loop that touches no memory."""
+    """Curate the same rooms with one and two processes, beside a loop that touches no memory.
+
+    Args:
+        folder: for the records.
+        options: of the command line.
+    """
     seconds = {}
     for workers in (1, 2):
         tasks = _tasks(folder / str(workers), options.scenes)
@@ -97,7 +113,12 @@ def processes(folder: Path, options: argparse.Namespace) -> dict:
 
 
 def ray_local(folder: Path, options: argparse.Namespace) -> dict:
-    """The same rooms by Ray and by processes, from the first that is done to the last: start-up is left out of both."""
+    """Curate the same rooms by Ray and by processes, timed from the first that is done to the last: start-up is left out of both.
+
+    Args:
+        folder: for the records.
+        options: of the command line.
+    """
     if importlib.util.find_spec("ray") is None:
         return _row("ray_local", share_of_processes=metric(None, status="missing"))
     seconds = {}
@@ -114,7 +135,12 @@ def ray_local(folder: Path, options: argparse.Namespace) -> dict:
 
 
 def kills(folder: Path, options: argparse.Namespace) -> dict:
-    """Builds killed at random moments and started again until one ends; what it made is compared with an undisturbed build's."""
+    """Kill builds at random moments and start them again until one ends; what it made is compared with an undisturbed build's.
+
+    Args:
+        folder: for the builds.
+        options: of the command line.
+    """
     build_killed(folder / "undisturbed", "serial")
     wanted = _digest(folder / "undisturbed")
     moments, tried, survived, rounds = random.Random(options.seed), 0, 0, 0
@@ -135,7 +161,7 @@ def kills(folder: Path, options: argparse.Namespace) -> dict:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 killed += 1
-        same = process.returncode == 0 and _digest(output) == wanted and not list(output.rglob(".*.part"))
+        same = process.returncode == 0 and _digest(output) == wanted and not list(output.rglob(f"{LEFTOVER}*"))
         tried, survived = tried + killed, survived + killed * same
         print(f"round {rounds} ({executor}): {killed} kills, {'the same' if same else 'NOT the same'}", flush=True)
     return _row("kills", tried=metric(tried), survived=metric(survived), builds=metric(rounds))
@@ -146,13 +172,13 @@ ROW_NAMES = {"decode": "decode_and_quality", "processes": "processes_2", "ray": 
 
 
 def build_killed(output: Path, executor: str) -> None:
-    """The build that is killed."""
+    """The build that is killed: rooms into the folder `output` by `executor`."""
     stages = replace(STAGES, epipolar=replace(STAGES.epipolar, pairs=0))
     build([KILLED], output, stages, shards=ShardSettings(height=32, width=32, clips=8), work=Work(executor=executor, workers=2))
 
 
 def spin(turns: int) -> int:
-    """An empty loop."""
+    """Count to `turns`, and nothing else."""
     count = 0
     while count < turns:
         count += 1
@@ -165,7 +191,8 @@ def _tasks(folder: Path, scenes: int) -> list[SceneTask]:
 
 
 def _all_of(executor, function, items) -> None:
-    problems = [done for done in executor.map(function, items) if done.problem or (isinstance(done.value, dict) and done.value["status"] == "failed")]
+    done = list(executor.map(function, items))
+    problems = [one for one in done if one.problem or (isinstance(one.value, dict) and one.value["status"] == "failed")]
     if problems:
         raise RuntimeError(f"{len(problems)} items failed, such as {problems[0]}")
 

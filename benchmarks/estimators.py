@@ -18,8 +18,8 @@ import numpy as np
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from data_curation.pipeline import single_threaded
 from data_curation.readers import find_scenes, read_scene
+from data_curation.running import single_threaded
 from video4spatial.captures import Capture
 from video4spatial.clips.simulated import simulated_navigation_clip
 from video4spatial.evaluation.metrics.camera import (

@@ -28,7 +28,17 @@ BASELINE = (1, 48)
 
 
 def walks(seeds: range, frames: int, size: int, frame_rate: float) -> torch.Tensor:
-    """Videos [S, T, 3, size, size] in [-1, 1] of one walk through every scene."""
+    """Videos of one walk through every scene.
+
+    Args:
+        seeds: of the S scenes.
+        frames: T of each walk.
+        size: height and width in pixels.
+        frame_rate: frames per second.
+
+    Returns:
+        [S, T, 3, size, size] in [-1, 1].
+    """
     videos = []
     for seed in seeds:
         scene = generate_scene(seed)
@@ -39,29 +49,39 @@ def walks(seeds: range, frames: int, size: int, frame_rate: float) -> torch.Tens
 
 
 def blocks(videos: torch.Tensor, length: int) -> torch.Tensor:
-    """Videos [S, T, 3, H, W] as vectors [S * T / length * H * W / 64, length * 192]."""
+    """Videos cut into blocks of 8 x 8 pixels and some frames.
+
+    Args:
+        videos: [S, T, 3, H, W].
+        length: frames of a block.
+
+    Returns:
+        Vectors [S * T / length * H * W / 64, length * 192].
+    """
     squares = F.pixel_unshuffle(videos, PATCH)  # [S, T, 192, h, w]
     return squares.unflatten(1, (-1, length)).permute(0, 1, 4, 5, 2, 3).flatten(4, 5).flatten(0, 3)
 
 
 def principal_components(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean [D] and orthonormal basis [D, D], the strongest first."""
+    """Mean [D] and orthonormal basis [D, D] of `vectors` [N, D], the strongest first."""
     mean = vectors.mean(0)
     covariance = (vectors - mean).T @ (vectors - mean) / len(vectors)
     return mean, torch.linalg.eigh(covariance.double()).eigenvectors.flip(1).float()
 
 
 def psnr_by_scene(squared_error: torch.Tensor) -> np.ndarray:
-    """[S] decibels from the mean squared errors [S, ...] of values in [-1, 1]."""
+    """Decibels [S] from `squared_error` [S, ...] of values in [-1, 1]."""
     return (-10 * torch.log10(squared_error.flatten(1).mean(1) / 4)).numpy()
 
 
 def summary(values: np.ndarray) -> dict:
+    """Mean of `values` [S] with its 95 % confidence interval by scene."""
     half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
     return metric(float(values.mean()), float(values.mean() - half), float(values.mean() + half), len(values))
 
 
 def main() -> None:
+    """Measure and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=48, help="training scenes to fit on (default %(default)s)")
     parser.add_argument("--validation-scenes", type=int, default=16, help="scenes to test on (default %(default)s)")

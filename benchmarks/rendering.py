@@ -20,6 +20,7 @@ import torch
 from video4spatial.cameras import Cameras
 from video4spatial.evaluation.results import metric, write_results
 from video4spatial.simulation import SEED_RANGES, capture_walk, generate_scene, render
+from video4spatial.spread import thinned
 
 SIZES = (64, 128)
 CPU_TORCH_FRAMES = 8
@@ -41,19 +42,35 @@ def variants() -> dict[str, dict]:
 def frames_per_second(
     scene, walk: Cameras, size: int, backend: str, supersample: int, device: str | None = None
 ) -> float:
-    """Frames per second of one rendering call, until the pictures lie in host memory."""
+    """Frames per second of one rendering call, until the pictures lie in host memory.
+
+    Args:
+        scene: what is rendered.
+        walk: cameras [T]; some of them for the plain renderer on the CPU, many more on an accelerator.
+        size: height and width in pixels.
+        backend, supersample, device: of `render`.
+    """
     cameras = walk
     if device == "cuda":
         cameras = walk[np.arange(CUDA_FRAMES) % len(walk)]
     elif backend == "torch":
-        cameras = walk[np.linspace(0, len(walk) - 1, CPU_TORCH_FRAMES).round().astype(int)]
+        cameras = walk[thinned(len(walk), CPU_TORCH_FRAMES)]
     start = time.perf_counter()
     render(scene, cameras, size, size, supersample, backend=backend, device=device)
     return len(cameras) / (time.perf_counter() - start)
 
 
 def check_agreement(scene, walk: Cameras, settings: dict) -> None:
-    """Raise if a backend differs from the plain renderer on more than half a percent of the pixels."""
+    """Compare a backend with the plain renderer.
+
+    Args:
+        scene: what is rendered.
+        walk: cameras [T], of which the first is.
+        settings: of the row (`variants`).
+
+    Raises:
+        RuntimeError: where more than half a percent of the pixels differ.
+    """
     size, supersample = settings["size"], settings["supersample"]
     expected = render(scene, walk[0], size, size, supersample, backend="torch")
     given = render(scene, walk[0], size, size, supersample, backend=settings["backend"], device=settings.get("device"))
@@ -63,6 +80,7 @@ def check_agreement(scene, walk: Cameras, settings: dict) -> None:
 
 
 def main() -> None:
+    """Measure and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=6, help="number of test scenes")
     parser.add_argument("--frames", type=int, default=48, help="frames of each walk")

@@ -24,12 +24,22 @@ from video4spatial.media import open_video, resize_and_crop
 from video4spatial.media.reader import BACKENDS, DEFAULT_BACKEND
 
 BASELINE = "imageio"
+READERS = (*BACKENDS, BASELINE)
 # What training and curation ask for; "all" is a curation pass over the clip.
 PATTERNS = ("random_sorted", "random_shuffled", "contiguous", "all")
 
 
 def moving_pictures(count: int, height: int, width: int, seed: int) -> np.ndarray:
-    """A camera panning over a wide smooth texture with fine grain: uint8 [count, height, width, 3]."""
+    """A camera panning over a wide smooth texture with fine grain.
+
+    Args:
+        count: frames.
+        height, width: in pixels.
+        seed: of the texture.
+
+    Returns:
+        uint8 [count, height, width, 3].
+    """
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (1, height // 16, 2 * (width // 16), 3), dtype=np.uint8)
     wide = resize_and_crop(coarse, height, 2 * width)[0][0]
@@ -40,6 +50,14 @@ def moving_pictures(count: int, height: int, width: int, seed: int) -> np.ndarra
 
 
 def indices_of(pattern: str, count: int, wanted: int, generator: np.random.Generator) -> np.ndarray:
+    """The frames of one read.
+
+    Args:
+        pattern: one of `PATTERNS`.
+        count: frames of the clip.
+        wanted: how many to read.
+        generator: that they are drawn from.
+    """
     if pattern == "all":
         return np.arange(count)
     if pattern == "contiguous":
@@ -49,6 +67,7 @@ def indices_of(pattern: str, count: int, wanted: int, generator: np.random.Gener
 
 
 def read(reader: str, path: Path, indices: np.ndarray) -> np.ndarray:
+    """Open `path` with `reader` and read the frames `indices`: uint8 [n, height, width, 3]."""
     if reader == BASELINE:
         with imageio.get_reader(path, format="FFMPEG") as video:
             return np.stack([video.get_data(int(index)) for index in indices])
@@ -57,6 +76,7 @@ def read(reader: str, path: Path, indices: np.ndarray) -> np.ndarray:
 
 
 def write_clip(path: Path, frames: np.ndarray, keyframe_interval: int) -> None:
+    """Encode `frames` as h264 to `path`, with a keyframe every `keyframe_interval` frames."""
     settings = ["-preset", "veryfast", "-crf", "20", "-g", str(keyframe_interval), "-bf", "3"]
     with imageio.get_writer(
         path, format="FFMPEG", fps=24, codec="libx264", macro_block_size=1, quality=None, output_params=settings
@@ -66,7 +86,7 @@ def write_clip(path: Path, frames: np.ndarray, keyframe_interval: int) -> None:
 
 
 def check_equal(frames: dict[str, np.ndarray], what: str) -> None:
-    """Ends the run if the readers returned different pictures (rounding of colours apart)."""
+    """End the run if the readers returned different `frames` in `what` (rounding of colours apart)."""
     expected = frames[DEFAULT_BACKEND].astype(np.int16)
     for reader, result in frames.items():
         worst = max(np.abs(one - other).mean() for one, other in zip(expected, result, strict=True))
@@ -75,6 +95,7 @@ def check_equal(frames: dict[str, np.ndarray], what: str) -> None:
 
 
 def main() -> None:
+    """Measure, print and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=240, help="frames of each clip (default 240)")
     parser.add_argument("--height", type=int, default=480, help="pixels (default 480)")
@@ -84,54 +105,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "video_reading.json")
     arguments = parser.parse_args()
 
-    readers = (*BACKENDS, BASELINE)
-    seconds: dict[tuple[str, str], list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for interval in (12, 250):
-            path = Path(folder) / f"gop_{interval}.mp4"
-            write_clip(path, moving_pictures(arguments.frames, arguments.height, arguments.width, interval), interval)
-            for pattern in PATTERNS:
-                for repeat in range(arguments.repeats):
-                    generator = np.random.default_rng([interval, repeat])
-                    indices = indices_of(pattern, arguments.frames, arguments.wanted, generator)
-                    frames = {}
-                    # The order of the readers turns, so that a slow moment of the machine does not always hit the same.
-                    for reader in np.roll(readers, repeat):
-                        # The baseline seeks anew for each unsorted frame: seconds a read, so it is timed once there.
-                        if reader == BASELINE and pattern == "random_shuffled" and repeat:
-                            continue
-                        began = time.perf_counter()
-                        frames[reader] = read(reader, path, indices)
-                        elapsed = time.perf_counter() - began
-                        seconds.setdefault((reader, f"{pattern}_gop_{interval}"), []).append(elapsed)
-                    check_equal(frames, f"{pattern}, GOP {interval}")
-
-    medians = {key: statistics.median(values) for key, values in seconds.items()}
-    cases = list(dict.fromkeys(case for _, case in seconds))
-    rows = []
-    for reader in readers:
-        metrics = {}
-        for case in cases:
-            values = [1000 * value for value in seconds[reader, case]]
-            # The least and the greatest of 5 hold the median with 94 % probability (sign test).
-            low, high = (min(values), max(values)) if len(values) >= 5 else (None, None)
-            metrics[f"{case}_ms"] = metric(1000 * medians[reader, case], low=low, high=high, n=len(values))
-            metrics[f"{case}_ratio_to_pyav"] = metric(medians[reader, case] / medians["pyav", case], n=len(values))
-        ratios = [medians[reader, case] / medians["pyav", case] for case in cases]
-        metrics["mean_ratio_to_pyav"] = metric(float(np.exp(np.mean(np.log(ratios)))), n=len(cases))
-        rows.append({"name": reader, "metrics": metrics})
-
-    print(f"{'case':28}" + "".join(f"{reader:>24}" for reader in readers))
-    for case in cases:
-        print(f"{case:28}" + "".join(
-            f"{1000 * medians[reader, case]:12.0f} ms ({medians[reader, case] / medians['pyav', case]:5.2f}x)"
-            for reader in readers
-        ))  # fmt: skip
-    means = {row["name"]: row["metrics"]["mean_ratio_to_pyav"]["value"] for row in rows}
-    supported = min(BACKENDS, key=means.__getitem__)
-    print("geometric mean of ratios to pyav: " + ", ".join(f"{name} {mean:.2f}" for name, mean in means.items()))
-    agrees = "as set" if supported == DEFAULT_BACKEND else f"but DEFAULT_BACKEND is {DEFAULT_BACKEND!r}: change it"
-    print(f"the numbers support {supported!r} as the default, {agrees}")
+    seconds = measure(arguments)
+    rows = rows_of(seconds)
+    supported = print_table(seconds, rows)
     settings = {
         "frames": arguments.frames,
         "height": arguments.height,
@@ -143,6 +119,83 @@ def main() -> None:
         "supported_default": supported,
     }
     write_results(arguments.output, "video_reading", settings, rows)
+
+
+def measure(arguments: argparse.Namespace) -> dict[tuple[str, str], list[float]]:
+    """Seconds of every read, by (reader, case).
+
+    Args:
+        arguments: of the command line.
+    """
+    seconds: dict[tuple[str, str], list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for interval in (12, 250):
+            path = Path(folder) / f"gop_{interval}.mp4"
+            write_clip(path, moving_pictures(arguments.frames, arguments.height, arguments.width, interval), interval)
+            for pattern in PATTERNS:
+                for repeat in range(arguments.repeats):
+                    generator = np.random.default_rng([interval, repeat])
+                    indices = indices_of(pattern, arguments.frames, arguments.wanted, generator)
+                    frames = {}
+                    # The order of the readers turns, so that a slow moment of the machine does not always hit the same.
+                    for reader in np.roll(READERS, repeat):
+                        # The baseline seeks anew for each unsorted frame: seconds a read, so it is timed once there.
+                        if reader == BASELINE and pattern == "random_shuffled" and repeat:
+                            continue
+                        began = time.perf_counter()
+                        frames[reader] = read(reader, path, indices)
+                        elapsed = time.perf_counter() - began
+                        seconds.setdefault((reader, f"{pattern}_gop_{interval}"), []).append(elapsed)
+                    check_equal(frames, f"{pattern}, GOP {interval}")
+    return seconds
+
+
+def rows_of(seconds: dict[tuple[str, str], list[float]]) -> list[dict]:
+    """Rows of the results.
+
+    Args:
+        seconds: of `measure`.
+    """
+    medians = {key: statistics.median(values) for key, values in seconds.items()}
+    cases = list(dict.fromkeys(case for _, case in seconds))
+    rows = []
+    for reader in READERS:
+        metrics = {}
+        for case in cases:
+            values = [1000 * value for value in seconds[reader, case]]
+            # The least and the greatest of 5 hold the median with 94 % probability (sign test).
+            low, high = (min(values), max(values)) if len(values) >= 5 else (None, None)
+            metrics[f"{case}_ms"] = metric(1000 * medians[reader, case], low=low, high=high, n=len(values))
+            metrics[f"{case}_ratio_to_pyav"] = metric(medians[reader, case] / medians["pyav", case], n=len(values))
+        ratios = [medians[reader, case] / medians["pyav", case] for case in cases]
+        metrics["mean_ratio_to_pyav"] = metric(float(np.exp(np.mean(np.log(ratios)))), n=len(cases))
+        rows.append({"name": reader, "metrics": metrics})
+    return rows
+
+
+def print_table(seconds: dict[tuple[str, str], list[float]], rows: list[dict]) -> str:
+    """Print the medians, and what they say of the default backend.
+
+    Args:
+        seconds: of `measure`.
+        rows: of `rows_of`.
+
+    Returns:
+        The backend that the numbers support.
+    """
+    medians = {key: statistics.median(values) for key, values in seconds.items()}
+    print(f"{'case':28}" + "".join(f"{reader:>24}" for reader in READERS))
+    for case in dict.fromkeys(case for _, case in seconds):
+        print(f"{case:28}" + "".join(
+            f"{1000 * medians[reader, case]:12.0f} ms ({medians[reader, case] / medians['pyav', case]:5.2f}x)"
+            for reader in READERS
+        ))  # fmt: skip
+    means = {row["name"]: row["metrics"]["mean_ratio_to_pyav"]["value"] for row in rows}
+    supported = min(BACKENDS, key=means.__getitem__)
+    print("geometric mean of ratios to pyav: " + ", ".join(f"{name} {mean:.2f}" for name, mean in means.items()))
+    agrees = "as set" if supported == DEFAULT_BACKEND else f"but DEFAULT_BACKEND is {DEFAULT_BACKEND!r}: change it"
+    print(f"the numbers support {supported!r} as the default, {agrees}")
+    return supported
 
 
 if __name__ == "__main__":

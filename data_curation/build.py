@@ -15,28 +15,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from data_curation.dataset import DatasetSettings, assemble
-from data_curation.executors import EXECUTORS, Finished
-from data_curation.pipeline import SceneTask, StageSettings, curate_scene, single_threaded, summary_of
-from data_curation.readers import ReaderError, find_scenes, read_scene
-from data_curation.records import fingerprint, read_record, remove_leftovers, safe_name, write_record, write_whole
-from video4spatial.clips import Clip
-from video4spatial.clips.assembly import clip_from_capture
+from data_curation.executors import EXECUTORS, Executor, Finished
+from data_curation.pipeline import StageSettings
+from data_curation.readers import ReaderError, find_scenes
+from data_curation.records import fingerprint, read_record, safe_name, write_record
+from data_curation.running import RECORD_VERSION, SceneTask, curate_scene, new_record
+from data_curation.shards import Progress, ShardSettings, write_shards
+from data_curation.summary import Summary, add_counts, summary_of
 from video4spatial.clips.dataset import SHARDS
-from video4spatial.clips.manifest import MANIFEST, ClipRow, row_as_plain, write_manifest
-from video4spatial.clips.shards import write_index, write_shard
+from video4spatial.clips.manifest import MANIFEST, write_manifest
+from video4spatial.files import remove_leftovers, write_whole
 
 SCENES = "scenes"
 SUMMARY = "summary.json"
-REMEMBERED_BYTES = 1 << 28
 
 
 class BuildError(ValueError):
@@ -59,34 +57,6 @@ class Source:
 
 
 @dataclass(frozen=True)
-class ShardSettings:
-    """Pixels of clips, in tar files that any WebDataset loader reads.
-
-    Args:
-        pixels: of which clips: all, redistributable (those whose licence lets them be passed on) or none. What is left out stays
-            readable from the captures.
-        height, width: of the pictures in pixels; the capture's are cropped centrally to that aspect.
-        clips: per shard.
-        quality: of the JPEG pictures, 1 to 95.
-        depth: whether depth goes along where it is known; it takes more room than the pictures.
-    """
-
-    pixels: Literal["all", "redistributable", "none"] = "all"
-    height: int = 64
-    width: int = 64
-    clips: int = 64
-    quality: int = 95
-    depth: bool = True
-
-    def __post_init__(self):
-        if min(self.height, self.width, self.clips) < 1 or not 1 <= self.quality <= 95:
-            raise ValueError(
-                f"shards: height {self.height}, width {self.width} and clips {self.clips} must be at least 1, "
-                f"quality {self.quality} from 1 to 95."
-            )
-
-
-@dataclass(frozen=True)
 class Work:
     """How the work is done; nothing here changes what comes out.
 
@@ -94,8 +64,9 @@ class Work:
         executor: serial, processes or ray.
         workers: processes or CPUs; null takes all cores.
         timeout: seconds that a scene (or shard) may take; then it is tried once more and given up.
-        num_shards, shard_index: do the scenes shard_index, shard_index + num_shards ... only, as one of many jobs that write to one
-            folder; a build without them, once all jobs are done, makes the data set.
+        num_shards: number of jobs that share out the scenes and write to one folder. Once all are done, a build without it makes
+            the data set.
+        shard_index: which of these jobs this is: it does the scenes shard_index, shard_index + num_shards, ...
         most_failed: share of scenes that may fail before the build counts as failed.
     """
 
@@ -115,32 +86,6 @@ class Work:
             raise ValueError(f"work: most_failed {self.most_failed}: expected a share from 0 to 1.")
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a build did.
-
-    Args:
-        scenes: {status: number of scenes}.
-        stages: {stage: {"unit", "kept", "filtered": {reason: n}, "failed"}}, in order.
-        clips: {split: {kind: number}}.
-        failures: [{"key", "stage", "reason"}] of scenes and shards.
-        complete: whether the data set was made (not for one of many jobs).
-        ran: {stage: scenes in which it was run now}.
-    """
-
-    scenes: dict[str, int]
-    stages: dict[str, dict]
-    clips: dict[str, dict[str, int]]
-    failures: list[dict]
-    complete: bool
-    ran: dict[str, int]
-
-    @property
-    def failed_share(self) -> float:
-        """Of all scenes."""
-        return self.scenes.get("failed", 0) / max(sum(self.scenes.values()), 1)
-
-
 def build(
     sources: Sequence[Source],
     output: str | os.PathLike,
@@ -148,16 +93,18 @@ def build(
     dataset: DatasetSettings = DatasetSettings(),
     shards: ShardSettings = ShardSettings(),
     work: Work = Work(),
-    progress: Callable[[str, int, int, dict], None] = lambda what, done, total, summary: None,
+    progress: Progress = lambda what, done, total, summary: None,
 ) -> Summary:
     """Build a data set, or go on with one.
 
     Args:
         sources: where captures come from.
         output: folder; made where it does not exist.
-        stages, dataset, shards: what comes out.
+        stages: settings of the stages of a scene.
+        dataset: how scenes become one data set.
+        shards: which pixels are written, and how.
         work: how it is done.
-        progress: called after each scene and shard with what it was, how many are done, of how many, and its summary.
+        progress: called after each scene and shard.
 
     Raises:
         BuildError: for sources without scenes, or an output that cannot be written.
@@ -169,47 +116,42 @@ def build(
         write_whole(folder / ".writable", b"")
         (folder / ".writable").unlink()
     except OSError as error:
-        raise BuildError(f"cannot write to {folder}: {error.strerror}; choose another --output.") from error
+        raise BuildError(f"cannot write to {folder}: {error.strerror}; choose another folder.") from error
     executor = EXECUTORS[work.executor](work.workers, work.timeout)
     mine = tasks if work.num_shards is None else tasks[work.shard_index :: work.num_shards]
-    summaries: dict[str, dict] = {}
-    ran: Counter[str] = Counter()
-    for finished in executor.map(curate_scene, mine):
-        task = mine[finished.index]
-        summary = finished.value or _given_up(task, finished, work)
-        ran.update(summary.pop("ran", []))
-        summaries[task.key] = summary
-        progress("scenes", len(summaries), len(mine), summary)
-    failures = [
-        {"key": s["key"], "stage": s["stage"], "reason": s["reason"]}
-        for s in (summaries[task.key] for task in mine)
-        if s["status"] == "failed"
-    ]
-    counts = Counter(summary["status"] for summary in summaries.values())
+    summaries, ran = _curate(mine, executor, work, progress)
+    counts = dict(Counter(summary["status"] for summary in summaries))
+    failures = [{name: s[name] for name in ("key", "stage", "reason")} for s in summaries if s["status"] == "failed"]
     funnel: dict[str, dict] = {}
-    for task in mine:
-        add_counts(funnel, summaries[task.key])
+    for summary in summaries:
+        add_counts(funnel, summary)
     if work.num_shards is not None:
-        return Summary(dict(counts), funnel, {}, failures, False, dict(ran))
-    remove_leftovers(folder / SCENES)
+        return Summary(counts, funnel, {}, failures, False, ran)
+    for place in (folder, folder / SCENES, folder / SHARDS):
+        _remove_leftovers(place)
     assembly = assemble((record for task in tasks if (record := read_record(Path(task.record)))), dataset)
     funnel.update({name: {**step, "failed": 0} for name, step in assembly.steps.items()})
     write_manifest(folder / MANIFEST, assembly.rows)
-    funnel["shards"], shard_failures = _write_shards(folder / SHARDS, assembly.rows, shards, executor, progress)
+    funnel["shards"], shard_failures = write_shards(folder / SHARDS, assembly.rows, shards, executor, progress)
     clips: dict[str, dict[str, int]] = {}
     for row in assembly.rows:
         kinds = clips.setdefault(row.split, {})
         kinds[row.kind] = kinds.get(row.kind, 0) + 1
-    summary = Summary(dict(counts), funnel, clips, failures + shard_failures, True, dict(ran))
+    summary = Summary(counts, funnel, clips, failures + shard_failures, True, ran)
     told = {name: value for name, value in asdict(summary).items() if name != "ran"}
     told["settings"] = {name: asdict(part) for name, part in [("stages", stages), ("dataset", dataset), ("shards", shards)]}
     told["sources"] = [asdict(source) for source in sources]
-    write_whole(folder / SUMMARY, (json.dumps(told, indent=1) + "\n").encode())
+    write_whole(folder / SUMMARY, json.dumps(told, indent=1) + "\n")
     return summary
 
 
 def scene_tasks(sources: Sequence[Source], stages: StageSettings, folder: Path) -> list[SceneTask]:
     """One task per scene of all sources, in order, each with a key of its own.
+
+    Args:
+        sources: where captures come from.
+        stages: settings of the stages.
+        folder: of the data set, in which the records lie.
 
     Raises:
         BuildError: for a source without scenes, or two scenes that cannot be told apart.
@@ -234,8 +176,20 @@ def scene_tasks(sources: Sequence[Source], stages: StageSettings, folder: Path) 
     return list(tasks.values())
 
 
+def _curate(tasks: list[SceneTask], executor: Executor, work: Work, progress: Progress) -> tuple[list[dict], dict[str, int]]:
+    """Run the stages of all scenes: their summaries in the order of the tasks, and {stage: scenes in which it was run now}."""
+    summaries: dict[int, dict] = {}
+    ran: Counter[str] = Counter()
+    for finished in executor.map(curate_scene, tasks):
+        summary = finished.value or _given_up(tasks[finished.index], finished, work)
+        ran.update(summary.pop("ran", []))
+        summaries[finished.index] = summary
+        progress("scenes", len(summaries), len(tasks), summary)
+    return [summaries[index] for index in range(len(tasks))], dict(ran)
+
+
 def _given_up(task: SceneTask, finished: Finished, work: Work) -> dict:
-    """The record of a scene whose worker was lost twice: in quarantine until the next build tries it again."""
+    """Record a scene whose worker was lost twice as failed; the next build tries it again."""
     if finished.problem == "timeout":
         reason = f"took longer than {work.timeout:g} s, twice (work.timeout)"
     else:
@@ -243,121 +197,14 @@ def _given_up(task: SceneTask, finished: Finished, work: Work) -> dict:
     old = read_record(Path(task.record)) or {}
     stages = old.get("stages", {})
     record = {
-        "version": old.get("version", 1), "key": task.key, "reader": task.reader, "scene": task.scene, "options": task.options,
-        "stages": stages, "status": "failed", "stage": "worker", "reason": reason,
+        **new_record(task), "version": old.get("version", RECORD_VERSION), "stages": stages, "status": "failed", "stage": "worker",
+        "reason": reason,
     }  # fmt: skip
     write_record(Path(task.record), record)
     return summary_of(record)
 
 
-def add_counts(funnel: dict[str, dict], summary: dict) -> None:
-    """Add a scene's counts to those of others: {stage: {"unit", "kept", "filtered": {reason: n}, "failed"}}."""
-    for name, counts in summary.get("counts", {}).items():
-        step = funnel.setdefault(name, {"unit": counts["unit"], "kept": 0, "filtered": {}, "failed": 0})
-        step["kept"] += counts["kept"]
-        for reason, number in counts["filtered"].items():
-            step["filtered"][reason] = step["filtered"].get(reason, 0) + number
-    if summary.get("status") == "failed":
-        step = funnel.setdefault(summary["stage"], {"unit": "captures", "kept": 0, "filtered": {}, "failed": 0})
-        step["failed"] += 1
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """All that a worker needs to write a shard.
-
-    Args:
-        path: of the tar file.
-        rows: its clips.
-        settings: of the shards.
-        fingerprint: of all of that.
-    """
-
-    path: str
-    rows: tuple[ClipRow, ...]
-    settings: ShardSettings
-    fingerprint: str
-
-
-def write_shard_task(task: ShardTask) -> dict:
-    """Write a shard and the note of what is in it, unless they are there already.
-
-    Returns:
-        {"members", "bytes", "sha256", "fingerprint"}, or {"error"}.
-    """
-    path = Path(task.path)
-    note = path.with_suffix(".json")
-    try:
-        if note.is_file() and path.is_file():
-            known = json.loads(note.read_bytes())
-            if known["fingerprint"] == task.fingerprint and path.stat().st_size == known["bytes"]:
-                return known
-        with single_threaded():
-            written = write_shard(path, _clips(task), task.settings.quality)
-        written["fingerprint"] = task.fingerprint
-        write_whole(note, json.dumps(written, separators=(",", ":")).encode())
-        return written
-    except (ValueError, OSError) as error:
-        return {"error": " ".join(str(error).split())}
-
-
-class _Remembered:
-    """A reading function that keeps the last frames it read, about `REMEMBERED_BYTES`: clips of one capture share most of theirs."""
-
-    def __init__(self, read: Callable[[Sequence[int]], np.ndarray]):
-        self.read = read
-        self.frames: OrderedDict[int, np.ndarray] = OrderedDict()
-
-    def __call__(self, indices: Sequence[int]) -> np.ndarray:
-        missing = sorted({*indices} - self.frames.keys())
-        if missing:
-            self.frames.update(zip(missing, self.read(missing)))
-        found = np.stack([self.frames[index] for index in indices])
-        while len(self.frames) * found[0].nbytes > REMEMBERED_BYTES:
-            self.frames.popitem(last=False)
-        return found
-
-
-def _clips(task: ShardTask) -> Iterator[Clip]:
-    capture, opened = None, None
-    for row in task.rows:
-        source = row.reader, row.scene, row.options
-        if source != opened:
-            capture, opened = read_scene(row.reader, row.scene, **row.options), source
-            depth = _Remembered(capture.read_depth) if capture.read_depth and task.settings.depth else None
-            capture = replace(capture, read_frames=_Remembered(capture.read_frames), read_depth=depth)
-        yield clip_from_capture(row, capture, task.settings.height, task.settings.width)
-
-
-def _write_shards(folder: Path, rows: list[ClipRow], settings: ShardSettings, executor, progress) -> tuple[dict, list[dict]]:
-    """Write what is not there yet, remove what does not belong there any more, then the index."""
-    chosen = [row for row in rows if settings.pixels == "all" or (settings.pixels == "redistributable" and row.redistributable)]
-    tasks = []
-    for split in dict.fromkeys(row.split for row in chosen):
-        of_split = [row for row in chosen if row.split == split]
-        for number, start in enumerate(range(0, len(of_split), settings.clips)):
-            part = tuple(of_split[start : start + settings.clips])
-            mark = fingerprint(asdict(replace(settings, clips=len(part))), [row_as_plain(row) for row in part])
-            tasks.append(ShardTask(str(folder / f"{split}-{number:05d}.tar"), part, settings, mark))
-    shards, failures, written = {}, [], 0
-    for done, finished in enumerate(executor.map(write_shard_task, tasks), start=1):
-        name = Path(tasks[finished.index].path).name
-        result = finished.value or {"error": f"its process {'hung' if finished.problem == 'timeout' else 'died'}, twice"}
-        if "error" in result:
-            failures.append({"key": name, "stage": "shards", "reason": result["error"]})
-        else:
-            shards[name] = result["members"]
-            written += len(tasks[finished.index].rows)
-        progress("shards", done, len(tasks), {"key": name})
-    if folder.exists():
-        remove_leftovers(folder)
-        wanted = {Path(task.path).stem for task in tasks}
-        for path in [*folder.glob("*.tar"), *folder.glob("*.json")]:
-            if path.stem not in wanted:
-                path.unlink()
-    if shards or folder.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_index(folder, shards)
-    left = {"pixels_not_asked_for": len(rows) - len(chosen)} if len(rows) > len(chosen) else {}
-    step = {"unit": "clips", "kept": written, "filtered": left, "failed": len(chosen) - written}
-    return step, sorted(failures, key=lambda failure: failure["key"])
+def _remove_leftovers(folder: Path) -> None:
+    remove_leftovers(folder)
+    for file in folder.glob(".*.part"):  # as they were named before
+        file.unlink()

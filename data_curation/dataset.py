@@ -1,6 +1,7 @@
 """What is decided over all scenes: copies left out, spaces shared out among splits, and the rows of the manifest.
 
-Everything here is a function of the scenes' records alone, so that any executor, order of work or number of interruptions gives the same.
+Everything here is a function of the scenes' records alone, so that any executor, order of work or number of interruptions gives the
+same.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from video4spatial.cameras.viewpoints import viewpoint_distance
 from video4spatial.clips.manifest import SPLITS, ClipRow
 
 HASHES = 8  # frames of a capture that are compared
-BANDS = 4  # pieces of a hash: two captures are compared if a piece of the same frame is equal
+BANDS = 4  # a hash is cut into this many pieces; captures are compared if a piece of the same frame is equal
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class DatasetSettings:
 
     Args:
         validation, test: shares of spaces for these splits, where no official list says otherwise.
-        duplicate_bits: two captures are copies if the difference hashes (64 bits) of frames at the same places differ by no more than
-            this on average.
-        duplicate_distance: two navigation targets of a capture are the same if their cameras are nowhere further apart
+        duplicate_bits: two captures are copies if the difference hashes (64 bits) of frames at the same places differ by at most
+            this many bits on average.
+        duplicate_distance: two navigation targets of a capture are the same if their cameras are everywhere nearer than this
             (metres + degrees / 45; other units are brought to the model's scale).
     """
 
@@ -42,7 +43,8 @@ class DatasetSettings:
     def __post_init__(self):
         if min(self.validation, self.test) < 0 or self.validation + self.test > 1:
             raise ValueError(
-                f"dataset: validation {self.validation} and test {self.test} are shares: expected at least 0 and at most 1 together."
+                f"dataset: validation {self.validation} and test {self.test} are shares: "
+                "expected at least 0 and at most 1 together."
             )
 
 
@@ -62,11 +64,11 @@ class Assembly:
 
 
 def assemble(records: Iterable[dict], settings: DatasetSettings) -> Assembly:
-    """Make the rows of the manifest from the records of all scenes, in the order of the scenes.
+    """Make the rows of the manifest from the records of all scenes.
 
     Args:
-        records: as `pipeline.curate_scene` wrote them; only those with status `kept` matter.
-        settings: how.
+        records: as `running.curate_scene` wrote them, in the order of the scenes; only those with status `kept` matter.
+        settings: which captures and targets are copies, and how spaces are shared out.
     """
     kept = [record for record in records if record["status"] == "kept"]
     duplicates = _duplicates(kept, settings.duplicate_bits)
@@ -89,9 +91,13 @@ def assemble(records: Iterable[dict], settings: DatasetSettings) -> Assembly:
     counts = Counter(row.split for row in rows)
     steps = {
         "de-duplication": {
-            "unit": "captures", "kept": len(kept) - len(duplicates), "filtered": {"copy_of_another": len(duplicates)} if duplicates else {},
+            "unit": "captures", "kept": len(kept) - len(duplicates),
+            "filtered": {"copy_of_another": len(duplicates)} if duplicates else {},
         },
-        "split": {"unit": "clips", "kept": len(rows), "filtered": {reason: n for reason, n in filtered.items() if n}, "splits": dict(counts)},
+        "split": {
+            "unit": "clips", "kept": len(rows), "filtered": {reason: n for reason, n in filtered.items() if n},
+            "splits": dict(counts),
+        },
     }  # fmt: skip
     return Assembly(rows, steps, duplicates)
 
@@ -108,7 +114,9 @@ def _duplicates(records: list[dict], most_bits: float) -> dict[str, str]:
         code = np.array([hashes[place] for place in places], dtype=np.uint64)
         codes.append(code)
         original = first_with.get(content)
-        pieces = [(place, band, int(value >> np.uint64(16 * band)) & 0xFFFF) for place, value in enumerate(code) for band in range(BANDS)]
+        pieces = [
+            (place, band, int(value >> np.uint64(16 * band)) & 0xFFFF) for place, value in enumerate(code) for band in range(BANDS)
+        ]
         if original is None:
             for other in dict.fromkeys(other for piece in pieces for other in buckets[piece]):
                 if np.bitwise_count(codes[other] ^ code).mean() <= most_bits:
@@ -143,7 +151,7 @@ def _splits(records: list[dict], settings: DatasetSettings) -> dict[str, str]:
 
 def _row(record: dict, kind: str, clip: dict, split: str) -> ClipRow:
     ingest, cameras = (record["stages"][name]["data"] for name in ("ingest", "cameras"))
-    # Frames of the capture with cameras are counted among those of the recording.
+    # Clips count frames among those with a camera; the manifest counts them among all of the recording.
     frame = cameras["frames"]
     context, target = clip["context"], clip["target"]
     poses, intrinsics = np.array(cameras["camera_to_world"]), np.array(cameras["intrinsics"])
@@ -153,7 +161,8 @@ def _row(record: dict, kind: str, clip: dict, split: str) -> ClipRow:
     lists = ("texts", "region_box")
     return ClipRow(
         # Two objects may be reached by the same frames.
-        key=f"{record['key']}-{kind[0]}{target[0]:05d}-{target[-1]:05d}" + (f"-{clip['instance_id']}" if kind == "grounding" else ""),
+        key=f"{record['key']}-{kind[0]}{target[0]:05d}-{target[-1]:05d}"
+        + (f"-{clip['instance_id']}" if kind == "grounding" else ""),
         kind=kind,
         split=split,
         space=ingest["space"],
@@ -185,7 +194,7 @@ def _row(record: dict, kind: str, clip: dict, split: str) -> ClipRow:
 
 
 def _without_repeats(rows: list[ClipRow], distance: float) -> list[ClipRow]:
-    """Of navigation targets that hardly differ the first."""
+    """Rows without navigation targets that hardly differ from an earlier one."""
     kept: list[ClipRow] = []
     seen: list[Cameras] = []
     for row in rows:

@@ -1,8 +1,8 @@
 """How scenes are shared out: one after the other, over processes of this machine (the default), or over a Ray cluster.
 
-An executor maps a function over items and yields what became of each as soon as it is known. Items and results are small (paths, counts);
-pixels never travel. A timeout or the death of a worker costs one item, which is tried once more and then given up. An executor is one
-class and one line in `EXECUTORS`.
+An executor maps a function over items and yields what became of each as soon as it is known. Items and results are small (paths,
+counts); pixels never travel. A timeout or the death of a worker costs one item, which is tried once more and then given up. An
+executor is one class and one line in `EXECUTORS`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, TimeoutError, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, Protocol
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -40,19 +40,39 @@ class Finished:
     problem: str | None = None
 
 
+class Executor(Protocol):
+    """Maps a function over items."""
+
+    def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
+        """Call a function with every item.
+
+        Args:
+            function: of one item; for executors with processes it must be importable.
+            items: what it is called with, plain values.
+
+        Yields:
+            What became of each, in the order in which they end.
+        """
+
+
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has no affinity
 
 
 class SerialExecutor:
-    """One item after the other in this process; a timeout cannot be enforced."""
+    """One item after the other in this process.
+
+    Args:
+        workers: not used; the other executors take it.
+        timeout: not used, since it cannot be enforced.
+    """
 
     def __init__(self, workers: int = 1, timeout: float | None = None):
         pass
 
     def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
-        """Call `function` with every item."""
+        """Call `function` with all `items`, see `Executor.map`."""
         for index, item in enumerate(items):
             yield Finished(index, function(item))
 
@@ -70,7 +90,7 @@ class ProcessExecutor:
         self.timeout = timeout
 
     def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
-        """Call `function`, which must be importable, with every item."""
+        """Call `function`, which must be importable, with all `items`, see `Executor.map`."""
         todo = deque((index, 1) for index in range(len(items)))
         running = {}
         workers = min(self.workers, max(len(items), 1))
@@ -107,8 +127,9 @@ def _die_with_parent(parent: int) -> None:
 
 
 class RayExecutor:
-    """One task per item on a Ray cluster (`RAY_ADDRESS`, or one started on this machine). Needs the extra `[ray]`, and a file system
-    that every node sees.
+    """One task per item on a Ray cluster (`RAY_ADDRESS`, or one started on this machine).
+
+    It needs the extra `[ray]`, and a file system that every node sees.
 
     Args:
         workers: CPUs of a cluster started here; an existing one keeps its own.
@@ -125,7 +146,7 @@ class RayExecutor:
         self.timeout = timeout
 
     def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
-        """Call `function`, which must be importable, with every item."""
+        """Call `function`, which must be importable, with all `items`, see `Executor.map`."""
         ray = self.ray
         if not ray.is_initialized():
             address = os.environ.get("RAY_ADDRESS")

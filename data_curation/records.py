@@ -1,4 +1,4 @@
-"""What is known of a scene, in one file that appears whole or not at all, and fingerprints that say whether it still holds."""
+"""What is known of a scene, in one file that appears whole or not at all; and fingerprints that say whether it still holds."""
 
 from __future__ import annotations
 
@@ -10,19 +10,36 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from video4spatial.files import write_whole
+
 SAMPLED_BYTES = 1 << 16
 WHOLE_BYTES = 1 << 20
 
 
 def fingerprint(*parts: Any) -> str:
-    """Hash of plain values (numbers, texts, lists, mappings) that does not depend on the order of keys."""
+    """Hash of plain values that does not depend on the order of keys.
+
+    Args:
+        *parts: numbers, texts, lists and mappings.
+
+    Returns:
+        20 hexadecimal digits.
+    """
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def content_of(paths: Iterable[Path], root: Path) -> str:
-    """Hash of files by their names below `root` and their bytes; of files above a mebibyte the size, and pieces of 64 KiB from the
-    start, the middle and the end.
+    """Hash of files by their names and bytes.
+
+    Of a file above a mebibyte, its size and pieces of 64 KiB from the start, the middle and the end stand for all bytes.
+
+    Args:
+        paths: of the files, in any order.
+        root: folder that names are relative to.
+
+    Returns:
+        20 hexadecimal digits.
     """
     total = hashlib.sha256()
     for path in sorted(paths):
@@ -39,37 +56,35 @@ def content_of(paths: Iterable[Path], root: Path) -> str:
 
 
 def safe_name(text: str) -> str:
-    """A name for files and shard members: letters, digits, `_` and `-` only, since webdataset ends a key at the first dot."""
+    """A name for files and shard members: letters, digits, `_` and `-` only, since webdataset ends a key at the first dot.
+
+    Args:
+        text: of any form; at most 80 characters of it are kept.
+    """
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:80] or "scene"
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file aside and put it in place, so that a kill at any moment leaves the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        aside.write_bytes(content)
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-
-
 def write_record(path: Path, record: dict) -> None:
-    """Write a record as JSON."""
-    write_whole(path, json.dumps(record, separators=(",", ":")).encode())
+    """Write a record as JSON, whole or not at all.
+
+    Args:
+        path: of the file.
+        record: plain values.
+
+    Raises:
+        OSError: where it cannot be written.
+    """
+    write_whole(path, json.dumps(record, separators=(",", ":")))
 
 
 def read_record(path: Path) -> dict | None:
-    """A record, or None where there is none or it is damaged (it is made again then)."""
+    """A record, or None where there is none or it is damaged; it is then made again.
+
+    Args:
+        path: of the file.
+    """
     try:
         record = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
     return record if isinstance(record, dict) and isinstance(record.get("stages"), dict) else None
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers left behind; only when none is at work."""
-    for path in folder.glob(".*.part"):
-        path.unlink(missing_ok=True)

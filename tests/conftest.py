@@ -88,7 +88,8 @@ def random_frames():
 @pytest.fixture(scope="session")
 def rooms_dataset(tmp_path_factory) -> Path:
     """A curated data set of two training rooms and one for validation, pictures of 32 x 32 in shards; copy it before changing it."""
-    from data_curation.build import ShardSettings, Source, Work, build
+    from data_curation.build import Source, Work, build
+    from data_curation.shards import ShardSettings
 
     folder = tmp_path_factory.mktemp("datasets") / "rooms"
     options = {"num_frames": 64, "size": 64}

@@ -3,9 +3,11 @@
 A reader module offers
 
 - `DESCRIPTION`: one line for people;
-- `find(source) -> list[str]`: the scenes at or below a source (a folder or file; for simulated rooms a range of seeds), in a fixed order;
-- `read(scene, **options) -> Capture`: one of them, its cameras converted to OpenCV camera-to-world once, pixels read when asked for;
-- optionally `inputs(scene) -> list[Path]`: the files it is read from, where they are not just all below the scene's folder.
+- `find(source) -> list[str]`: the scenes at or below a source, in a fixed order. A source is a folder, a file, or for simulated
+  rooms a range of seeds;
+- `read(scene, **options) -> Capture`: one of these scenes. Its cameras are converted to OpenCV camera-to-world once, its pixels are
+  read when asked for;
+- optionally `inputs(scene) -> list[Path]`: the files that a scene is read from, where these are not simply all files in its folder.
 
 Frames without a usable pose are left out and listed under `provenance["left_out"]`. What makes a whole scene unusable is raised as
 `ReaderError`, so that one scene never stops the others; pictures that are not there (links rot) as `SourceMissing`.
@@ -13,7 +15,6 @@ Frames without a usable pose are left out and listed under `provenance["left_out
 
 from __future__ import annotations
 
-import difflib
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +35,7 @@ from data_curation.readers.support import ReaderError, SourceMissing
 from data_curation.records import content_of, fingerprint
 from video4spatial import __version__
 from video4spatial.captures import Capture
+from video4spatial.naming import unknown
 
 READERS: dict[str, ModuleType] = {
     "rooms": rooms,
@@ -47,7 +49,7 @@ READERS: dict[str, ModuleType] = {
     "realestate10k": realestate10k,
     "footage": footage,
 }
-"""Readers by name; the first whose scenes are found reads a source of unknown kind (`footage` takes what is left)."""
+"""Readers by name. A source without a named reader goes to the first that finds scenes; `footage` takes what is left."""
 
 
 def find_scenes(source: str | PathLike, reader: str | None = None) -> tuple[str, list[str]]:
@@ -65,9 +67,7 @@ def find_scenes(source: str | PathLike, reader: str | None = None) -> tuple[str,
     """
     if reader is not None:
         if reader not in READERS:
-            close = difflib.get_close_matches(reader, READERS, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise ReaderError(f"unknown reader {reader!r}{hint}; known: {', '.join(READERS)}")
+            raise ReaderError(f"{unknown('reader', reader, READERS)}; known: {', '.join(READERS)}")
         names = [reader]
     else:
         names = list(READERS)
@@ -80,7 +80,15 @@ def find_scenes(source: str | PathLike, reader: str | None = None) -> tuple[str,
 
 
 def scene_content(reader: str, scene: str) -> str:
-    """Hash of what a scene is read from, so that a change is noticed and a copy recognised; file names count, folders above do not."""
+    """Hash of what a scene is read from, so that a change is noticed and a copy recognised.
+
+    Args:
+        reader: a name in `READERS`.
+        scene: one that `find_scenes` found.
+
+    Returns:
+        20 hexadecimal digits. Names of files and of the scene's folder count; where that folder lies does not.
+    """
     module, path = READERS[reader], Path(scene)
     if not path.exists():
         return fingerprint(reader, scene, __version__)
@@ -92,7 +100,16 @@ def scene_content(reader: str, scene: str) -> str:
 
 
 def read_scene(reader: str, scene: str, **options) -> Capture:
-    """Read one scene that `find_scenes` found."""
+    """Read one scene.
+
+    Args:
+        reader: a name in `READERS`.
+        scene: one that `find_scenes` found.
+        **options: of the reader's `read`.
+
+    Raises:
+        ReaderError: where the scene cannot be read.
+    """
     return READERS[reader].read(scene, **options)
 
 

@@ -1,9 +1,10 @@
-"""ARKitScenes, raw and 3dod: `<video>/lowres_wide/`, `lowres_wide.traj`, `*_3dod_annotation.json` (3dod nests them in `<video>_frames`).
+"""ARKitScenes, raw and 3dod: `<video>/lowres_wide/`, `lowres_wide.traj` and `*_3dod_annotation.json`.
 
-Each line of a `.traj` is a time, an axis-angle rotation and a translation, world-to-camera with OpenCV axes; the world's z points up.
-Frames are named by video and time; poses are matched to the millisecond and, between two of them (at most 0.1 s apart), interpolated.
-Devices were held sideways: pictures, depth, cameras and intrinsics are turned so that the world's up is at the top, by the turn that
-most frames of the clip ask for; a clip in which that changes is refused. Depth is in millimetres.
+3dod nests the first two in `<video>_frames`. Each line of a `.traj` is a time, an axis-angle rotation and a translation,
+world-to-camera with OpenCV axes; the world's z points up. Frames are named by video and time. Poses are matched to the millisecond;
+between two poses at most 0.1 s apart they are interpolated. Devices were held sideways: pictures, depth, cameras and intrinsics are
+turned so that the world's up is at the top, by the turn that most frames of the clip ask for. A clip in which that changes is
+refused. Depth is in millimetres.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ UP = (0.0, 0.0, 1.0)
 
 
 def find(source: str) -> list[str]:
-    """Videos below a folder."""
+    """Videos at or below the folder `source`."""
     return [str(scene) for scene in scenes_below(Path(source), lambda folder: _frames(folder) is not None)]
 
 
@@ -85,7 +86,8 @@ def read(scene: str) -> Capture:
     turns, counts = np.unique(quarter_turns_upright(cameras, UP), return_counts=True)
     turn = int(turns[counts.argmax()])
     if counts.max() < MOST * len(kept):
-        raise ReaderError(f"{folder}: the device was turned on the way ({dict(zip(turns.tolist(), counts.tolist()))} quarter turns)")
+        found = dict(zip(turns.tolist(), counts.tolist()))
+        raise ReaderError(f"{folder}: the device was turned on the way ({found} quarter turns)")
     video = images([path for _, path, _ in kept], 10.0)
     pictures = Pictures(video, tuple(range(len(kept))), quarter_turns=turn)
     height, width = pictures.size

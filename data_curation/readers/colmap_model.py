@@ -19,7 +19,7 @@ PICTURES = ("images", "rgb", ".")
 
 
 def find(source: str) -> list[str]:
-    """Scenes below a folder."""
+    """Scenes at or below the folder `source`."""
     return [str(scene) for scene in scenes_below(Path(source), lambda folder: _model(folder) is not None)]
 
 
@@ -87,7 +87,16 @@ def capture_of_images(
 
 
 def resized(lens: colmap.Lens, height: int, width: int) -> colmap.Lens:
-    """The lens for pictures of another size: intrinsics are scaled by the size found in the files, never by a folder's name."""
+    """The lens for pictures of another size. Sizes come from the files: names of folders such as images_4 are not trusted.
+
+    Args:
+        lens: as the model has it.
+        height: of the pictures in pixels.
+        width: of the pictures in pixels.
+
+    Raises:
+        ReaderError: for pictures of another aspect, which were cropped.
+    """
     if (lens.height, lens.width) == (height, width):
         return lens
     across, down = width / lens.width, height / lens.height

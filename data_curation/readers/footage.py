@@ -13,7 +13,7 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
 
 
 def find(source: str) -> list[str]:
-    """A video, a folder of images, or all of both below a folder."""
+    """The video `source`, or a folder of images, or all videos and folders of images below a folder."""
     path = Path(source)
     if path.is_file():
         return [str(path)] if path.suffix.lower() in VIDEO_SUFFIXES else []

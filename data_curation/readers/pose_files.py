@@ -1,8 +1,8 @@
 """Folders of `frame-000000.color.png`, `.depth.png` and `.pose.txt`, as 7-Scenes and the Princeton captures have them.
 
-Each pose file holds a 4x4 camera-to-world matrix with OpenCV axes in metres; lost tracking is written as infinities or NaN, and such
-frames are left out. A `intrinsics.K.txt` or `camera-intrinsics.txt` in the folder or above it gives the 3x3 intrinsics in pixels of the
-pictures; without one, those that 7-Scenes states are used. Depth is in millimetres, 65535 unknown.
+Each pose file holds a 4x4 camera-to-world matrix with OpenCV axes in metres; lost tracking is written as infinities or NaN, and
+such frames are left out. A `intrinsics.K.txt` or `camera-intrinsics.txt` in the folder or above it gives the 3x3 intrinsics in
+pixels of the pictures; without one, those that 7-Scenes states are used. Depth is in millimetres, 65535 unknown.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ POSE = ".pose.txt"
 
 
 def find(source: str) -> list[str]:
-    """Sequences below a folder."""
+    """Sequences at or below the folder `source`."""
     return [str(scene) for scene in scenes_below(Path(source), lambda folder: any(folder.glob(f"frame-*{POSE}")))]
 
 
@@ -81,7 +81,9 @@ def read(scene: str, frame_rate: float = 30.0, licence: str = "unknown") -> Capt
         width=video.width,
         times=times - times[0],
         read_frames=Pictures(video, tuple(range(len(kept)))),
-        cameras=Cameras(rigid_poses(poses[:, :3, :3], poses[:, :3, 3]), intrinsics, metric=True, times=torch.from_numpy(times - times[0])),
+        cameras=Cameras(
+            rigid_poses(poses[:, :3, :3], poses[:, :3, 3]), intrinsics, metric=True, times=torch.from_numpy(times - times[0])
+        ),
         read_depth=DepthImages(tuple(depth), (video.height, video.width)) if any(depth) else None,
         space=folder.parent.name if folder.name.startswith("seq-") else folder.name,
         licence=licence,

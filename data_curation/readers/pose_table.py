@@ -1,7 +1,8 @@
 """Folders of `images/`, `poses.txt` and `K.txt`, as deep-video-mvs lays captures out (HoloLens and others).
 
 Each line of `poses.txt` is a row-major 4x4 camera-to-world matrix with OpenCV axes in metres, one per image in order of names; lost
-frames hold infinities or NaN and are left out. `K.txt` is 3x3 in pixels of the images; `depth/` has millimetres under the images' names.
+frames hold infinities or NaN and are left out. `K.txt` is 3x3 in pixels of the images; `depth/` has millimetres under the images'
+names.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ DESCRIPTION = "folder with images/, poses.txt (a 4x4 matrix per line) and K.txt 
 
 
 def find(source: str) -> list[str]:
-    """Captures below a folder."""
+    """Captures at or below the folder `source`."""
     return [str(scene) for scene in scenes_below(Path(source), _is_scene)]
 
 

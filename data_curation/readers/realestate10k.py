@@ -1,7 +1,7 @@
 """RealEstate10K: `NAME.txt` of cameras with `NAME.mp4` (or a folder of images) beside it or in `../videos/`.
 
 Intrinsics are divided by the size of the video, so they hold for any decoded size, also where the picture was squashed to another
-aspect. Videos must be found by their owner; a missing one is told as `source_missing`.
+aspect. Users bring the videos themselves; a missing one is reported as `source_missing`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,22 @@ DESCRIPTION = "RealEstate10K text files with their videos or folders of images b
 
 
 def find(source: str) -> list[str]:
-    """Camera files at or below a source."""
+    """Camera files at or below the file or folder `source`."""
     path = Path(source)
     files = [path] if path.is_file() else sorted(path.rglob("*.txt")) if path.is_dir() else []
     return [str(file) for file in files if file.suffix == ".txt" and realestate10k.sniff(file)]
 
 
 def read(scene: str) -> Capture:
-    """One clip: a camera per frame of its video."""
+    """One clip: a camera per frame of its video.
+
+    Args:
+        scene: camera file.
+
+    Raises:
+        ReaderError: for a file that cannot be read, or a video with another number of frames.
+        SourceMissing: where there is no video.
+    """
     path = Path(scene)
     try:
         cameras = read_cameras(path, "realestate10k")
@@ -36,7 +44,8 @@ def read(scene: str) -> Capture:
         raise ReaderError(str(error)) from error
     video_path = _video(path)
     if video_path is None:
-        raise SourceMissing(f"source_missing: {path.with_suffix('')} has no video ({', '.join(VIDEO_SUFFIXES)}) or folder of images")
+        wanted = f"video ({', '.join(VIDEO_SUFFIXES)}) or folder of images"
+        raise SourceMissing(f"source_missing: {path.with_suffix('')} has no {wanted}")
     video = open_video(video_path)
     if len(video) != len(cameras):
         raise ReaderError(f"{video_path} has {len(video)} frames, {path.name} {len(cameras)} cameras: expected one per frame")
@@ -64,7 +73,7 @@ def _video_address(path: Path) -> str | None:
 
 
 def inputs(scene: str) -> list[Path]:
-    """The camera file and its video."""
+    """The camera file `scene` and its video, or the images of its folder."""
     video = _video(Path(scene))
     if video is None or video.is_file():
         return [Path(scene), *([video] if video else [])]

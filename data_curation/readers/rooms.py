@@ -12,7 +12,7 @@ DESCRIPTION = "simulated rooms: SPLIT:FIRST-LAST, counted within the split, such
 
 
 def find(source: str) -> list[str]:
-    """One scene per seed; nothing for a source of another form."""
+    """One scene per seed of a `source` such as train:0-199; nothing for a source of another form."""
     match = re.fullmatch(r"([a-z]+):(\d+)(?:-(\d+))?", source)
     if match is None:
         return []

@@ -1,7 +1,7 @@
 """ScanNet++ v2: `data/<scene>/{iphone,dslr,scans}`; each recording is a capture (`<scene>/iphone`, `<scene>/dslr`).
 
-Poses are taken from the COLMAP model, joined to pictures by name (the video has frames that the model lacks, issues 104 and 154 of its
-toolkit). Without a model, the iPhone's `aligned_pose` (camera-to-world, OpenCV, mesh frame) is used, never its raw `pose`. The
+Poses are taken from the COLMAP model, joined to pictures by name (the video has frames that the model lacks, issues 104 and 154 of
+its toolkit). Without a model, the iPhone's `aligned_pose` (camera-to-world, OpenCV, mesh frame) is used, never its raw `pose`. The
 nerfstudio files swap the first two rows of the world and negate the third; `from_nerfstudio` undoes that. DSLR pictures are of a
 fisheye and are undistorted; frames marked `is_bad` are left out. Objects come from `segments_anno.json`.
 """
@@ -37,7 +37,7 @@ LICENCE = "ScanNet++ terms of use (non-commercial research)"
 
 
 def find(source: str) -> list[str]:
-    """`SCENE/iphone` and `SCENE/dslr` for every scene below a folder."""
+    """`SCENE/iphone` and `SCENE/dslr` for every scene at or below the folder `source`."""
     scenes = scenes_below(Path(source), lambda folder: any(_is_recording(folder / kind) for kind in ("iphone", "dslr")))
     return [str(scene / kind) for scene in scenes for kind in ("iphone", "dslr") if _is_recording(scene / kind)]
 
@@ -56,9 +56,15 @@ def read(scene: str, frame_rate: float = 4.0) -> Capture:
 
 
 def from_nerfstudio(camera_to_world: torch.Tensor) -> torch.Tensor:
-    """Poses [N, 4, 4] of ScanNet++'s nerfstudio files to OpenCV camera-to-world in the frame of the mesh.
+    """Undo what ScanNet++'s toolkit did to the poses of its nerfstudio files.
 
-    Their toolkit negates the camera's y and z axes, swaps the world's first two rows and negates the third; each undoes itself.
+    It negates the camera's y and z axes, swaps the world's first two rows and negates the third; each undoes itself.
+
+    Args:
+        camera_to_world: [N, 4, 4] as in the files.
+
+    Returns:
+        [N, 4, 4] OpenCV camera-to-world in the frame of the mesh.
     """
     undone = camera_to_world.clone()
     undone[:, 2] *= -1
@@ -148,7 +154,7 @@ def _iphone_poses(folder: Path) -> tuple[colmap.Lens, dict[int, np.ndarray], str
         k = np.array(next(iter(content.values()))["intrinsic"], np.float64)
     except (CameraFileError, KeyError, TypeError, ValueError, StopIteration) as error:
         raise ReaderError(f"{path}: expected frame_000000 and so on with aligned_pose and intrinsic ({error})") from error
-    # Its pixels are counted from the centre of the first one; the size is the one the principal point is the middle of.
+    # Its pixels are counted from the centre of the first one. The principal point is the picture's middle, which gives the size.
     width, height = round(2 * k[0, 2] / 16) * 16, round(2 * k[1, 2] / 16) * 16
     lens = colmap.Lens("PINHOLE", width, height, (k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5))
     return lens, poses, "pose_intrinsic_imu.json: aligned_pose, OpenCV camera-to-world"
@@ -156,8 +162,10 @@ def _iphone_poses(folder: Path) -> tuple[colmap.Lens, dict[int, np.ndarray], str
 
 @dataclass(frozen=True)
 class DepthBinary:
-    """ScanNet++'s depth.bin, read on demand: all frames in one zlib stream of float32 metres, or each frame with its length in front
-    (zlib float32 metres, or lz4 uint16 millimetres, which needs the package lz4).
+    """ScanNet++'s depth.bin, read on demand.
+
+    It holds all frames in one zlib stream of float32 metres, or each frame with its length in front: zlib float32 metres, or lz4
+    uint16 millimetres, which needs the package lz4.
 
     Args:
         path: the file.
@@ -212,7 +220,7 @@ class DepthBinary:
 
 
 def inputs(scene: str) -> list[Path]:
-    """The recording and the annotated objects of its scene."""
+    """The files of the recording `scene`, and the annotated objects of its space."""
     folder = Path(scene)
     recording = [file for file in folder.rglob("*") if file.is_file()]
     annotations = folder.parent / "scans" / "segments_anno.json"
@@ -257,7 +265,15 @@ def _objects(path: Path) -> tuple[SceneObject, ...]:
 
 
 def box_object(label: str, instance_id: int, center, lengths, axes: np.ndarray) -> SceneObject:
-    """An object from a box whose rows of `axes` [3, 3] are its directions: the one nearest to the vertical becomes its height."""
+    """An object from an oriented box; the axis nearest to the vertical becomes its height, the tilt of the others is dropped.
+
+    Args:
+        label: as annotated.
+        instance_id: of the object.
+        center: [3] metres.
+        lengths: [3] along the axes in metres.
+        axes: [3, 3] whose rows are the directions of the box.
+    """
     vertical = int(np.abs(axes[:, 2]).argmax())
     first, second = (index for index in range(3) if index != vertical)
     size = (float(lengths[first]), float(lengths[second]), float(lengths[vertical]))

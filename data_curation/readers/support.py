@@ -138,14 +138,29 @@ class DepthImages:
 
 
 def images(paths: Sequence[Path], frame_rate: float = 30.0) -> ImageFolderReader:
-    """Images in the order given, as a video."""
+    """Images as a video.
+
+    Args:
+        paths: in the order of the frames.
+        frame_rate: images per second.
+
+    Raises:
+        ReaderError: for no images.
+    """
     if not paths:
         raise ReaderError("no images to read")
     return ImageFolderReader(paths[0].parent, frame_rate, images=list(paths))
 
 
 def invalid_poses(camera_to_world: np.ndarray) -> np.ndarray:
-    """[N] whether a pose [N, 4, 4] is no rigid motion: NaN, infinite (lost tracking), sheared or mirrored."""
+    """Which poses are no rigid motions: NaN, infinite (lost tracking), sheared or mirrored.
+
+    Args:
+        camera_to_world: [N, 4, 4].
+
+    Returns:
+        [N] bool.
+    """
     finite = np.isfinite(camera_to_world).all((1, 2))
     rotation = np.where(finite[:, None, None], camera_to_world[:, :3, :3], 0)
     error = np.abs(np.swapaxes(rotation, 1, 2) @ rotation - np.eye(3)).max((1, 2))
@@ -155,7 +170,19 @@ def invalid_poses(camera_to_world: np.ndarray) -> np.ndarray:
 
 
 def read_matrix(path: Path, rows: int, columns: int) -> np.ndarray:
-    """A matrix in a text file; infinities and NaN are kept, for the reader to judge."""
+    """A matrix in a text file. Infinities and NaN are kept, for the reader to judge.
+
+    Args:
+        path: of the file.
+        rows: that it must have.
+        columns: that it must have.
+
+    Returns:
+        [rows, columns] float64.
+
+    Raises:
+        ReaderError: for anything else.
+    """
     try:
         matrix = np.loadtxt(path, ndmin=2)
     except (OSError, ValueError) as error:
@@ -166,14 +193,32 @@ def read_matrix(path: Path, rows: int, columns: int) -> np.ndarray:
 
 
 def normalised(matrix: np.ndarray, height: int, width: int, source: Path | str) -> torch.Tensor:
-    """Normalised intrinsics [3, 3] of a matrix in pixels of pictures of a size."""
+    """Normalised intrinsics from pixels.
+
+    Args:
+        matrix: [3, 3] in pixels.
+        height: of the pictures in pixels.
+        width: of the pictures in pixels.
+        source: named where the matrix is impossible.
+
+    Returns:
+        [3, 3] float64.
+
+    Raises:
+        ReaderError: for focal lengths that are not positive, NaN or infinity.
+    """
     if not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
         raise ReaderError(f"{source}: expected finite intrinsics with positive focal lengths")
     return torch.from_numpy(np.array(matrix, dtype=np.float64) / [[width], [height], [1]])
 
 
 def turned(cameras: Cameras, quarter_turns: int) -> Cameras:
-    """The cameras of pictures that were turned to the left in steps of 90 degrees: they roll along, intrinsics follow."""
+    """The cameras of pictures that were turned to the left in steps of 90 degrees: they roll along, and intrinsics follow.
+
+    Args:
+        cameras: of the pictures as stored.
+        quarter_turns: to the left.
+    """
     for _ in range(quarter_turns % 4):
         # A pixel (x, y) goes to (y, 1 - x): the new right is the old down, the new down the old left.
         axes = torch.tensor([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=torch.float64)
@@ -186,7 +231,15 @@ def turned(cameras: Cameras, quarter_turns: int) -> Cameras:
 
 
 def quarter_turns_upright(cameras: Cameras, up: Sequence[float]) -> np.ndarray:
-    """[T] turns to the left (0 to 3) after which the world's up points to the top of each picture."""
+    """How far pictures must be turned for the world's up to point to their top.
+
+    Args:
+        cameras: T cameras.
+        up: [3] direction in the world.
+
+    Returns:
+        [T] quarter turns to the left, 0 to 3.
+    """
     direction = cameras.rotations.mT @ torch.tensor(up, dtype=torch.float64)  # up in camera axes (x right, y down)
     x, y = direction[:, 0].numpy(), direction[:, 1].numpy()
     # Up at the top of the picture is -y; at the right (+x) one turn to the left brings it there.
@@ -194,18 +247,24 @@ def quarter_turns_upright(cameras: Cameras, up: Sequence[float]) -> np.ndarray:
 
 
 def scene_name(folder: Path) -> str:
-    """The folder's name, with its parent's in front where it says nothing by itself (images, seq-01)."""
+    """The name of `folder`, with its parent's in front where it says nothing by itself (images, seq-01)."""
     generic = folder.name in ("images", "frames", "rgb", "color", "data") or folder.name.startswith("seq-")
     return f"{folder.parent.name}-{folder.name}" if generic and folder.parent.name else folder.name
 
 
 def first_existing(folder: Path, names: Sequence[str]) -> Path | None:
-    """The first of some names that the folder holds."""
+    """The first of `names` that `folder` holds, or None."""
     return next((folder / name for name in names if (folder / name).exists()), None)
 
 
 def scenes_below(root: Path, is_scene: Callable[[Path], bool], depth: int = 4) -> list[Path]:
-    """Folders at or below `root` that are scenes, in order of their names; scenes hold no further scenes."""
+    """Folders that are scenes, in order of their names. Scenes hold no further scenes.
+
+    Args:
+        root: where to look; it may be a scene itself.
+        is_scene: whether a folder is one.
+        depth: levels below `root` to look into.
+    """
     if is_scene(root):
         return [root]
     if depth == 0 or not root.is_dir():

@@ -29,7 +29,7 @@ SMALLER = ("images_2", "images_4", "images_8", "images")
 
 
 def find(source: str) -> list[str]:
-    """Scenes below a folder."""
+    """Scenes at or below the folder `source`."""
     return [str(scene) for scene in scenes_below(Path(source), lambda folder: (folder / FILE).is_file())]
 
 

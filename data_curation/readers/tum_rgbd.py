@@ -1,8 +1,8 @@
 """TUM RGB-D: `rgb.txt`, `depth.txt` and `groundtruth.txt`, joined by time.
 
-Poses come at another rate than pictures: each picture takes the pose between the two nearest in time (at most 0.1 s apart), each depth
-image the nearest within 0.02 s. Ground truth is that of the colour camera's optical frame. The three cameras of the set differ; which
-one it was is told by freiburg1, 2 or 3 in the name, else `fov_degrees` is needed.
+Poses come at another rate than pictures: each picture takes the pose between the two nearest in time (at most 0.1 s apart), each
+depth image the nearest within 0.02 s. Ground truth is that of the colour camera's optical frame. The set was recorded with three
+cameras. A name with freiburg1, 2 or 3 in it tells which one; for other recordings `fov_degrees` is needed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LENSES = {
 
 
 def find(source: str) -> list[str]:
-    """Sequences below a folder."""
+    """Sequences at or below the folder `source`."""
     return [str(scene) for scene in scenes_below(Path(source), _is_scene)]
 
 

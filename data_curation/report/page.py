@@ -10,16 +10,18 @@ from pathlib import Path
 
 import jinja2
 
-from data_curation.build import SCENES, SUMMARY, add_counts
+from data_curation.build import SCENES, SUMMARY
 from data_curation.pipeline import StageSettings
-from data_curation.records import read_record, write_whole
+from data_curation.records import read_record
 from data_curation.report.paths import paths_from_above
 from data_curation.report.pictures import examples, poor_frames, rejected_scenes
 from data_curation.report.plots import as_svg, histograms
 from data_curation.report.scenes import Captures, ReportedScene, reported_scene
 from data_curation.report.tables import LISTED, clip_counts, filtered, funnel, licences, sources, totals
 from data_curation.report.words import in_words
+from data_curation.summary import add_counts
 from video4spatial.clips.manifest import KINDS, MANIFEST, ClipRow, read_manifest
+from video4spatial.files import write_whole
 
 REPORT = "report.html"
 ORIGIN_WORDS = {"reversed": "reversed: played backwards", "graph": "graph: a path over frames of several moments"}
@@ -75,7 +77,7 @@ def write_report(folder: str | PathLike) -> Path:
 
 
 def _summary(folder: Path, scenes: list[ReportedScene], rows: list[ClipRow]) -> dict:
-    """What the build told, or the same of the records where it was stopped before it could."""
+    """The summary that the build wrote; where it was stopped before, the same counts from the records."""
     try:
         return json.loads((folder / SUMMARY).read_bytes())
     except FileNotFoundError:
@@ -88,7 +90,7 @@ def _summary(folder: Path, scenes: list[ReportedScene], rows: list[ClipRow]) -> 
 
 
 def _settings(summary: dict) -> StageSettings:
-    """Those that the page shows limits of, as the build had them; the default ones where it was stopped before it said."""
+    """Settings whose limits the page shows: those of the build, or the defaults where it was stopped before it wrote them."""
     default, stored = StageSettings(), summary.get("settings", {}).get("stages", {})
     shown = [name for name in ("frame_quality", "windows", "context", "epipolar") if name in stored]
     return replace(default, **{name: type(getattr(default, name))(**stored[name]) for name in shown})

@@ -14,12 +14,13 @@ from torch import Tensor
 from data_curation.build import SCENES
 from data_curation.records import read_record
 from data_curation.report.plots import as_svg
-from data_curation.report.scenes import Captures, ReportedScene, details_of, evenly, source_of, spread
+from data_curation.report.scenes import Captures, ReportedScene, details_of, source_of, spread
 from data_curation.stages.objects import STRUCTURE, normalised_label
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.plotting import level_basis
 from video4spatial.captures import SceneObject
 from video4spatial.clips.manifest import ClipRow
+from video4spatial.spread import thinned
 
 PATHS_SHOWN = 6
 TARGETS_DRAWN = 12  # in each of them
@@ -30,7 +31,17 @@ END_MARKERS = {"navigation": ("s", 5), "grounding": ("*", 10)}
 
 
 def paths_from_above(folder: Path, scenes: list[ReportedScene], rows: list[ClipRow], captures: Captures) -> Iterator[dict]:
-    """Drawings of captures from above, those with clips first."""
+    """Drawings of captures from above, those with clips first.
+
+    Args:
+        folder: of the data set.
+        scenes: all that the page tells of.
+        rows: of the manifest.
+        captures: for objects and the direction of up.
+
+    Yields:
+        {"name", "note", "drawing"}.
+    """
     of_capture: dict[tuple, list[ClipRow]] = defaultdict(list)
     for row in rows:
         of_capture[source_of(row)].append(row)
@@ -43,12 +54,12 @@ def paths_from_above(folder: Path, scenes: list[ReportedScene], rows: list[ClipR
         record = read_record(folder / SCENES / f"{scene.key}.json")
         data = record["stages"]["cameras"]["data"]
         poses = torch.tensor(data["camera_to_world"], dtype=torch.float64)
-        thinned = evenly(len(poses), PATH_POINTS)
+        kept = thinned(len(poses), PATH_POINTS)
         intrinsics = torch.tensor(data["intrinsics"], dtype=torch.float64).expand(len(poses), 3, 3)
-        cameras = Cameras(poses[thinned], intrinsics[thinned], metric=data["metric"])
+        cameras = Cameras(poses[kept], intrinsics[kept], metric=data["metric"])
         up, objects = captures.use(scene.source, scene.name, lambda capture: (capture.up_axis, capture.objects)) or (None, ())
         clips = of_capture.get(scene.source, [])
-        drawn = [clips[place] for place in evenly(len(clips), TARGETS_DRAWN)]
+        drawn = [clips[place] for place in thinned(len(clips), TARGETS_DRAWN)]
         yield {
             "name": scene.name,
             "note": _path_note(scene, cameras, len(clips), len(drawn), up),
@@ -125,5 +136,6 @@ def _draw_objects(axes, objects: Sequence[SceneObject], sought: set[int], flat: 
         axes.plot(*outline.T, color=color, linewidth=0.8, zorder=1)
         if len(named) < LABELS_DRAWN and all((np.abs(center - other) > room).any() for other in named):
             ink = color if thing.instance_id in sought else "#687080"
-            axes.text(*center, thing.label, fontsize=7, color=ink, ha="center", va="center", zorder=6, clip_on=True, parse_math=False)
+            axes.text(*center, thing.label, fontsize=7, color=ink, ha="center", va="center", zorder=6, clip_on=True,
+                      parse_math=False)  # fmt: skip
             named.append(center)

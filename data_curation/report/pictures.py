@@ -12,14 +12,15 @@ from PIL import Image
 
 from data_curation.build import SCENES
 from data_curation.records import read_record
-from data_curation.report.scenes import Captures, ReportedScene, details_of, evenly, source_of, spread
+from data_curation.report.scenes import Captures, ReportedScene, details_of, source_of, spread
 from data_curation.stages.frame_quality import FrameScores, FrameThresholds, rejected_frames
 from video4spatial.clips.assembly import clip_from_capture
 from video4spatial.clips import Clip, Ground
 from video4spatial.clips.dataset import SHARDS
 from video4spatial.clips.manifest import ClipRow
 from video4spatial.clips.shards import clip_from_members, read_index, read_members
-from video4spatial.media.transforms import resize_and_crop
+from video4spatial.media import resize_and_crop
+from video4spatial.spread import thinned
 
 SIDE = 128  # pixels along the longer side of a picture
 CONTEXT_SHOWN, TARGETS_SHOWN = 6, 9  # pictures of a clip
@@ -39,7 +40,17 @@ def _picture(frame: np.ndarray) -> str:
 
 
 def examples(folder: Path, rows: list[ClipRow], kind: str, captures: Captures) -> Iterator[dict]:
-    """Clips of a kind with their pictures."""
+    """Clips of a kind with their pictures.
+
+    Args:
+        folder: of the data set, for its shards.
+        rows: of the manifest.
+        kind: navigation or grounding.
+        captures: for clips that are not in shards.
+
+    Yields:
+        {"row", "coverage", "context", "target"}.
+    """
     index = captures.attempt(SHARDS, "the index of the shards", lambda: read_index(folder / SHARDS)) or {}
     chosen = spread((row for row in rows if row.kind == kind), lambda row: (row.origin, source_of(row)), CLIPS_SHOWN)
     for row in chosen:
@@ -62,7 +73,7 @@ def _share(value: float) -> str | None:
 def _context_strip(clip: Clip) -> list[dict]:
     """A few context frames, the anchor and the one that names the object always among them."""
     region = clip.instruction.region if isinstance(clip.instruction, Ground) else None
-    shown = evenly(len(clip.context_frames), CONTEXT_SHOWN)
+    shown = thinned(len(clip.context_frames), CONTEXT_SHOWN)
     for wanted in [clip.anchor] if region is None else [clip.anchor, region.frame]:
         if wanted not in shown:
             replaced = min(set(shown) - {clip.anchor}, key=lambda place: abs(place - wanted))
@@ -87,7 +98,7 @@ def _target_strip(clip: Clip) -> list[dict]:
             "anchor": place == 0,
             "box": None if boxes is None or np.isnan(boxes[place]).any() else _placed(boxes[place]),
         }
-        for place in evenly(len(clip.target_frames), TARGETS_SHOWN)
+        for place in thinned(len(clip.target_frames), TARGETS_SHOWN)
     ]
 
 
@@ -98,7 +109,14 @@ def _placed(box: Sequence[float]) -> str:
 
 
 def poor_frames(folder: Path, scenes: list[ReportedScene], captures: Captures, thresholds: FrameThresholds) -> Iterator[dict]:
-    """Frames that were left out, of a few captures, with what speaks against them."""
+    """Frames that were left out, of a few captures, with what speaks against them.
+
+    Args:
+        folder: of the data set.
+        scenes: all that the page tells of.
+        captures: for the pictures.
+        thresholds: that the build had.
+    """
     chosen = spread((scene for scene in scenes if scene.poor.any()), lambda scene: scene.reader, CAPTURES_SHOWN)
     for scene in chosen:
         record = read_record(folder / SCENES / f"{scene.key}.json")
@@ -121,7 +139,12 @@ def poor_frames(folder: Path, scenes: list[ReportedScene], captures: Captures, t
 
 
 def rejected_scenes(scenes: list[ReportedScene], captures: Captures) -> Iterator[dict]:
-    """The middle frames of scenes that were left out as a whole."""
+    """The middle frames of scenes that were left out as a whole.
+
+    Args:
+        scenes: all that the page tells of.
+        captures: for the pictures.
+    """
     chosen = [scene for scene in scenes if scene.status == "filtered" and scene.ingest]
     for scene in spread(chosen, lambda scene: scene.reason, SCENES_SHOWN):
         middle = scene.ingest["frames"] // 2

@@ -20,7 +20,16 @@ KEPT_COLOR, REJECTED_COLOR, INK = PATH_COLORS[0], PATH_COLORS[1], "#20242c"
 
 
 def histograms(scenes: list[ReportedScene], rows: list[ClipRow], settings: StageSettings) -> Iterator[tuple[str, str, Figure]]:
-    """Title, note and figure of every histogram that has something to show."""
+    """Histograms of what the stages measured, where there is something to show.
+
+    Args:
+        scenes: all that the page tells of.
+        rows: of the manifest.
+        settings: that the build had; their limits are drawn.
+
+    Yields:
+        Title, note and figure.
+    """
     quality, windows = settings.frame_quality, settings.windows
     scored = [scene for scene in scenes if scene.scores.shape[1] == len(scene.poor) > 0]
     scores = np.concatenate([scene.scores for scene in scored], axis=1) if scored else np.zeros((3, 0), np.float32)
@@ -99,7 +108,7 @@ def _histogram(groups: dict[str, Sequence[float]], limits: Sequence[float] = (),
 
 
 def as_svg(figure: Figure) -> str:
-    """A figure as an element of a page."""
+    """`figure` as an SVG element of a page."""
     buffer = io.StringIO()
     # Text stays text, in the reader's own fonts: smaller, and any script shows.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from data_curation.pipeline import EXPECTED_ERRORS, summary_of
 from data_curation.readers import read_scene
 from data_curation.report.words import in_words
+from data_curation.running import EXPECTED_ERRORS
+from data_curation.summary import summary_of
 from video4spatial.captures import Capture
 from video4spatial.clips.manifest import ClipRow
+from video4spatial.spread import thinned
 
 UNREADABLE = (*EXPECTED_ERRORS, ImportError)
 
@@ -68,12 +70,12 @@ class ReportedScene:
 
 
 def source_of(row: ClipRow) -> tuple:
-    """Names the capture that a clip is from."""
+    """Names the capture that the clip `row` is from: reader, scene and options."""
     return row.reader, row.scene, json.dumps(row.options, sort_keys=True)
 
 
 def reported_scene(record: dict) -> ReportedScene:
-    """Of a scene's record."""
+    """What the page tells of the scene with this `record`."""
     data: dict[str, dict] = defaultdict(dict, {name: stage["data"] for name, stage in record["stages"].items()})
     scores = [data["frame_scores"].get(name, []) for name in ("sharpness", "brightness", "change")]
     return ReportedScene(
@@ -95,24 +97,36 @@ def reported_scene(record: dict) -> ReportedScene:
 
 
 def details_of(scene: ReportedScene) -> str:
-    """Where nothing was left of a scene."""
+    """Why nothing was left of `scene`, in words."""
     parts = [f"{in_words(stage)}: {count} × {in_words(reason)}" for stage, reason, count in scene.details]
     return "; ".join(parts) or f"at {in_words(scene.stage)}"
 
 
 class Captures:
-    """Captures by source, a few kept open; what cannot be read is remembered with the reason, and not tried again."""
+    """Captures by source. A few are kept open; one that cannot be read is remembered with the reason, and not tried again."""
 
     def __init__(self):
         self.problems: dict[Any, tuple[str, str]] = {}
         self._open = lru_cache(maxsize=8)(lambda reader, scene, options: read_scene(reader, scene, **json.loads(options)))
 
     def use(self, source: tuple, name: str, work: Callable[[Capture], Any]) -> Any:
-        """What `work` makes of a capture, or None where it cannot be read."""
+        """What a function makes of a capture, or None where the capture cannot be read.
+
+        Args:
+            source: of the capture (`source_of`).
+            name: of the capture, for the list of problems.
+            work: the function.
+        """
         return None if source in self.problems else self.attempt(source, name, lambda: work(self._open(*source)))
 
     def attempt(self, source: Any, name: str, work: Callable[[], Any]) -> Any:
-        """The result of work on pixels, or None where they cannot be read."""
+        """What a function that reads pixels returns, or None where they cannot be read.
+
+        Args:
+            source: what is read; problems are listed under it.
+            name: of it, for people.
+            work: the function.
+        """
         try:
             return work()
         except UNREADABLE as error:
@@ -120,16 +134,17 @@ class Captures:
             return None
 
 
-def evenly(count: int, most: int) -> list[int]:
-    """Up to `most` of `count` places, evenly spread from the first to the last."""
-    return sorted({int(place) for place in np.linspace(0, count - 1, min(count, most)).round()})
-
-
 def spread(things: Iterable, group: Callable[[Any], Any], most: int) -> list:
-    """Up to `most` things, of as many groups as can be."""
+    """Choose things from as many groups as can be.
+
+    Args:
+        things: to choose from.
+        group: tells the group of a thing.
+        most: how many to choose at most.
+    """
     groups: dict[Any, list] = defaultdict(list)
     for thing in things:
         groups[group(thing)].append(thing)
-    chosen = [list(groups.values())[place] for place in evenly(len(groups), most)]
+    chosen = [list(groups.values())[place] for place in thinned(len(groups), most)]
     shares = [most // len(chosen) + (number < most % len(chosen)) for number in range(len(chosen))]
-    return [members[place] for members, share in zip(chosen, shares) for place in evenly(len(members), share)]
+    return [members[place] for members, share in zip(chosen, shares) for place in thinned(len(members), share)]

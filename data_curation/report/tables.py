@@ -11,7 +11,14 @@ LISTED = 200  # scenes in a list
 
 
 def clip_counts(rows: list[ClipRow]) -> dict[str, dict[str, dict]]:
-    """{split: {kind: {"clips", "seconds"}}} of those that there are."""
+    """Number and length of clips.
+
+    Args:
+        rows: of the manifest.
+
+    Returns:
+        {split: {kind: {"clips", "seconds"}}}, without those that are empty.
+    """
     counts: dict[str, dict[str, dict]] = {}
     for split in SPLITS:
         for kind in KINDS:
@@ -23,7 +30,12 @@ def clip_counts(rows: list[ClipRow]) -> dict[str, dict[str, dict]]:
 
 
 def totals(scenes: list[ReportedScene], rows: list[ClipRow]) -> dict[str, float]:
-    """How much there is of clips, and how much was read for them."""
+    """How much there is of clips, and how much was read for them.
+
+    Args:
+        scenes: all that the page tells of.
+        rows: of the manifest.
+    """
     return {
         "clips": len(rows),
         "seconds": sum(row.target_times[-1] for row in rows),
@@ -35,7 +47,7 @@ def totals(scenes: list[ReportedScene], rows: list[ClipRow]) -> dict[str, float]
 
 
 def sources(scenes: list[ReportedScene]) -> list[dict]:
-    """What the data set was made from, by reader."""
+    """What the data set was made from: a row per reader of `scenes`, with counts by status, frames and seconds."""
     by_reader: dict[str, list[ReportedScene]] = defaultdict(list)
     for scene in scenes:
         by_reader[scene.reader].append(scene)
@@ -53,11 +65,15 @@ def sources(scenes: list[ReportedScene]) -> list[dict]:
 
 
 def funnel(stages: dict[str, dict]) -> list[dict]:
-    """Stages with their reasons, the most frequent first, and shares in percent of what went in."""
+    """Rows about stages: reasons, the most frequent first, and shares in percent of what went in.
+
+    Args:
+        stages: {stage: {"unit", "kept", "filtered", "failed"}} in order.
+    """
     steps = []
     for name, step in stages.items():
         reasons = sorted(((reason, count) for reason, count in step["filtered"].items() if count), key=lambda entry: -entry[1])
-        # Shares are of what is told, since reasons may overlap (a step may both jump and turn).
+        # Shares are of the counts shown, since reasons may overlap (a step may both jump and turn).
         parts = {"kept": step["kept"], "filtered": sum(count for _, count in reasons), "failed": step["failed"]}
         total = max(sum(parts.values()), 1)
         steps.append({**step, "name": name, "reasons": reasons, "shares": {part: 100 * n / total for part, n in parts.items()}})
@@ -65,14 +81,19 @@ def funnel(stages: dict[str, dict]) -> list[dict]:
 
 
 def filtered(scenes: list[ReportedScene]) -> dict:
-    """Scenes left out: how many by stage and reason, and the first of them."""
+    """Which of `scenes` were left out: how many by stage and reason, and the first of them."""
     chosen = [scene for scene in scenes if scene.status == "filtered"]
     counts = Counter((scene.stage, scene.reason) for scene in chosen)
     return {"counts": counts.most_common(), "total": len(chosen), "scenes": chosen[:LISTED]}
 
 
 def licences(scenes: list[ReportedScene], rows: list[ClipRow]) -> list[dict]:
-    """Captures and clips by terms, those of most clips first."""
+    """Captures and clips by terms, those of most clips first.
+
+    Args:
+        scenes: all that the page tells of.
+        rows: of the manifest.
+    """
     captures = Counter((s.ingest["licence"], s.ingest["redistributable"]) for s in scenes if s.ingest)
     clips = Counter((row.licence, row.redistributable) for row in rows)
     terms = sorted(captures | clips, key=lambda term: (-clips[term], term))

@@ -1,7 +1,5 @@
 """Reasons of the curation in plain words."""
 
-
-
 WORDS = {
     "image_missing": "picture missing",
     "pose_missing": "camera missing",
@@ -43,9 +41,9 @@ WORDS = {
     "pixels_not_asked_for": "pixels not asked for",
     "no_clips": "no clip came out",
 }
-"""Reasons in plain words; those that are not here are plain already."""
+"""Reasons in plain words; the others are plain already."""
 
 
 def in_words(reason: str) -> str:
-    """A reason for people."""
+    """The `reason` in words for people."""
     return WORDS.get(reason, reason.replace("_", " "))

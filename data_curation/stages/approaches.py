@@ -1,33 +1,36 @@
-"""Targets of grounding: stretches of a capture in which someone searches for an object and comes to a stop before it.
+"""Targets of grounding: paths on which someone searches for an object and comes to a stop before it.
 
-They end with the object clearly in sight and begin without it. A capture seldom holds many (`captured`), but leaving an object, played
-backwards, is one (`reversed`), and so is a path from view to view over the frames of the whole capture (`graph`); both need a scene in
-which nothing moves.
+They end with the object clearly in sight and begin without it. A capture seldom holds many (`captured`). Leaving an object, played
+backwards, is one as well (`reversed`), and so is a path from view to view over all frames of the capture (`graph`). The last two
+need a scene in which nothing moves.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 from scipy.sparse import csgraph, csr_matrix
 
+from data_curation.scene import Result, Scene
+from data_curation.stages.grounding_context import GroundingContextSettings, far_in_time, shows
 from data_curation.stages.visibility import Visibility
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.viewpoints import viewpoint_distance
 from video4spatial.captures import Capture
+from video4spatial.spread import thinned
 
 Origin = Literal["captured", "reversed", "graph"]
 ORIGINS: tuple[Origin, ...] = ("captured", "reversed", "graph")
 METRE_SECONDS = 2.0
-"""Where the scale is unknown, a metre is the way of so many seconds at the median speed."""
+"""Where the scale is unknown, the camera is taken to need this many seconds for a metre, at its median speed."""
 MOST_NODES = 800
-GRAPH_ENDS = 6  # views of an object that paths are searched to
-GRAPH_STARTS = 16  # paths that are looked at for each
+GRAPH_ENDS = 6  # views of an object that paths may lead to
+GRAPH_STARTS = 16  # paths tried for each of these views
 
 
 @dataclass(frozen=True)
@@ -36,18 +39,21 @@ class ApproachSettings:
 
     Args:
         frames: per target, the anchor's included.
-        frame_rate: of the targets, frames per second; recorded frames nearest to those times are taken.
+        frame_rate: of the targets, frames per second; the recorded frames nearest to those times are taken.
         start_area: the object covers less than this in the first frame.
         end_area: smallest and largest area in the last frame.
         end_offset: largest offset, on either axis, of the object from the middle of the last frame.
         visible: share of the object in sight from which a view counts as clear.
-        last_frames, last_clear: of so many frames at the end, so many are clear views, the last one among them.
-        nearer: the distance to the object falls by at least this share,
-        turned: or the angle between view and object by so many degrees,
-        trend: and the one that does falls this steadily (rank correlation with time at most minus this).
-        farther: who only turns to the object may walk away from it by this share of the distance.
-        fastest_metres, fastest_degrees: per second, in any step.
-        edge_metres, edge_degrees: largest motion between two neighbours of a path over the frames of the whole capture.
+        last_frames: number of frames at the end that are looked at for clear views.
+        last_clear: how many of them must be clear; the last one always must.
+        nearer: share by which the distance to the object must fall. Either this or `turned` is required.
+        turned: degrees by which the angle between view and object must fall.
+        trend: steadiness of the fall: the rank correlation with time is at most minus this.
+        farther: where only the angle falls, the distance may grow by at most this share.
+        fastest_metres: per second, in any step.
+        fastest_degrees: per second, in any step.
+        edge_metres: largest motion between two neighbours of a path over the frames of the whole capture.
+        edge_degrees: largest turn between them.
         per_object: most approaches kept per object.
         end_spread: least difference of the last views of two approaches to an object, in metres + degrees / 45.
         origins: where approaches are looked for; `("captured",)` for scenes in which things move.
@@ -75,24 +81,6 @@ class ApproachSettings:
 
 
 @dataclass(frozen=True)
-class GroundingContextSettings:
-    """What the context of an approach is.
-
-    Args:
-        frames: most context frames, the anchor included.
-        guard_seconds: frames this near in time to any target frame are left out (but the anchor), so that the answer is not in the context.
-        views: least number of context frames that show the object.
-        area, visible: share of the picture it covers and share of it in sight, from which a frame shows it.
-    """
-
-    frames: int = 32
-    guard_seconds: float = 2.0
-    views: int = 2
-    area: float = 0.005
-    visible: float = 0.5
-
-
-@dataclass(frozen=True)
 class Approach:
     """One approach to an object.
 
@@ -102,7 +90,8 @@ class Approach:
         origin: how it came about.
         boxes: [T, 4] where the object is in them: left, top, right, bottom as shares; NaN where it is out of sight.
         score: mean of the parts.
-        parts: what speaks for it, 0 to 1 each: `centred`, `visible`, `nearer`, `turned`, `steady` (share of clear views at the end).
+        parts: what speaks for it, 0 to 1 each: `centred`, `visible`, `nearer`, `turned`, `steady` (share of clear views at the
+            end).
     """
 
     object: int
@@ -119,27 +108,11 @@ class Approaches:
 
     Args:
         kept: at most `per_object` per object, the best first.
-        rejected: how many objects (`never_seen`, `no_good_view`) and windows and paths (all other reasons) were left out.
+        rejected: {reason: how many were left out}; `never_seen` and `no_good_view` count objects, all others windows and paths.
     """
 
     kept: tuple[Approach, ...]
     rejected: dict[str, int]
-
-
-@dataclass(frozen=True)
-class GroundingContext:
-    """The context of an approach.
-
-    Args:
-        frames: indices, ascending, the anchor (the first target frame) among them.
-        views: those of them that show the object.
-        region_frame, region_box: the one that shows it best, and where: left, top, right, bottom as shares.
-    """
-
-    frames: tuple[int, ...]
-    views: tuple[int, ...]
-    region_frame: int
-    region_box: tuple[float, float, float, float]
 
 
 def find_approaches(
@@ -164,7 +137,9 @@ def find_approaches(
         ValueError: for visibility of other frames than all of the capture's.
     """
     if visibility.frames != tuple(range(len(capture))):
-        raise ValueError(f"visibility of {len(visibility.frames)} frames: expected all {len(capture)} of {capture.name!r}, in order")
+        raise ValueError(
+            f"visibility of {len(visibility.frames)} frames: expected all {len(capture)} of {capture.name!r}, in order"
+        )
     stretches = list(stretches)
     cameras = _in_metres(capture.cameras, np.asarray(capture.times))
     search = _Search(cameras, np.asarray(capture.times), visibility, usable, stretches, settings, context)
@@ -185,56 +160,6 @@ def find_approaches(
         rejected["similar_to_better"] += len(found) - len(best)
         kept += best
     return Approaches(tuple(kept), {reason: count for reason, count in rejected.items() if count})
-
-
-def grounding_context_frames(
-    capture: Capture,
-    visibility: Visibility,
-    approach: Approach,
-    usable: np.ndarray,
-    settings: GroundingContextSettings = GroundingContextSettings(),
-) -> GroundingContext | Literal["not_in_context"]:
-    """Choose the context of an approach: the anchor, frames that show the object, and the rest evenly in time.
-
-    Args:
-        capture: with times.
-        visibility: of all its frames.
-        approach: found in this capture.
-        usable: [N] whether a frame may be context.
-        settings: what a context is.
-
-    Returns:
-        The context, or the reason why there is none.
-    """
-    row, anchor = visibility.objects.index(approach.object), approach.frames[0]
-    away = usable & _away(np.asarray(capture.times), approach.frames, settings.guard_seconds)
-    shown = _shown(visibility, row, settings) & away
-    views = np.flatnonzero(shown)
-    if len(views) < settings.views:
-        return "not_in_context"
-    # Half a sofa at arm's length says less than the whole one: beyond a tenth of the picture, size counts no more.
-    worth = np.where(shown, visibility.visible[row] * np.minimum(visibility.area[row], 0.1), -1)
-    best = int(worth.argmax())
-    spread = views[np.linspace(0, len(views) - 1, settings.views).round().astype(int)].tolist()
-    # The best view stands in for the one nearest to it, so that the smallest context still has room for all.
-    spread[int(np.abs(np.array(spread) - best).argmin())] = best
-    chosen = {anchor, *spread}
-    rest = [frame for frame in np.flatnonzero(away).tolist() if frame not in chosen]
-    spare = min(settings.frames - len(chosen), len(rest))
-    if spare > 0:
-        chosen |= {rest[place] for place in np.linspace(0, len(rest) - 1, spare).round().astype(int)}
-    frames = tuple(sorted(chosen))
-    box = tuple(visibility.boxes[row, best].tolist())
-    return GroundingContext(frames, tuple(frame for frame in frames if shown[frame]), best, box)
-
-
-def _away(times: np.ndarray, frames: Sequence[int], seconds: float) -> np.ndarray:
-    """[N] whether frames are farther in time than this from each of the given ones."""
-    return (np.abs(times[:, None] - times[list(frames)]) > seconds).all(axis=1)
-
-
-def _shown(visibility: Visibility, row: int, settings: GroundingContextSettings) -> np.ndarray:
-    return (visibility.area[row] >= settings.area) & (visibility.visible[row] >= settings.visible)
 
 
 def _in_metres(cameras: Cameras, times: np.ndarray) -> Cameras:
@@ -264,8 +189,7 @@ class _Search:
         for stretch in stretches:
             within[stretch.start : stretch.stop] = True
         nodes = np.flatnonzero(usable & within)
-        if len(nodes) > MOST_NODES:
-            nodes = nodes[np.linspace(0, len(nodes) - 1, MOST_NODES).round().astype(int)]
+        nodes = nodes[thinned(len(nodes), MOST_NODES)]
         self.nodes = nodes if "graph" in settings.origins else nodes[:0]
         self.graph = self._graph() if len(self.nodes) > 1 else None
 
@@ -331,7 +255,7 @@ class _Search:
         degrees = self.cameras[index[1:]].rotation_to(self.cameras[index[:-1]]).numpy()
         if (metres / seconds > settings.fastest_metres).any() or (degrees / seconds > settings.fastest_degrees).any():
             return "too_fast"
-        shown = _shown(visibility, row, self.context) & self.usable & _away(self.times, frames, self.context.guard_seconds)
+        shown = shows(visibility, row, self.context) & self.usable & far_in_time(self.times, frames, self.context.guard_seconds)
         return "not_in_context" if shown.sum() < self.context.views else None
 
     def approach(self, row: int, frames: tuple[int, ...], origin: Origin) -> Approach:
@@ -362,8 +286,8 @@ class _Search:
 
     def _clear(self, row: int, frames: tuple[int, ...]) -> int:
         last = list(frames[-self.settings.last_frames :])
-        smallest = self.settings.end_area[0]
-        return int(((self.visibility.visible[row, last] >= self.settings.visible) & (self.visibility.area[row, last] >= smallest)).sum())
+        visible, area = self.visibility.visible[row, last], self.visibility.area[row, last]
+        return int(((visible >= self.settings.visible) & (area >= self.settings.end_area[0])).sum())
 
     def _comes_nearer(self, row: int, frames: list[int]) -> bool:
         distance, angle = self.visibility.distance[row, frames], self.visibility.angle[row, frames]
@@ -374,7 +298,7 @@ class _Search:
         return bool(turns and distance[-1] <= (1 + settings.farther) * distance[0])
 
     def _graph(self) -> csr_matrix:
-        """Frames with little motion between them; the squares of motions as costs, so that paths take even, small steps."""
+        """Edges between frames with little motion between them. Costs are squared motions, so that paths take even, small steps."""
         cameras = self.cameras[self.nodes.tolist()]
         self.metres = torch.cdist(cameras.positions, cameras.positions).numpy()
         self.apart = viewpoint_distance(cameras, cameras).numpy()
@@ -382,7 +306,7 @@ class _Search:
         near = (self.metres < self.settings.edge_metres) & (self.degrees < self.settings.edge_degrees)
         np.fill_diagonal(near, False)
         first, second = np.nonzero(near)
-        # A frame that repeats another is not worth a step of its own, but an edge needs a cost.
+        # A frame that repeats another is not worth a step of its own, but a cost of zero would be no edge.
         return csr_matrix((self.apart[first, second] ** 2 + 1e-6, (first, second)), shape=near.shape)
 
     def _paths(self, row: int, end: int) -> list[list[int]]:
@@ -423,3 +347,20 @@ def _trend(values: np.ndarray) -> float:
     """Rank correlation of values with their order, -1 (falling all along) to 1."""
     ranks = values.argsort(kind="stable").argsort(kind="stable")
     return float(np.corrcoef(ranks, np.arange(len(values)))[0, 1])
+
+
+def run(scene: Scene, settings: ApproachSettings, context: GroundingContextSettings) -> Result:
+    """The stage `approaches`.
+
+    Args:
+        scene: under way, with visibility, frame and pose quality.
+        settings: what an approach is.
+        context: what its context must be.
+    """
+    visibility = scene.visibility
+    if visibility.method == "box" and visibility.objects:
+        # Without depth nobody knows whether a wall stands in between.
+        return Result({"approaches": []}, "windows", 0, {"occlusion_unknown": len(visibility.objects)})
+    found = find_approaches(scene.capture, visibility, ~scene.poor, scene.stretches, settings, context)
+    plain = [{**asdict(approach), "boxes": approach.boxes.tolist(), "frames": list(approach.frames)} for approach in found.kept]
+    return Result({"approaches": plain}, "windows", len(plain), found.rejected)

@@ -1,7 +1,8 @@
 """Which frames of a capture show what a target will see: greedy coverage of the target's surfaces, outside a guard band around it.
 
-With depth, a target pixel is covered if a context frame sees the same surface point there (reprojection with occlusion). Without, points
-at random distances in the target's view stand in for surfaces, walls do not hide anything, and the result is flagged `frustum`.
+With depth, a target pixel is covered if a context frame sees the same surface point there (reprojection with occlusion). Without
+depth, points at random distances in the target's view stand in for surfaces and walls do not hide anything; such a result is
+flagged `frustum`.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from typing import Literal
 import numpy as np
 import torch
 
+from data_curation.scene import Result, Scene
+from data_curation.stages.instructions import navigation_words
 from video4spatial.cameras import Cameras
 from video4spatial.captures import Capture
+from video4spatial.clips.footage import model_scale
+from video4spatial.spread import thinned
 
-SIDE = 64  # pixels along the longer side of the depth maps that are compared
-POINT_STEP = 3  # pixels of them between two points of a target that are looked for
-TOLERANCE, NEAREST_METRES = 0.02, 0.05  # share of the distance, and metres, within which two depths are the same surface
+POINT_STEP = 3  # pixels of the depth maps between two points of a target
+TOLERANCE, NEAREST_METRES = 0.02, 0.05  # two depths are one surface within this share of the distance, or this many metres
 MOST_CANDIDATES = 96
 TARGET_VIEWS = 16
-BATCH = 32
 FRUSTUM_POINTS = 300
-FRUSTUM_DEPTHS = (0.5, 6.0)  # metres; of the median step times ten where there are none
+FRUSTUM_DEPTHS = (0.5, 6.0)  # metres; where lengths are unknown, in units of ten median steps
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,12 @@ class ContextSettings:
 
     Args:
         frames: most context frames, the anchor included.
-        guard_seconds: frames this near to the target's in time are left out (but the anchor), so that the answer is not in the context.
-        guard_share: of the capture's length; in short captures the band is no wider.
-        least_coverage: share of the target's surfaces that the context must see (what is wanted is 0.6; the maps that measure it are small).
-        least_gain: a frame that adds less than this share ends the greedy choice; what is left is filled evenly.
+        guard_seconds: frames this near in time to the target's are left out, except the anchor, so that the context does not hold
+            the answer.
+        guard_share: largest width of that band, as a share of the capture's length.
+        least_coverage: share of the target's surfaces that the context must see. It is a little above the 0.6 that is wanted,
+            since small maps measure it roughly.
+        least_gain: once no frame adds this share, the greedy choice ends; the rest of the context is spread evenly.
     """
 
     frames: int = 32
@@ -84,9 +89,7 @@ def select_context(
     guard = min(settings.guard_seconds, settings.guard_share * float(times[-1] - times[0]))
     away = (times < times[target[0]] - guard) | (times > times[target[-1]] + guard)
     candidates = np.flatnonzero(away & usable)
-    most = max(MOST_CANDIDATES, settings.frames)
-    if len(candidates) > most:
-        candidates = candidates[np.linspace(0, len(candidates) - 1, most).round().astype(int)]
+    candidates = candidates[thinned(len(candidates), max(MOST_CANDIDATES, settings.frames))]
     candidates = np.concatenate([[anchor], candidates])
     seen, method = _seen(capture, _views(target), candidates, depth)
     order, covered = [0], seen[0].copy()
@@ -102,29 +105,29 @@ def select_context(
     rest = [place for place in range(len(candidates)) if place not in order]
     spare = min(settings.frames - len(order), len(rest))
     if spare > 0:
-        order += [rest[i] for i in np.unique(np.linspace(0, len(rest) - 1, spare).round().astype(int))]
+        order += [rest[i] for i in thinned(len(rest), spare)]
         covered = seen[order].any(axis=0)
     return Context(tuple(sorted(candidates[order].tolist())), float(covered.mean()), anchor_coverage, method)
 
 
-def context_coverage(capture: Capture, target: tuple[int, ...], frames: tuple[int, ...], depth: np.ndarray | None = None) -> Context:
-    """How much of a target a given context shows; arguments as `select_context`, `frames` with the anchor among them."""
+def context_coverage(
+    capture: Capture, target: tuple[int, ...], frames: tuple[int, ...], depth: np.ndarray | None = None
+) -> Context:
+    """How much of a target a given context shows.
+
+    Args:
+        capture: with cameras.
+        target: its frame indices, the anchor first.
+        frames: of the context, the anchor among them.
+        depth: `thin_depth` of the capture, or None to go by frusta.
+    """
     seen, method = _seen(capture, _views(target), np.array(frames), depth)
     return Context(frames, float(seen.any(axis=0).mean()), float(seen[frames.index(target[0])].mean()), method)
 
 
 def _views(target: tuple[int, ...]) -> list[int]:
-    """Frames of a target, besides the anchor, that stand for all."""
+    """Up to `TARGET_VIEWS` frames of a target, the anchor left out."""
     return [target[i] for i in np.unique(np.linspace(1, len(target) - 1, TARGET_VIEWS).round().astype(int))]
-
-
-def thin_depth(capture: Capture) -> np.ndarray | None:
-    """Depth maps [N, h, w] of all frames of a capture, thinned to about `SIDE` pixels without means across edges; None without depth."""
-    if capture.read_depth is None:
-        return None
-    step = max(1, max(capture.height, capture.width) // SIDE)
-    batches = [range(start, min(start + BATCH, len(capture))) for start in range(0, len(capture), BATCH)]
-    return np.concatenate([capture.read_depth(batch)[:, step // 2 :: step, step // 2 :: step] for batch in batches])
 
 
 def _seen(
@@ -197,3 +200,43 @@ def _inside(cameras: Cameras, points: np.ndarray) -> np.ndarray:
     depth = np.where(projected[..., 2] > 1e-6, projected[..., 2], np.nan)
     x, y = projected[..., 0] / depth, projected[..., 1] / depth
     return (x >= 0) & (x < 1) & (y >= 0) & (y < 1)
+
+
+def run_geometry(scene: Scene) -> Result:
+    """The stage `geometry`: whether enough depth is known to measure coverage by it.
+
+    Args:
+        scene: under way, with cameras.
+    """
+    depth = scene.depth
+    known = 0.0 if depth is None else float(np.mean((depth > 0).mean((1, 2)) > 0.3))
+    return Result({"method": "depth" if known > 0.5 else "frustum", "frames_with_depth": known})
+
+
+def run_navigation(scene: Scene, settings: ContextSettings) -> Result:
+    """The stage `navigation`: a context for every window, and its path in words. Windows that it does not cover are left out.
+
+    Args:
+        scene: under way, with windows.
+        settings: what a context is, and how much it must cover.
+    """
+    clips, low = [], []
+    times = np.asarray(scene.capture.times)
+    for window in scene.done["windows"]["windows"]:
+        context = select_context(scene.capture, tuple(window), ~scene.poor, settings, scene.depth)
+        if context.coverage < settings.least_coverage:
+            low.append(context.coverage)
+            continue
+        clips.append(
+            {
+                "target": window,
+                "texts": [navigation_words(scene.capture.cameras[window], scene.capture.up_axis)],
+                "scale": model_scale(scene.capture.cameras[list(context.frames)]),
+                "target_times": (times[window] - times[window[0]]).tolist(),
+                "context": list(context.frames),
+                "coverage": context.coverage,
+                "anchor_coverage": context.anchor_coverage,
+                "method": context.method,
+            }
+        )
+    return Result({"clips": clips, "rejected_coverage": low}, "clips", len(clips), {"low_coverage": len(low)} if low else {})

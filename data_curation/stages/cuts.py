@@ -1,8 +1,8 @@
 """Where a video changes to another shot. Captures have no cuts; films, tours and compilations do.
 
-The score is that of Koala-36M (arXiv 2410.08260, its published weights): correlation of colour histograms and similarity of edge pictures
-of neighbouring frames, weighed by a linear classifier made for video rate. Captures at a few frames per second score below its
-threshold all along, so a cut must also stand out from the frames around it. Where cameras are known they tell jumps better
+The score is that of Koala-36M (arXiv 2410.08260, its published weights): correlation of colour histograms and similarity of edge
+pictures of neighbouring frames, weighed by a linear classifier made for video rate. Captures at a few frames per second score below
+its threshold all along, so a cut must also stand out from the frames around it. Where cameras are known they tell jumps better
 (`pose_quality`).
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from kornia.metrics import ssim
 
+from data_curation.scene import Result, Scene
 from video4spatial.captures import Capture
 
 HISTOGRAM_WEIGHT, EDGE_WEIGHT, BIAS = 4.615, 3.752, -5.486
@@ -23,7 +24,14 @@ MARGIN = 2.0  # by how much
 
 
 def cut_scores(capture: Capture) -> np.ndarray:
-    """[N] how alike each frame is to the one before, about -5.5 (nothing in common) to 2.9. The first frame has infinity."""
+    """How alike each frame is to the one before.
+
+    Args:
+        capture: N frames.
+
+    Returns:
+        [N] from about -5.5 (nothing in common) to 2.9; infinity for the first frame.
+    """
     scores = [np.inf]
     before = None
     factor = min(1.0, SIDE / max(capture.height, capture.width))
@@ -43,7 +51,12 @@ def cut_scores(capture: Capture) -> np.ndarray:
 
 
 def shots(scores: np.ndarray, least_frames: int = 2) -> list[range]:
-    """Stretches between cuts that have at least so many frames."""
+    """Stretches between cuts.
+
+    Args:
+        scores: [N] of `cut_scores`.
+        least_frames: shorter stretches are left out.
+    """
     cuts = []
     for index in np.flatnonzero(scores < 0):
         around = np.r_[scores[max(index - NEIGHBOURS, 0) : index], scores[index + 1 : index + 1 + NEIGHBOURS]]
@@ -52,3 +65,14 @@ def shots(scores: np.ndarray, least_frames: int = 2) -> list[range]:
             cuts.append(int(index))
     starts = [0, *cuts, len(scores)]
     return [range(a, b) for a, b in zip(starts, starts[1:]) if b - a >= least_frames]
+
+
+def run(scene: Scene) -> Result:
+    """The stage `cuts`: the shots of captures without cameras. The others are one shot: cameras tell jumps better (`pose_quality`).
+
+    Args:
+        scene: under way.
+    """
+    capture = scene.recording
+    found = shots(cut_scores(capture), 1) if capture.cameras is None else [range(len(capture))]
+    return Result({"shots": [[shot.start, shot.stop] for shot in found]}, "shots", len(found))

@@ -1,36 +1,39 @@
 """Does something in the scene move besides the camera? People, animals and cars do not fit the geometry of two pictures.
 
-Points are tracked between frames a fraction of a second apart. A point moves by itself where it is far from its epipolar line, or could
-only be seen where it went if it were behind the camera. Single such points are failed tracks, so only clusters count.
+Points are tracked between frames a fraction of a second apart. A point moves by itself if it is far from its epipolar line, or if
+it would have to be behind the camera to be seen where it went. Single such points are failed tracks, so only clusters count.
 
-The camera's motion is that of the capture's cameras where they explain most tracks, otherwise an essential matrix is fitted. Not a
-fundamental one: its two more degrees of freedom are enough to explain a subject in front of a plane. Where intrinsics are unknown, the
-field of view that explains the whole capture best is taken.
+The camera's motion is that of the capture's cameras where they explain most tracks; otherwise an essential matrix is fitted. It is
+not a fundamental matrix, whose two more degrees of freedom are enough to explain a subject in front of a plane. Where intrinsics
+are unknown, the field of view that explains the whole capture best is taken.
 
-What moves along its epipolar lines (a car ahead of a driving camera) cannot be told from a static scene by two pictures. Other pairs
-tell, as soon as either turns. Known cameras find more than fitted ones, because a fit follows a subject that fills much of a picture.
+What moves along its epipolar lines (a car ahead of a driving camera) cannot be told from a static scene by two pictures. Other
+pairs tell, as soon as either turns. Known cameras find more than fitted ones, because a fit follows a subject that fills much of a
+picture.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
 from scipy import ndimage
 
+from data_curation.scene import Result, Scene
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.intrinsics import intrinsics_from_fov
 from video4spatial.captures import Capture
+from video4spatial.spread import thinned
 
 FIELDS_OF_VIEW = (35.0, 45.0, 55.0, 65.0, 75.0, 90.0)  # degrees, tried where intrinsics are unknown
 BATCH = 32
 BORDER = 8  # pixels at the edges of a picture in which no point is chosen
 WEAKEST_CORNER = 1e-4  # smaller eigenvalue of the gradients' covariance, of grey values between 0 and 1
-ROUND_TRIP = 0.5  # pixels from which a point tracked forth and back may miss its start
+ROUND_TRIP = 0.5  # pixels; a point tracked forth and back must return this near to its start
 MODEL_PIXELS = 1.0  # inliers of the camera's motion
-PRECISE_PIXELS = 0.3  # the right field of view has most tracks so near; counting all inliers prefers one that bends to what moves
-FEWEST_POINTS = 40  # tracked, for a pair to say anything
+PRECISE_PIXELS = 0.3  # the field of view with most tracks this near is taken; a looser limit would favour one that fits what moves
+FEWEST_POINTS = 40  # tracked points that a pair needs
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,12 @@ class DynamicsThresholds:
 
 
 def score_dynamics(capture: Capture, settings: DynamicsSettings = DynamicsSettings()) -> DynamicsScores:
-    """Judge pairs of frames of a capture, with or without cameras."""
+    """Judge pairs of frames of a capture, with or without cameras.
+
+    Args:
+        capture: to look at.
+        settings: which pairs, and how.
+    """
     pairs = _pairs(np.asarray(capture.times, dtype=np.float64), settings)
     factor = min(1.0, settings.side / max(capture.height, capture.width))
     size = max(1, round(capture.width * factor)), max(1, round(capture.height * factor))
@@ -115,18 +123,23 @@ def score_dynamics(capture: Capture, settings: DynamicsSettings = DynamicsSettin
 
 
 def moving_subject(scores: DynamicsScores, thresholds: DynamicsThresholds = DynamicsThresholds()) -> bool:
-    """Whether something moves in enough of the pairs; never without evidence."""
+    """Whether something moves in enough of the pairs; never without evidence.
+
+    Args:
+        scores: of the pairs.
+        thresholds: what is enough.
+    """
     if len(scores.moving_share) < thresholds.fewest_pairs:
         return False
     return bool((scores.moving_share > thresholds.moving_share).mean() > thresholds.pairs_share)
 
 
 def _pairs(times: np.ndarray, settings: DynamicsSettings) -> list[tuple[int, int]]:
-    """Frames so many seconds apart, or neighbours."""
+    """Pairs of frames `settings.seconds` apart, or neighbours where frames are further apart."""
     pairs = []
     if len(times) > 1:
         last = max(int(np.searchsorted(times, times[-1] - settings.seconds, side="right")) - 1, 0)
-        for first in np.unique(np.linspace(0, min(last, len(times) - 2), settings.pairs).round().astype(int)).tolist():
+        for first in thinned(min(last, len(times) - 2) + 1, settings.pairs):
             pairs.append((first, max(int(np.abs(times - times[first] - settings.seconds).argmin()), first + 1)))
     return pairs
 
@@ -197,7 +210,7 @@ def _residuals(points: np.ndarray, moved: np.ndarray, intrinsics: np.ndarray, es
 
 
 def _misfit(points: np.ndarray, moved: np.ndarray, intrinsics: np.ndarray, essential: np.ndarray) -> np.ndarray:
-    """[N] Sampson distances in pixels, or the parallax of points that would have to be behind a camera where that is larger."""
+    """[N] Sampson distances in pixels; for points that would have to be behind a camera, their parallax if that is larger."""
     ones, inverse = np.ones((len(points), 1)), np.linalg.inv(intrinsics)
     fundamental = inverse.T @ essential @ inverse
     lines = np.hstack([points, ones]) @ fundamental.T
@@ -221,7 +234,7 @@ def _misfit(points: np.ndarray, moved: np.ndarray, intrinsics: np.ndarray, essen
 
 
 def _clustered(cells: np.ndarray, fewest: int) -> int:
-    """How many of some cells [N, 2] lie in clusters of at least so many neighbours."""
+    """How many of the cells [N, 2] lie in clusters of at least `fewest` neighbours."""
     if not len(cells):
         return 0
     grid = np.zeros(cells.max(axis=0) + 1, dtype=bool)
@@ -229,3 +242,28 @@ def _clustered(cells: np.ndarray, fewest: int) -> int:
     labels, _ = ndimage.label(grid, np.ones((3, 3)))
     counts = np.bincount(labels.ravel())[1:]
     return int(counts[counts >= fewest].sum())
+
+
+def run_scores(scene: Scene, settings: DynamicsSettings) -> Result:
+    """The stage `dynamics_scores`.
+
+    Args:
+        scene: under way.
+        settings: how pairs of frames are looked at.
+    """
+    scores = score_dynamics(scene.recording, settings)
+    return Result({name: np.asarray(value).tolist() for name, value in asdict(scores).items()}, "pairs", len(scores.moving_share))
+
+
+def run(scene: Scene, thresholds: DynamicsThresholds) -> Result:
+    """The stage `dynamics`: a moving subject ends the scene.
+
+    Args:
+        scene: under way, with `dynamics_scores`.
+        thresholds: when a subject moves.
+    """
+    stored = scene.done["dynamics_scores"]
+    arrays = {name: np.array(stored[name]) for name in ("frames", "tracked", "moving_share")}
+    if not moving_subject(DynamicsScores(**arrays, tried=stored["tried"]), thresholds):
+        return Result()
+    return Result({}, "captures", 0, {"moving_subject": 1}, "moving_subject")

@@ -1,21 +1,22 @@
 """Which frames are worth having: sharp, well exposed, not a repetition of the one before.
 
-Scores are kept for every frame; thresholds are applied to scores, so that changing one needs no pixels. Sharpness is judged within its own
-scene, because a plain white room is never as sharp as a book shelf.
+Scores are kept for every frame; thresholds are applied to scores, so that changing one needs no pixels. Sharpness is judged within
+its own scene, because a plain white room is never as sharp as a book shelf.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
 
+from data_curation.scene import Result, Scene
 from video4spatial.captures import Capture
 
 SIDE = 256  # longer side of the pictures that are judged
-BATCH, BATCH_BYTES = 32, 1 << 24  # frames that are read at once: at most so many, about so large together
+BATCH, BATCH_BYTES = 32, 1 << 24  # frames read at once: at most this many, of about this size together
 GREYS = np.arange(256)
 
 
@@ -42,10 +43,10 @@ class FrameScores:
 
 @dataclass(frozen=True)
 class FrameThresholds:
-    """When a frame is left out. Defaults and their sources: research notes of the project, after cosmos-curate, SpatialVID.
+    """When a frame is left out. Defaults follow cosmos-curate and SpatialVID.
 
     Args:
-        relative_sharpness: of the scene's median sharpness, below which a frame is blurred.
+        relative_sharpness: share of the scene's median sharpness below which a frame is blurred.
         absolute_sharpness: sharpness below which a frame is blurred in any scene.
         brightness: smallest and largest mean.
         clipped: largest share of pixels at the ends of the range.
@@ -61,7 +62,7 @@ class FrameThresholds:
 
 
 def score_frames(capture: Capture) -> FrameScores:
-    """Judge every frame of a capture; pixels are read in batches."""
+    """Judge every frame of `capture`; pixels are read in batches."""
     rows: list[tuple[float, ...]] = []
     hashes: list[int] = []
     before: tuple[np.ndarray, np.ndarray] | None = None
@@ -83,7 +84,7 @@ def score_frames(capture: Capture) -> FrameScores:
 
 
 def frame_batches(capture: Capture) -> Iterator[range]:
-    """All frames of a capture, in order, in parts that stay small in memory."""
+    """Indices of all frames of `capture`, in order, in parts that stay small in memory."""
     count = min(max(BATCH_BYTES // (3 * capture.height * capture.width), 1), BATCH)
     for start in range(0, len(capture), count):
         yield range(start, min(start + count, len(capture)))
@@ -100,6 +101,10 @@ def _reduced(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def rejected_frames(scores: FrameScores, thresholds: FrameThresholds = FrameThresholds()) -> dict[str, np.ndarray]:
     """Why frames are left out.
 
+    Args:
+        scores: of N frames.
+        thresholds: when a frame is left out.
+
     Returns:
         {reason: [N] bool}; a frame may have several reasons.
     """
@@ -112,3 +117,31 @@ def rejected_frames(scores: FrameScores, thresholds: FrameThresholds = FrameThre
         "clipped": scores.clipped > thresholds.clipped,
         "repeated": (scores.hash_distance <= thresholds.repeated_bits) & (scores.change <= thresholds.repeated_change),
     }
+
+
+def run_scores(scene: Scene) -> Result:
+    """The stage `frame_scores`.
+
+    Args:
+        scene: under way.
+    """
+    scores = score_frames(scene.recording)
+    return Result({name: values.tolist() for name, values in asdict(scores).items()}, "frames", len(scene.recording))
+
+
+def run(scene: Scene, thresholds: FrameThresholds) -> Result:
+    """The stage `frame_quality`: marks poor frames; a scene with fewer than two good ones ends here.
+
+    Args:
+        scene: under way, with `frame_scores`.
+        thresholds: when a frame is left out.
+    """
+    scores = FrameScores(**{name: np.array(values) for name, values in scene.done["frame_scores"].items()})
+    reasons = rejected_frames(scores, thresholds)
+    poor = np.logical_or.reduce(list(reasons.values()))
+    filtered, counted = {}, np.zeros(len(poor), bool)
+    for reason, mask in reasons.items():  # a frame counts under its first reason
+        filtered[reason] = int((mask & ~counted).sum())
+        counted |= mask
+    stop = None if len(poor) - poor.sum() >= 2 else "no_good_frames"
+    return Result({"poor": poor.tolist()}, "frames", int((~poor).sum()), filtered, stop)

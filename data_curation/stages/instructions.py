@@ -6,13 +6,14 @@ import itertools
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from video4spatial.cameras import Cameras, parse_trajectory
 from video4spatial.cameras.rotations import matrices_from_vectors, quaternions_from_matrices
+from video4spatial.spread import thinned
 
 TEMPLATES = (
     "go to the {label}",
@@ -45,10 +46,21 @@ TEMPLATES = (
 MOST_SEGMENTS = 3
 MOST_SPLITS = 8  # places along a path where segments may meet
 METRE_STEP, DEGREE_STEP = 0.05, 5.0  # to which numbers are rounded
-WORTH_SAYING = 0.2  # share of a path of unknown scale that a direction must have
+WORTH_SAYING = 0.2  # on paths of unknown scale, a direction is named from this share of the path on
 CLOSE = 0.3  # metres + degrees / 45: a description that stays this near to the path needs no more segments
 DIRECTIONS = (("right", "left"), ("down", "up"), ("forward", "back"))
 TURNS = (("turn left", "turn right"), ("tilt up", "tilt down"), ("roll right", "roll left"))
+
+
+@dataclass(frozen=True)
+class WordSettings:
+    """What is said about objects to find.
+
+    Args:
+        paraphrases: instructions per clip.
+    """
+
+    paraphrases: int = 4
 
 
 def grounding_instructions(label: str, seed: int, count: int) -> tuple[str, ...]:
@@ -82,7 +94,8 @@ def navigation_words(cameras: Cameras, up: Sequence[float] | None = None) -> str
 
     Args:
         cameras: [T] path, T at least 2.
-        up: the vertical in their world; by default the top of the first picture, as for `parse_trajectory`, which must be given the same.
+        up: the vertical in their world; by default the top of the first picture, as for `parse_trajectory`, which must be given the
+            same.
 
     Raises:
         ValueError: for fewer than 2 cameras.
@@ -95,10 +108,10 @@ def navigation_words(cameras: Cameras, up: Sequence[float] | None = None) -> str
         vertical = cameras.rotations[0].mT @ torch.tensor([float(value) for value in up], dtype=torch.float64)
         vertical = vertical / vertical.norm()
     if not cameras.metric:
-        # As if a metre long, so that directions are told by their share of the whole.
+        # Scaled to a metre, so that lengths are shares of the whole path.
         length = float(path.path_length())
         path = path.scaled(1 / length if length > 1e-9 else 1.0, metric=True)
-    splits = np.unique(np.linspace(0, len(path) - 1, MOST_SPLITS + 2).round().astype(int))[1:-1].tolist()
+    splits = thinned(len(path), MOST_SPLITS + 2)[1:-1]
     best, least = [], math.inf
     for segments in range(1, MOST_SEGMENTS + 1):
         for inner in itertools.combinations(splits, segments - 1):
@@ -132,10 +145,13 @@ def _described(path: Cameras, ends: list[int], vertical: Tensor) -> tuple[list[t
 
 
 def _fitted(start: Tensor, end: Tensor, vertical: Tensor) -> tuple[Tensor, Tensor]:
-    """The rounded motion of constant speed between two poses: metres along right, down, forward, and degrees left, up, rolled right."""
+    """The rounded motion of constant speed between two poses.
+
+    It is metres along right, down and forward, and degrees turned left, tilted up and rolled right.
+    """
     turn = torch.zeros((), dtype=torch.float64)
     for _ in range(20):
-        # What is left after the turn must be tilt and roll alone; the rest of it about the camera's y axis belongs to the turn.
+        # After the turn, only tilt and roll may be left: a rest about the camera's y axis is added to the turn.
         rest = _vector(start[:3, :3].mT @ matrices_from_vectors(-turn * vertical) @ end[:3, :3])
         turn = turn - rest[1]
     angles = torch.stack([turn, rest[0], rest[2]]).rad2deg()

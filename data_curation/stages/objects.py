@@ -1,4 +1,7 @@
-"""Which objects of a capture can be searched for by name: things, of a size one walks up to, the only ones of their kind."""
+"""Which objects of a capture can be searched for by name, and which frames show them.
+
+They are things, of a size one walks up to, and the only ones of their kind.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_curation.scene import Result, Scene
+from data_curation.stages.visibility import object_visibility
 from video4spatial.captures import Capture
 
 STRUCTURE = frozenset(
@@ -17,8 +22,8 @@ STRUCTURE = frozenset(
 )
 """Parts of the building: everywhere at once, or nothing to stand in front of."""
 JUNK = frozenset(
-    "object objects item items thing things stuff remove removed split unknown unlabeled unlabelled unannotated misc other none void"
-    " reflection mirrored person people".split()
+    "object objects item items thing things stuff remove removed split unknown unlabeled unlabelled unannotated misc other none"
+    " void reflection mirrored person people".split()
     + ["other furniture", "otherfurniture", "other structure", "otherstructure", "other prop", "otherprop", "other floor"]
 )
 """Notes of annotators that name no object, and people, who do not stay where they are."""
@@ -94,7 +99,7 @@ class GroundableObjects:
 
 
 def normalised_label(label: str) -> str:
-    """The one spelling of a label: lower case, words apart, synonyms replaced; empty for a label without letters."""
+    """The one spelling of `label`: lower case, words apart, synonyms replaced; empty for a label without letters."""
     words = re.sub(r"[^a-z0-9]+", " ", label.lower()).strip()
     words = re.sub(r"(?<=[a-z])\s*\d+$", "", words)  # numbered instances: "chair 2", "table01"
     words = SYNONYMS.get(words, words)
@@ -105,6 +110,10 @@ def groundable_objects(capture: Capture, settings: ObjectSettings = ObjectSettin
     """Choose the objects of a capture that can be searched for.
 
     A label is `ambiguous` if the scene has another object of the label or of a narrower one (a lamp beside a table lamp).
+
+    Args:
+        capture: with objects.
+        settings: what can be searched for.
 
     Returns:
         The choice; reasons are `unnamed`, `structure`, `ambiguous`, `too_small`, `too_large`.
@@ -127,3 +136,29 @@ def groundable_objects(capture: Capture, settings: ObjectSettings = ObjectSettin
         else:
             kept.append(index)
     return GroundableObjects(tuple(kept), tuple(labels[index] for index in kept), dict(rejected))
+
+
+def run(scene: Scene, settings: ObjectSettings) -> Result:
+    """The stage `objects`: which can be searched for.
+
+    Args:
+        scene: under way, with cameras.
+        settings: what can be searched for.
+    """
+    choice = groundable_objects(scene.capture, settings)
+    data = {"kept": list(choice.kept), "labels": list(choice.labels)}
+    return Result(data, "objects", len(choice.kept), choice.rejected)
+
+
+def run_visibility(scene: Scene) -> Result:
+    """The stage `visibility`: how well every frame shows each of them.
+
+    Args:
+        scene: under way, with objects.
+    """
+    found = object_visibility(scene.capture, scene.done["objects"]["kept"])
+    arrays = {name: getattr(found, name).tolist() for name in ("area", "visible", "boxes", "distance", "angle")}
+    seen = int((found.area > 0).any(axis=1).sum()) if len(found.objects) else 0
+    hidden = {"never_seen": len(found.objects) - seen} if seen < len(found.objects) else {}
+    data = {"objects": list(found.objects), "frames": list(found.frames), "method": found.method, **arrays}
+    return Result(data, "objects", seen, hidden)

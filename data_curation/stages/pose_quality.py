@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_curation.scene import Result, Scene
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import rotation_angle_degrees
 
 
 @dataclass(frozen=True)
 class PoseThresholds:
-    """When a step between two frames breaks the path. Lengths hold for metric captures; others are measured by their own median step.
+    """When a step between two frames breaks the path.
+
+    Lengths hold for metric captures; others are measured by their own median step.
 
     Args:
         jump_metres: largest difference of a step from the step before it.
@@ -64,7 +67,16 @@ def score_poses(cameras: Cameras, times: np.ndarray) -> PoseScores:
 
 
 def broken_steps(scores: PoseScores, metric: bool, thresholds: PoseThresholds = PoseThresholds()) -> dict[str, np.ndarray]:
-    """Why steps break the path: {reason: [N - 1] bool}."""
+    """Why steps break the path.
+
+    Args:
+        scores: of N - 1 steps.
+        metric: whether lengths are metres.
+        thresholds: when a step breaks the path.
+
+    Returns:
+        {reason: [N - 1] bool}.
+    """
     limit = thresholds.jump_medians * float(np.median(scores.step)) if len(scores.step) else 0.0
     if metric:
         limit = max(limit, thresholds.jump_metres)
@@ -77,7 +89,12 @@ def broken_steps(scores: PoseScores, metric: bool, thresholds: PoseThresholds = 
 
 
 def path_problem(cameras: Cameras, thresholds: PoseThresholds = PoseThresholds()) -> str | None:
-    """Why a whole path is unusable: `path_too_short`, `path_too_long`, or None."""
+    """Why a whole path is unusable: `path_too_short`, `path_too_long`, or None.
+
+    Args:
+        cameras: of the path.
+        thresholds: its shortest and longest length.
+    """
     length = float(cameras.path_length())
     if cameras.metric and length < thresholds.path_metres[0]:
         return "path_too_short"
@@ -87,9 +104,33 @@ def path_problem(cameras: Cameras, thresholds: PoseThresholds = PoseThresholds()
 
 
 def stretches(broken: dict[str, np.ndarray], count: int, least_frames: int = 2) -> list[range]:
-    """Stretches of a path of `count` frames without a broken step that have at least so many frames."""
+    """Stretches of a path without a broken step.
+
+    Args:
+        broken: {reason: [N - 1] bool} of its steps.
+        count: N frames.
+        least_frames: shorter stretches are left out.
+    """
     bad = np.zeros(max(count - 1, 0), dtype=bool)
     for steps in broken.values():
         bad |= steps
     starts = [0, *(np.flatnonzero(bad) + 1).tolist(), count]
     return [range(a, b) for a, b in zip(starts, starts[1:]) if b - a >= least_frames]
+
+
+def run(scene: Scene, thresholds: PoseThresholds) -> Result:
+    """The stage `pose_quality`: stretches of the path that do not break; a scene without one ends here.
+
+    Args:
+        scene: under way, with cameras and cuts.
+        thresholds: when a step breaks the path.
+    """
+    capture = scene.capture
+    broken = broken_steps(score_poses(capture.cameras, capture.times), capture.cameras.metric, thresholds)
+    starts = [start for start, _ in scene.done["cuts"]["shots"]]
+    broken["cut"] = np.diff(np.searchsorted(starts, scene.done["cameras"]["frames"], side="right")) != 0
+    whole = stretches(broken, len(capture))
+    filtered = {reason: int(mask.sum()) for reason, mask in broken.items()}
+    steps = len(capture) - 1 - int(np.logical_or.reduce(list(broken.values())).sum()) if len(capture) > 1 else 0
+    stop = path_problem(capture.cameras, thresholds) or (None if whole else "path_broken")
+    return Result({"stretches": [[part.start, part.stop] for part in whole]}, "steps", steps, filtered, stop)

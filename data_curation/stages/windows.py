@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_curation.scene import Result, Scene
 from video4spatial.captures import Capture
 
 
-SLOWEST = 2.0  # times fewer frames per second than wanted
+SLOWEST = 2.0  # a capture may have this many times fewer frames per second than wanted
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def navigation_windows(
     kept, rejected = [], Counter()
     step = 1 / settings.frame_rate
     if len(capture) > 1:
-        # A slower capture gives targets at its own rate; their times say so.
+        # A slower capture gives targets at its own rate, which their times show.
         own = float(np.median(np.diff(capture.times)))
         step = own if step < own <= SLOWEST * step else step
     for stretch in stretches:
@@ -103,3 +104,14 @@ def _motion_problem(capture: Capture, frames: np.ndarray, settings: WindowSettin
     if (degrees / seconds > settings.fastest_degrees).any() or (metric and (metres / seconds > settings.fastest_metres).any()):
         return "too_fast"
     return "too_far" if metric and metres.sum() > settings.farthest_metres else None
+
+
+def run(scene: Scene, settings: WindowSettings) -> Result:
+    """The stage `windows`: navigation targets of a scene.
+
+    Args:
+        scene: under way, with frame and pose quality.
+        settings: what a target is.
+    """
+    windows = navigation_windows(scene.capture, scene.stretches, scene.poor, settings)
+    return Result({"windows": [list(window) for window in windows.kept]}, "windows", len(windows.kept), windows.rejected)

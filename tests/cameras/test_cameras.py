@@ -10,8 +10,7 @@ from video4spatial.cameras import (
     CameraError,
     Cameras,
     CropBox,
-    center_crop_box,
-    crop_to_aspect,
+    centre_crop_box,
     intrinsics_from_fov,
     project_points,
 )
@@ -152,11 +151,11 @@ def test_indexing_and_concatenation():
     assert cameras[1:4].times[0].tolist() == [0.5, 1.0, 1.5]
     assert len(list(cameras)) == 5
     assert Cameras.concatenate([cameras[:2], cameras[2:]]).allclose(cameras)
-    assert cameras[:2].concatenated(cameras[2:]).times.shape == (2, 5)
+    assert Cameras.concatenate([cameras[:2], cameras[2:]]).times.shape == (2, 5)
     with pytest.raises(IndexError, match="no camera is left"):
         cameras[3:3]
     with pytest.raises(CameraError, match="metric and non-metric"):
-        cameras.concatenated(cameras.scaled(2.0, metric=False))
+        Cameras.concatenate([cameras, cameras.scaled(2.0, metric=False)])
 
 
 def test_scale_moves_positions_only():
@@ -178,7 +177,8 @@ def test_rotation_angle_is_accurate_when_small():
 @pytest.mark.parametrize("height, width, aspect", [(540, 360, 1.0), (256, 384, 1.0), (101, 57, 16 / 9), (1, 1, 3.0)])
 def test_cropping_keeps_points_where_they_are(height, width, aspect):
     camera = Cameras.from_fov(torch.eye(4)[None], 75.0, width / height)
-    box, cropped = crop_to_aspect(camera, height, width, aspect)
+    box = centre_crop_box(height, width, 1, aspect)
+    cropped = camera.cropped(box, height, width)
     points = torch.tensor([[0.2, -0.1, 1.0], [-0.3, 0.4, 2.0]])
     before, _ = project_points(camera, points, height, width)
     after, _ = project_points(cropped, points, box.height, box.width)
@@ -188,13 +188,21 @@ def test_cropping_keeps_points_where_they_are(height, width, aspect):
 
 
 def test_crop_boxes():
-    assert center_crop_box(540, 360, 1.0) == CropBox(90, 0, 360, 360)
-    assert center_crop_box(256, 384, 1.5) == CropBox(0, 0, 256, 384)
+    for source, size, box in [
+        ((540, 360), (1, 1.0), CropBox(90, 0, 360, 360)),
+        ((256, 384), (1, 1.5), CropBox(0, 0, 256, 384)),
+        ((480, 640), (128, 128), CropBox(top=0, left=80, height=480, width=480)),
+        ((640, 480), (128, 128), CropBox(top=80, left=0, height=480, width=480)),
+        ((480, 640), (240, 320), CropBox(top=0, left=0, height=480, width=640)),
+        ((90, 161), (45, 80), CropBox(top=0, left=0, height=90, width=160)),
+        ((1, 1000), (100, 1), CropBox(top=0, left=499, height=1, width=1)),
+    ]:
+        assert centre_crop_box(*source, *size) == box
     camera = Cameras.from_fov(torch.eye(4)[None])
     with pytest.raises(CameraError, match="does not lie in a picture"):
         camera.cropped(CropBox(0, 0, 20, 10), height=10, width=10)
-    with pytest.raises(CameraError, match="aspect"):
-        center_crop_box(10, 10, 0.0)
+    with pytest.raises(CameraError, match="must be positive, got source width 0, height nan, width 0.0"):
+        centre_crop_box(10, 0, float("nan"), 0.0)
 
 
 @pytest.mark.parametrize("fov_degrees, aspect", [(60.0, 1.0), (90.0, 16 / 9), (20.0, 0.5)])

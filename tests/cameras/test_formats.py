@@ -399,7 +399,7 @@ def test_missing_files_folders_and_formats(tmp_path):
         read_cameras(tmp_path / "none.json")
     with pytest.raises(FileNotFoundError, match="no such folder"):
         write_cameras(tmp_path / "none" / "a.json", random_cameras())
-    with pytest.raises(CameraFileError, match="'realestate'. Did you mean 'realestate10k'"):
+    with pytest.raises(CameraFileError, match="'realestate' .did you mean 'realestate10k'"):
         write_cameras(tmp_path / "a.txt", random_cameras(), "realestate")
     with pytest.raises(CameraFileError, match="ending '.txt' does not say"):
         write_cameras(tmp_path / "a.txt", random_cameras())

@@ -17,15 +17,17 @@ import pytest
 import torch
 import webdataset
 
-from data_curation.build import BuildError, ShardSettings, Source, Work, build
+from data_curation.build import BuildError, Source, Work, build
 from data_curation.dataset import DatasetSettings, assemble
 from data_curation.executors import EXECUTORS
 from data_curation.pipeline import StageSettings
 from data_curation.readers import read_scene
 from data_curation.records import read_record
+from data_curation.shards import ShardSettings
 from video4spatial.clips import Ground, Navigate
 from video4spatial.clips.dataset import ClipDataset
 from video4spatial.clips.manifest import read_manifest, write_manifest
+from video4spatial.files import LEFTOVER
 from video4spatial.media import write_video
 from video4spatial.simulation import simulated_capture
 
@@ -228,8 +230,12 @@ def test_ray_makes_the_same_bytes(built, tmp_path):
 def test_only_what_depends_on_a_change_is_run_again(built, tmp_path):
     folder = tmp_path / "again"
     shutil.copytree(built, folder)
+    leftovers = [folder / "shards" / f"{LEFTOVER}99-train-00000.tar", folder / "scenes" / ".room.json.99.part"]  # named now, and before
+    for leftover in leftovers:
+        leftover.touch()
     before = {path.name: path.stat().st_mtime_ns for path in (folder / "shards").iterdir()}
     assert build([ROOMS], folder, FAST, shards=SMALL, work=SERIAL).ran == {}
+    assert not any(leftover.exists() for leftover in leftovers)
     assert {path.name: path.stat().st_mtime_ns for path in (folder / "shards").glob("*.tar")}.items() <= before.items()
     stricter = replace(FAST, context=replace(FAST.context, least_coverage=0.9))
     changed = build([ROOMS], folder, stricter, shards=SMALL, work=SERIAL)
@@ -273,7 +279,7 @@ def test_a_killed_build_goes_on(built, tmp_path):
             assert read_record(path) if path.suffix == ".json" else read_manifest(path)
     build([ROOMS], folder, FAST, shards=SMALL, work=SERIAL)
     assert everything_in(folder) == everything_in(built)
-    assert not list(folder.rglob(".*.part"))
+    assert not list(folder.rglob(f"{LEFTOVER}*"))
 
 
 def _may_fail(item: str) -> str:
@@ -379,7 +385,7 @@ def test_a_disk_that_is_full_fails_what_did_not_fit(built, tmp_path):
     assert run.returncode == 0, run.stderr
     failures = json.loads(run.stdout.splitlines()[-1])
     assert failures and all(failure["stage"] == "shards" and "too large" in failure["reason"] for failure in failures)
-    assert not list((folder / "shards").glob("*.tar")) and not list(folder.rglob(".*.part"))
+    assert not list((folder / "shards").glob("*.tar")) and not list(folder.rglob(f"{LEFTOVER}*"))
     assert (folder / "manifest.parquet").read_bytes() == (built / "manifest.parquet").read_bytes()
     # With room again only the shards are written.
     assert build([ROOMS], folder, FAST, shards=SMALL, work=SERIAL).ran == {}
@@ -399,7 +405,7 @@ def test_no_room_at_all_is_told_in_one_line(tmp_path):
     done = subprocess.run([sys.executable, "-B", "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
     (line,) = [line for line in done.stderr.splitlines() if not line.startswith(" ")]
     assert done.returncode == 2 and line.startswith("error: ") and "Traceback" not in done.stderr
-    assert not list((tmp_path / "out").rglob("*.parquet")) and not list(tmp_path.rglob(".*.part"))
+    assert not list((tmp_path / "out").rglob("*.parquet")) and not list(tmp_path.rglob(f"{LEFTOVER}*"))
 
 
 def test_a_manifest_comes_back_as_it_was(rooms_dataset, tmp_path):

@@ -6,13 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_curation.stages.approaches import (
-    ORIGINS,
-    ApproachSettings,
-    GroundingContextSettings,
-    find_approaches,
-    grounding_context_frames,
-)
+from data_curation.stages.approaches import ORIGINS, ApproachSettings, find_approaches
+from data_curation.stages.grounding_context import GroundingContextSettings, grounding_context
 from data_curation.stages.instructions import TEMPLATES, grounding_instructions, navigation_words
 from data_curation.stages.objects import groundable_objects, normalised_label
 from data_curation.stages.visibility import object_visibility
@@ -171,7 +166,7 @@ def test_contexts_show_the_object_outside_the_guard_band(walk, found, most):
     capture, visibility = walk
     settings = GroundingContextSettings(frames=most)
     for approach in found.kept:
-        context = grounding_context_frames(capture, visibility, approach, ALL, settings)
+        context = grounding_context(capture, visibility, approach.object, approach.frames, ALL, settings)
         assert approach.frames[0] in context.frames and len(context.frames) <= most and list(context.frames) == sorted(set(context.frames))
         others = np.array([frame for frame in context.frames if frame != approach.frames[0]])
         assert np.abs(capture.times[others][:, None] - capture.times[list(approach.frames)]).min() > 2.0
@@ -181,7 +176,7 @@ def test_contexts_show_the_object_outside_the_guard_band(walk, found, most):
     nowhere = ALL.copy()
     nowhere[list(context.views)] = False
     nowhere[visibility.area[visibility.objects.index(approach.object)] > 0] = False
-    assert grounding_context_frames(capture, visibility, approach, nowhere) == "not_in_context"
+    assert grounding_context(capture, visibility, approach.object, approach.frames, nowhere) == "not_in_context"
 
 
 def test_instructions_are_many_different_and_well_spelled():

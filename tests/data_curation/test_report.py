@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_curation.build import ShardSettings, Source, Work, build
+from data_curation.build import Source, Work, build
 from data_curation.report import write_report
+from data_curation.shards import ShardSettings
 from video4spatial.clips.manifest import MANIFEST
 
 NAME = "<b>Küche</b> ✓ 台所"

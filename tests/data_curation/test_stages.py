@@ -1,13 +1,15 @@
 """Frame quality, cuts and pose quality on captures whose faults are known, because the test made them."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from data_curation.stages.context import ContextSettings, select_context, thin_depth
+from data_curation.pipeline import CLIP_STAGES, STAGES, StageSettings
+from data_curation.scene import thin_depth
+from data_curation.stages.context import ContextSettings, select_context
 from data_curation.stages.cuts import cut_scores, shots
 from data_curation.stages.frame_quality import FrameThresholds, rejected_frames, score_frames
 from data_curation.stages.pose_quality import broken_steps, path_problem, score_poses, stretches
@@ -154,3 +156,12 @@ def test_paths_that_go_nowhere_or_too_far():
     poses[:, :3, 3] *= 1000
     assert path_problem(Cameras.from_fov(poses)) == "path_too_long"
     assert path_problem(Cameras.from_fov(poses, metric=False)) is None
+
+
+def test_stages_need_earlier_ones_and_known_settings():
+    before: list[str] = []
+    for name, stage in STAGES.items():
+        assert set(stage.needs) <= set(before), name
+        before.append(name)
+    known = {field.name for field in fields(StageSettings)}
+    assert {part for stage in STAGES.values() for part in stage.settings} == known and CLIP_STAGES.keys() <= STAGES.keys()

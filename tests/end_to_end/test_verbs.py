@@ -76,7 +76,7 @@ def test_cameras_convert_between_formats(tmp_path, capsys):
     assert read_cameras(tmp_path / "back.npz").allclose(cameras, 1e-9)
     assert "8 cameras read as COLMAP: OpenCV world-to-camera" in capsys.readouterr().out
     for arguments, message in (
-        (["back.npz", "a.json", "--to", "transform"], "unknown camera format 'transform'. Did you mean 'transforms'?"),
+        (["back.npz", "a.json", "--to", "transform"], "unknown camera format 'transform' (did you mean 'transforms'?)"),
         (["back.npz", "a.json", "--size", "64"], "expected width x height in pixels"),
         (["back.npz", "a.txt"], "does not say which format to write"),
         (["nothing.npz", "a.json"], "no such camera file"),

@@ -1,9 +1,9 @@
 """Cameras: one typed object, its algebra, rays, trajectories in words, file formats and their inspection."""
 
-from video4spatial.cameras.cameras import Cameras, crop_to_aspect
+from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import CameraError
 from video4spatial.cameras.formats import FORMATS, CameraFileError, detect_format, read_cameras, write_cameras
-from video4spatial.cameras.intrinsics import CropBox, center_crop_box, intrinsics_from_fov
+from video4spatial.cameras.intrinsics import CropBox, centre_crop_box, intrinsics_from_fov
 from video4spatial.cameras.keyframes import from_keyframes, read_keyframes
 from video4spatial.cameras.motions import TrajectoryError
 from video4spatial.cameras.rays import camera_rays, plucker_rays, poses_to_latent, project_points
@@ -17,8 +17,7 @@ __all__ = [
     "CropBox",
     "TrajectoryError",
     "camera_rays",
-    "center_crop_box",
-    "crop_to_aspect",
+    "centre_crop_box",
     "detect_format",
     "from_keyframes",
     "intrinsics_from_fov",

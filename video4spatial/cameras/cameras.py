@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from video4spatial.cameras.checks import CameraError, float64, shape_problems, value_problems
-from video4spatial.cameras.intrinsics import CropBox, center_crop_box, crop_matrix, intrinsics_from_fov
+from video4spatial.cameras.intrinsics import CropBox, crop_matrix, intrinsics_from_fov
 from video4spatial.cameras.rotations import invert_rigid, rotation_angle_degrees, slerp
 
 
@@ -78,7 +78,9 @@ class Cameras:
     def concatenate(cls, parts: Sequence[Cameras]) -> Cameras:
         """Join cameras along the time axis.
 
-        Times are kept where every part has them. The convention is the first part's.
+        Args:
+            parts: of one batch shape, all metric or none. Times are kept where every part has them; the convention is the first
+                part's.
 
         Raises:
             CameraError: for no parts, different batch shapes, or metric joined with non-metric cameras.
@@ -123,19 +125,33 @@ class Cameras:
             times=None,
         )
 
-    def concatenated(self, other: Cameras) -> Cameras:
-        """These cameras, then the other ones: `Cameras.concatenate([self, other])`."""
-        return Cameras.concatenate([self, other])
-
     @classmethod
     def load(cls, path: str | PathLike, format: str | None = None, **options) -> Cameras:
-        """Read a camera file: see `formats.read_cameras`."""
+        """Read a camera file.
+
+        Args:
+            path: the file, or the folder of a COLMAP model.
+            format: a name in `formats.FORMATS`; by default it is recognised from the content.
+            **options: of `formats.read_cameras`.
+
+        Raises:
+            FileNotFoundError, CameraFileError: as of `formats.read_cameras`.
+        """
         from video4spatial.cameras.formats import read_cameras  # formats are built on this class
 
         return read_cameras(path, format, **options)
 
     def save(self, path: str | PathLike, format: str | None = None, **options) -> None:
-        """Write a camera file: see `formats.write_cameras`."""
+        """Write a camera file.
+
+        Args:
+            path: the file.
+            format: a name in `formats.FORMATS`; by default it follows from the ending.
+            **options: of `formats.write_cameras`.
+
+        Raises:
+            FileNotFoundError, CameraFileError: as of `formats.write_cameras`.
+        """
         from video4spatial.cameras.formats import write_cameras  # formats are built on this class
 
         write_cameras(path, self, format, **options)
@@ -216,6 +232,10 @@ class Cameras:
     def pixel_intrinsics(self, height: int, width: int) -> Tensor:
         """Intrinsics for a picture of a given size, pixel centres at +0.5.
 
+        Args:
+            height: of the picture in pixels.
+            width: of the picture in pixels.
+
         Returns:
             [..., T, 3, 3] in pixels.
         """
@@ -249,7 +269,15 @@ class Cameras:
         return float(steps.median()) if steps.numel() else 0.0
 
     def placed_at(self, anchor: Cameras | int) -> Cameras:
-        """The inverse of `relative_to`: read these cameras as relative to an anchor and put them into its world."""
+        """The inverse of `relative_to`: read these cameras as relative to an anchor and put them into its world.
+
+        Args:
+            anchor: one camera (T = 1), or the index of a frame of these cameras.
+
+        Raises:
+            CameraError: for an anchor with several frames, or of another kind of scale.
+            IndexError: for an index out of range.
+        """
         return self.transformed(self._single(anchor).camera_to_world)
 
     def scaled(self, factor: float, metric: bool | None = None) -> Cameras:
@@ -333,6 +361,9 @@ class Cameras:
     def with_frame_rate(self, frame_rate: float) -> Cameras:
         """The same cameras with times 0, 1 / frame_rate, 2 / frame_rate ... seconds.
 
+        Args:
+            frame_rate: frames per second.
+
         Raises:
             CameraError: for a frame rate that is not positive and finite.
         """
@@ -360,15 +391,34 @@ class Cameras:
         return torch.linalg.vector_norm(self.positions.diff(dim=-2), dim=-1).sum(-1)
 
     def rotation_to(self, other: Cameras) -> Tensor:
-        """[..., T] angle in degrees between these viewpoints and the other ones (same T, or one of them T = 1)."""
+        """Angle between these orientations and others.
+
+        Args:
+            other: cameras with the same T, or one of both has T = 1.
+
+        Returns:
+            [..., T] degrees.
+        """
         return rotation_angle_degrees(self.rotations, other.rotations)
 
     def distance_to(self, other: Cameras) -> Tensor:
-        """[..., T] distance between these positions and the other ones (same T, or one of them T = 1)."""
+        """Distance between these positions and others.
+
+        Args:
+            other: cameras with the same T, or one of both has T = 1.
+
+        Returns:
+            [..., T] in the unit of the cameras.
+        """
         return torch.linalg.vector_norm(self.positions - other.positions, dim=-1)
 
     def allclose(self, other: Cameras, tolerance: float = 1e-9) -> bool:
-        """Whether poses and intrinsics agree to an absolute tolerance (times and names are not compared)."""
+        """Whether poses and intrinsics agree; times and conventions are not compared.
+
+        Args:
+            other: cameras to compare with.
+            tolerance: largest absolute difference of an entry.
+        """
         return all(
             first.shape == second.shape and torch.allclose(first, second, rtol=0, atol=tolerance)
             for first, second in
@@ -393,25 +443,6 @@ class Cameras:
             )
         if other.metric != self.metric:
             raise CameraError(_scale_problem(action, self.metric, other.metric))
-
-
-def crop_to_aspect(cameras: Cameras, height: int, width: int, aspect: float) -> tuple[CropBox, Cameras]:
-    """Centre-crop pictures of any size to a model's aspect.
-
-    Args:
-        cameras: cameras of the whole pictures.
-        height: height of the whole pictures in pixels.
-        width: width of the whole pictures in pixels.
-        aspect: width / height of the model's pictures.
-
-    Returns:
-        The kept rectangle, and the cameras of the cropped pictures (a later resize does not change them).
-
-    Raises:
-        CameraError: for an empty picture or an impossible aspect.
-    """
-    box = center_crop_box(height, width, aspect)
-    return box, cameras.cropped(box, height, width)
 
 
 def _scale_problem(action: str, first: bool, second: bool) -> str:

@@ -14,13 +14,23 @@ class CameraError(ValueError):
 
 
 def float64(values) -> Tensor:
-    """A tensor, array or nested list as a float64 tensor on the CPU, cut from any graph."""
+    """A float64 copy on the CPU, cut from any graph.
+
+    Args:
+        values: tensor, array or nested list.
+    """
     # First to the CPU, then to float64, which some devices lack. A copy, so that nobody can change it from outside.
     return torch.as_tensor(values).detach().cpu().to(torch.float64, copy=True)
 
 
 def shape_problems(camera_to_world: Tensor, intrinsics: Tensor, times: Tensor | None) -> list[str]:
-    """What is wrong with the shapes given to `Cameras`, in words."""
+    """What is wrong with the shapes given to `Cameras`, in words.
+
+    Args:
+        camera_to_world: should be [..., T, 4, 4].
+        intrinsics: should broadcast to [..., T, 3, 3].
+        times: should broadcast to [..., T], or None.
+    """
     shape = tuple(camera_to_world.shape)
     if len(shape) < 3 or shape[-2:] != (4, 4) or shape[-3] == 0:
         return [f"camera_to_world must be [..., T, 4, 4] with T >= 1, given {list(shape)}"]
@@ -38,7 +48,13 @@ def shape_problems(camera_to_world: Tensor, intrinsics: Tensor, times: Tensor | 
 
 
 def value_problems(camera_to_world: Tensor, intrinsics: Tensor, times: Tensor | None) -> list[str]:
-    """What is wrong with the values given to `Cameras` (shapes are right), in words, with frame numbers."""
+    """What is wrong with the values given to `Cameras`, in words, with frame numbers.
+
+    Args:
+        camera_to_world: [..., T, 4, 4].
+        intrinsics: [..., T, 3, 3].
+        times: [..., T], or None.
+    """
     problems = []
 
     def report(bad: Tensor, message: str) -> None:

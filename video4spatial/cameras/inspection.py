@@ -65,7 +65,7 @@ class CameraReport:
     consistent: bool
 
     def draw(self, output: str | PathLike) -> None:
-        """Write a picture of the cameras as read, from above and in space."""
+        """Write a picture of the cameras as read, from above and in space, to the file `output`."""
         draw_frustums(self.cameras, output, title=f"{self.path.name}: {self.cameras.convention}")
 
     def __str__(self) -> str:
@@ -126,7 +126,7 @@ def inspect_cameras(
 
 
 def compare_readings(cameras: Cameras) -> list[Reading]:
-    """Judge the four readings of cameras [T]: as read, with the camera's y and z flipped, inverted, and both."""
+    """Judge four readings of `cameras` [T]: as read, with the camera's y and z flipped, inverted, and both."""
     inverse = replace(cameras, camera_to_world=cameras.world_to_camera)
     variants = [
         ("as read", cameras, inverse),

@@ -11,8 +11,19 @@ from torch import Tensor
 from video4spatial.cameras.checks import CameraError
 
 
+DEFAULT_FOV_DEGREES = 60.0
+"""Horizontal field of view of pictures about which nothing is known."""
+
+
 class CropBox(NamedTuple):
-    """A rectangle of whole pixels: rows top to top + height, columns left to left + width."""
+    """A rectangle of whole pixels.
+
+    Args:
+        top: first row.
+        left: first column.
+        height: number of rows.
+        width: number of columns.
+    """
 
     top: int
     left: int
@@ -44,22 +55,28 @@ def intrinsics_from_fov(fov_degrees: float, aspect: float = 1.0) -> Tensor:
     return torch.tensor([[focal, 0, 0.5], [0, focal * aspect, 0.5], [0, 0, 1]], dtype=torch.float64)
 
 
-def center_crop_box(height: int, width: int, aspect: float) -> CropBox:
-    """The largest centred rectangle of an aspect in a picture of any size.
+def centre_crop_box(source_height: int, source_width: int, height: float, width: float) -> CropBox:
+    """The largest central rectangle of a picture that has the aspect of `height` x `width`, to the nearest pixel.
 
     Args:
-        height: height of the picture in pixels.
-        width: width of the picture in pixels.
-        aspect: wanted width / height.
+        source_height: height of the picture in pixels.
+        source_width: width of the picture in pixels.
+        height: wanted height; only its ratio to `width` counts.
+        width: wanted width.
 
     Raises:
-        CameraError: for an empty picture or an impossible aspect.
+        CameraError: for an empty picture, or a height or width that is not positive.
     """
-    if height < 1 or width < 1 or not (math.isfinite(aspect) and aspect > 0):
-        raise CameraError(f"cannot crop a picture of height {height}, width {width} to the aspect {aspect}")
-    kept_width = min(width, max(1, round(height * aspect)))
-    kept_height = min(height, max(1, round(width / aspect)))
-    return CropBox((height - kept_height) // 2, (width - kept_width) // 2, kept_height, kept_width)
+    sizes = {"source height": source_height, "source width": source_width, "height": height, "width": width}
+    wrong = [f"{name} {value}" for name, value in sizes.items() if not 0 < value < math.inf]
+    if wrong:
+        raise CameraError(f"sizes of pictures must be positive, got {', '.join(wrong)}")
+    kept_height, kept_width = source_height, source_width
+    if source_width * height > source_height * width:
+        kept_width = max(1, round(source_height * width / height))
+    else:
+        kept_height = max(1, round(source_width * height / width))
+    return CropBox((source_height - kept_height) // 2, (source_width - kept_width) // 2, kept_height, kept_width)
 
 
 def crop_matrix(box: CropBox, height: int, width: int) -> Tensor:

@@ -60,7 +60,7 @@ def from_keyframes(
 
 
 def spread_evenly(cameras: Cameras, num_frames: int) -> Cameras:
-    """Resample a path to `num_frames`, evenly over its times where they increase, else over its frames."""
+    """Resample the path `cameras` to `num_frames`, evenly over its times where they increase, else over its frames."""
     times = cameras.times
     if times is None or len(cameras) < 2 or not (times.diff() > 0).all():
         return cameras.interpolated(num_frames)
@@ -69,7 +69,7 @@ def spread_evenly(cameras: Cameras, num_frames: int) -> Cameras:
 
 
 def is_keyframe_file(path: Path) -> bool:
-    """Whether a file is YAML, or JSON with "keyframes" and no "frames"."""
+    """Whether `path` is YAML, or JSON with "keyframes" and no "frames"."""
     if path.suffix.lower() in (".yaml", ".yml"):
         return True
     return bool(re.search(r'^[\s{]*"?keyframes"?\s*:', "\n".join(first_lines(path, 2))))

@@ -5,11 +5,12 @@ To add a verb, write one function and one line in `VERBS`.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from video4spatial.naming import did_you_mean
 
 DEGREES_PER_METRE = 45.0
 """A turn of this many degrees takes as long as a metre."""
@@ -42,7 +43,12 @@ class TrajectoryError(ValueError):
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number as written, with its kind of unit ("metres", "degrees", "seconds", "times") or None for a bare number."""
+    """A number as written.
+
+    Args:
+        value: in the unit of its kind.
+        kind: "metres", "degrees", "seconds", "times", or None for a bare number.
+    """
 
     value: float
     kind: str | None
@@ -58,13 +64,13 @@ class Motion:
         tilt_up: degrees about the camera's right axis.
         roll_right: degrees about the viewing axis, clockwise as seen from behind the camera.
         orbit: (degrees to the left, radius in metres) around the point at that distance ahead.
-        spiral: (degrees to the left, radius, distance) of a circle in the camera's own right/down plane, in metres. The
-            start is the lowest point of the circle, and the camera keeps looking at the point that is `distance` ahead
-            of the start, upright as seen from there. A translation is along the start's axes meanwhile.
+        spiral: (degrees to the left, radius, distance) of a circle in the camera's own right/down plane, in metres. The start is
+            the lowest point of the circle. The camera keeps looking, upright, at the point that is `distance` ahead of the start. A
+            translation is along the start's axes meanwhile.
         look_at: the point, in anchor coordinates, that the camera looks at in the end.
         zoom: factor on the focal length in the end, growing geometrically.
-        subject: metres ahead of the start of a thing that keeps its size: the focal length follows its depth.
-        still: whether it is a rest; seconds may give its length.
+        subject: metres ahead of the start to a thing that keeps its size in the picture: the focal length follows its depth.
+        still: whether it is a rest; `seconds` may give its length.
         seconds: the length of a rest, or None for a share like one metre's.
     """
 
@@ -107,14 +113,30 @@ class Motion:
 
 
 class Arguments:
-    """The words and numbers that follow a verb, taken one after the other by its function."""
+    """The words and numbers that follow a verb, taken one after the other by its function.
+
+    Args:
+        verb: for messages.
+        items: words and numbers, in order.
+    """
 
     def __init__(self, verb: str, items: list[str | Quantity]) -> None:
         self.verb = verb
         self.items = list(items)
 
     def direction(self, options: dict[str, float], default: float | None = None) -> float:
-        """Take a direction word and return its sign."""
+        """Take a direction word.
+
+        Args:
+            options: {word: sign}.
+            default: the sign where no word comes next; None makes that an error.
+
+        Returns:
+            Its sign.
+
+        Raises:
+            TrajectoryError: for another word.
+        """
         if self.items and isinstance(self.items[0], str):
             word = self.items.pop(0)
             if word in options:
@@ -126,7 +148,15 @@ class Arguments:
         return default
 
     def quantity(self, *kinds: str, bare: str | None) -> Quantity:
-        """Take a number of one of the given kinds; a bare number is of the kind `bare`, or an error."""
+        """Take a number.
+
+        Args:
+            *kinds: that it may be of.
+            bare: kind of a number without a unit; None makes that an error.
+
+        Raises:
+            TrajectoryError: for anything else, and for numbers beyond the limit of their kind.
+        """
         if not self.items or isinstance(self.items[0], str):
             raise TrajectoryError(f"{self.verb} needs a number, as in '{self._example(kinds[0])}'")
         quantity = self.items.pop(0)
@@ -155,14 +185,23 @@ class Arguments:
         return self.quantity("degrees", bare="degrees").value
 
     def positive_metres(self, name: str, default: float, *words: str) -> float:
-        """Take one of the given words and the positive length after it, if they come next."""
+        """Take one of some words and the positive length after it, if they come next.
+
+        Args:
+            name: of the length, for messages.
+            default: metres where they do not come next.
+            *words: the words.
+
+        Raises:
+            TrajectoryError: for a length that is not positive.
+        """
         metres = self.metres() if self.word(*words) else default
         if metres <= 0:
             raise TrajectoryError(f"{self.verb}: a {name} of {metres:g} m is not possible; give a positive one")
         return metres
 
     def word(self, *words: str) -> bool:
-        """Take one of the given words if it comes next."""
+        """Take one of `words` if it comes next, and tell whether it did."""
         if self.items and self.items[0] in words:
             self.items.pop(0)
             return True
@@ -183,12 +222,6 @@ class Arguments:
         return f"{self.verb} {number:g}{SUFFIXES[kind]}"
 
 
-def did_you_mean(word: str, options) -> str:
-    """' (did you mean ...?)' for the closest option, or nothing."""
-    close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.55)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 KEYS = {
     "w": ("forward", 0.25, "m"), "s": ("back", 0.25, "m"), "a": ("truck left", 0.25, "m"), "d": ("truck right", 0.25, "m"),
     "j": ("turn left", 15, "deg"), "l": ("turn right", 15, "deg"), "i": ("tilt up", 15, "deg"), "k": ("tilt down", 15, "deg"),
@@ -197,7 +230,10 @@ KEYS = {
 
 
 def spelled_keys(keys: str) -> str:
-    """The words for keys pressed one after the other, equal neighbours together: "wwd" is "forward 0.5m, truck right 0.25m".
+    """The words for keys pressed one after the other: "wwd" is "forward 0.5m, truck right 0.25m".
+
+    Args:
+        keys: letters of `KEYS`, with or without blanks between them.
 
     Raises:
         TrajectoryError: for other keys, or none.

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import CameraError
+from video4spatial.spread import thinned
 
 # The palette of Okabe and Ito, told apart with any colour vision.
 PATH_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -98,9 +99,15 @@ def draw_frustums(cameras: Cameras, output: str | PathLike | None = None, title:
 
 
 def level_basis(cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """A level frame for drawing: origin [3] at the first camera, rows [3, 3] right, forward and up.
+    """A level frame for drawing.
 
     The vertical is the mean of the cameras' up vectors, which needs no knowledge of the world's own axes.
+
+    Args:
+        cameras: [T].
+
+    Returns:
+        The first camera's position [3], and rows [3, 3] that point right, forward and up.
     """
     up = cameras.up.mean(-2)
     up = cameras.up[0] if up.norm() < 0.1 else up / up.norm()
@@ -129,13 +136,9 @@ def _scene_size(points: Tensor) -> float:
     return extent if extent > 1e-6 else 1.0
 
 
-def _shown_frames(count: int, maximum: int) -> list[int]:
-    return sorted({round(value) for value in np.linspace(0, count - 1, min(count, maximum))})
-
-
 def _draw_from_above(axes, cameras, origin, basis, size, color, label, scale=None, linewidth=1.6) -> None:
     positions = _in_basis(cameras.positions, origin, basis).numpy()
-    shown = _shown_frames(len(cameras), MAXIMUM_ARROWS)
+    shown = thinned(len(cameras), MAXIMUM_ARROWS)
     directions = (cameras.forward[shown] @ basis.T).numpy() * 0.09 * size
     axes.plot(positions[:, 0], positions[:, 1], color=color, linewidth=linewidth, label=label, zorder=2)
     colors = color if scale is None else scale.to_rgba(shown)
@@ -159,7 +162,7 @@ def _finish_from_above(axes, metric: bool, size: float) -> None:
 
 
 def _draw_in_space(axes, cameras, origin, basis, size, scale) -> None:
-    shown = _shown_frames(len(cameras), MAXIMUM_FRUSTUMS)
+    shown = thinned(len(cameras), MAXIMUM_FRUSTUMS)
     depth = 0.12 * size
     # The corners of the picture, clockwise from the top left, on a plane at unit depth.
     corners = torch.tensor([[0, 0, 1.0], [1, 0, 1], [1, 1, 1], [0, 1, 1]], dtype=torch.float64)

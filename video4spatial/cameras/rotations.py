@@ -121,7 +121,14 @@ def rotation_angle_degrees(first: Tensor, second: Tensor) -> Tensor:
 
 
 def invert_rigid(poses: Tensor) -> Tensor:
-    """Invert rigid motions [..., 4, 4] exactly: transpose the rotation, turn the translation back."""
+    """Invert rigid motions exactly: transpose the rotation, turn the translation back.
+
+    Args:
+        poses: [..., 4, 4].
+
+    Returns:
+        [..., 4, 4].
+    """
     inverse = torch.zeros_like(poses)
     inverse[..., :3, :3] = poses[..., :3, :3].mT
     inverse[..., :3, 3:] = -poses[..., :3, :3].mT @ poses[..., :3, 3:]

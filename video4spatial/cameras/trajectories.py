@@ -34,10 +34,10 @@ from video4spatial.cameras.motions import (
     Motion,
     Quantity,
     TrajectoryError,
-    did_you_mean,
     spelled_keys,
 )
 from video4spatial.cameras.rotations import matrices_from_vectors, rotation_angle_degrees, slerp
+from video4spatial.naming import did_you_mean
 
 FILE_ENDINGS = (".json", ".txt", ".tum", ".yaml", ".yml", ".csv", ".npz", ".npy")
 MINIMUM_MOTION = 1e-6
@@ -113,15 +113,15 @@ def parse_trajectory(
 
 
 def begin_at(path: Cameras, start: Cameras) -> Cameras:
-    """Put a path that is relative to its frame 0 at a start, whose intrinsics it zooms as it did its own.
+    """Put a path that is relative to its frame 0 at a start.
 
     Args:
         path: cameras [T] of which frame 0 is the identity.
         start: one camera (T = 1); whether the lengths are metres is taken from it.
 
     Returns:
-        Cameras [T] in the world of `start`. The intrinsics are the start's, the focal length multiplied by what that
-        of the path has grown by since its frame 0.
+        Cameras [T] in the world of `start`. The intrinsics are the start's; the focal length changes by the factors by which that
+        of the path has changed since its frame 0.
     """
     focal = path.intrinsics[:, 0, 0] / path.intrinsics[0, 0, 0]
     placed = replace(path, metric=start.metric).placed_at(start)
@@ -130,6 +130,9 @@ def begin_at(path: Cameras, start: Cameras) -> Cameras:
 
 def parse_expression(expression: str) -> list[Motion]:
     """Read an expression of the trajectory language.
+
+    Args:
+        expression: such as "forward 1.0, left 30deg + up 0.2".
 
     Returns:
         One motion per segment; motions at the same time are already added.

@@ -9,7 +9,14 @@ from video4spatial.cli.terminal import route_messages, say
 
 
 def main(arguments: list[str]) -> None:
-    """Run `v4s cameras inspect` or `convert`."""
+    """Run `v4s cameras inspect` or `convert`.
+
+    Args:
+        arguments: those after the verb, the action first.
+
+    Raises:
+        UserError: for another action, or as of the action.
+    """
     usage = {"inspect": "FILE [options]", "convert": "FILE OUTPUT [options]"}
     run_action("v4s cameras", {"inspect": inspect, "convert": convert}, usage, arguments)
 
@@ -25,7 +32,14 @@ def inspect_parser() -> Parser:
 
 
 def inspect(arguments: list[str]) -> None:
-    """Print what a camera file looks like."""
+    """Print what a camera file looks like.
+
+    Args:
+        arguments: those after the action.
+
+    Raises:
+        UserError: for a file that cannot be read, or a picture that cannot be written.
+    """
     options = inspect_parser().parse(arguments)
     from video4spatial.cameras.inspection import inspect_cameras
 
@@ -56,7 +70,14 @@ def convert_parser() -> Parser:
 
 
 def convert(arguments: list[str]) -> None:
-    """Write the cameras of a file in another format."""
+    """Write the cameras of a file in another format.
+
+    Args:
+        arguments: those after the action.
+
+    Raises:
+        UserError: for a file that cannot be read or written.
+    """
     options = convert_parser().parse(arguments)
     from video4spatial.cameras import read_cameras, write_cameras
 

@@ -1,4 +1,7 @@
-"""`v4s curate`: raw captures in, a data set out. `build` makes it, `report` shows what was made, `inspect` looks into a source first."""
+"""`v4s curate`: raw captures in, a data set out.
+
+`build` makes it, `report` shows what was made, `inspect` looks into a source first.
+"""
 
 import statistics
 from contextlib import contextmanager
@@ -17,7 +20,14 @@ FAILURES_SHOWN = 10
 
 
 def main(arguments: list[str]) -> None:
-    """Run `v4s curate build`, `report` or `inspect`."""
+    """Run `v4s curate build`, `report` or `inspect`.
+
+    Args:
+        arguments: those after the verb, the action first.
+
+    Raises:
+        UserError: for another action, or as of the action.
+    """
     usage = {"build": "--config FILE --output DIR [--KEY VALUE ...]", "report": "DIR", "inspect": "SOURCE [options]"}
     run_action("v4s curate", {"build": build, "report": report, "inspect": inspect}, usage, arguments)
 
@@ -26,9 +36,10 @@ def build_parser():
     """Options of `v4s curate build`; those of a configuration file and more."""
     from jsonargparse import ActionConfigFile, ArgumentParser
 
-    from data_curation.build import ShardSettings, Source, Work
+    from data_curation.build import Source, Work
     from data_curation.dataset import DatasetSettings
     from data_curation.pipeline import StageSettings
+    from data_curation.shards import ShardSettings
 
     class PlainParser(ArgumentParser):
         """Raises its complaints as one line."""
@@ -39,7 +50,8 @@ def build_parser():
 
     parser = PlainParser(
         prog="v4s curate build",
-        description="Make a data set of clips from captures: manifest, shards and report. Started again, it goes on where it stopped.",
+        description="Make a data set of clips from captures: manifest, shards and report. "
+        "Started again, it goes on where it stopped.",
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these keys; the command line wins")
     parser.add_argument("--sources", type=list[Source], help="where captures come from, such as '[{path: train:0-9}]'")
@@ -52,7 +64,14 @@ def build_parser():
 
 
 def build(arguments: list[str]) -> None:
-    """Make a data set, or go on with one."""
+    """Make a data set, or go on with one.
+
+    Args:
+        arguments: those after the action.
+
+    Raises:
+        UserError: for options that are wrong, an output that cannot be written, or too many scenes that failed.
+    """
     parser = build_parser()
     with user_mistakes():
         options = parser.parse_args(arguments)
@@ -90,13 +109,24 @@ def build(arguments: list[str]) -> None:
         say("one of several jobs: when all are done, build once more without --work.num_shards and --work.shard_index")
     shards_failed = summary.stages.get("shards", {}).get("failed", 0)
     if summary.failed_share > made.work.most_failed or shards_failed:
-        what = f"{summary.scenes.get('failed', 0)} of {sum(summary.scenes.values())} scenes failed (allowed: {made.work.most_failed:.0%})"
+        failed, total = summary.scenes.get("failed", 0), sum(summary.scenes.values())
+        what = f"{failed} of {total} scenes failed (allowed: {made.work.most_failed:.0%})"
         raise UserError(what + (f" and {shards_failed} clips have no pixels" if shards_failed else "") + "; the rest is in place")
 
 
 def report(arguments: list[str]) -> None:
-    """Write the report of a data set again."""
-    parser = Parser("v4s curate report", "Write report.html of a data set: counts by stage and reason, histograms, examples, paths, licences.")
+    """Write the report of a data set again.
+
+    Args:
+        arguments: those after the action.
+
+    Raises:
+        UserError: for a folder that holds none.
+    """
+    parser = Parser(
+        "v4s curate report",
+        "Write report.html of a data set: counts by stage and reason, histograms, examples, paths, licences.",
+    )
     parser.add_argument("folder", metavar="DIR", help="what `v4s curate build` wrote")
     options = parser.parse(arguments)
     from data_curation.report import write_report
@@ -109,7 +139,7 @@ def report(arguments: list[str]) -> None:
 @contextmanager
 def _shown_progress():
     """Shows how far a build is, with counts by stage; yields the function to tell it."""
-    from data_curation.build import add_counts
+    from data_curation.summary import add_counts
 
     counts: dict[str, dict] = {}
     if not console.is_terminal:
@@ -120,7 +150,8 @@ def _shown_progress():
             tenth = 10 * done // total
             if told.get(what) != tenth:
                 told[what] = tenth
-                line = ", ".join(f"{name} {step['kept']}" for name, step in counts.items() if name in ("windows", "navigation", "grounding"))
+                shown = ("windows", "navigation", "grounding")
+                line = ", ".join(f"{name} {step['kept']}" for name, step in counts.items() if name in shown)
                 say(f"{what} {done}/{total}" + (f"  {line}" if line and what == "scenes" else ""))
 
         yield tell
@@ -168,10 +199,18 @@ def inspect_parser() -> Parser:
 
 
 def inspect(arguments: list[str]) -> None:
-    """Print what a source holds."""
+    """Print what a source holds.
+
+    Args:
+        arguments: those after the action.
+
+    Raises:
+        UserError: for a source in which nothing is found, or scenes that cannot be read.
+    """
     options = inspect_parser().parse(arguments)
-    from data_curation.pipeline import EXPECTED_ERRORS, SceneTask, StageSettings, run_stages
+    from data_curation.pipeline import StageSettings
     from data_curation.readers import find_scenes
+    from data_curation.running import EXPECTED_ERRORS, SceneTask, run_stages
     from data_curation.stages.epipolar import EpipolarSettings
 
     route_messages()
@@ -231,6 +270,6 @@ def _checked(check: dict) -> str:
     if check["median_pixels"] is None:
         return f"no pair of {check['tried']} had enough matches and moved" if check.get("tried") else "not asked for"
     return (
-        f"{check['median_pixels']:.2f} px median from the lines over {check['pairs']} pairs ({check['motion_pixels']:.0f} px of motion); "
-        f"{check['good_share']:.0%} of pairs at most 2 px; cameras inverted: {check['inverted_pixels']:.1f} px"
+        f"{check['median_pixels']:.2f} px median from the lines over {check['pairs']} pairs "
+        f"({check['motion_pixels']:.0f} px of motion); {check['good_share']:.0%} of pairs at most 2 px; cameras inverted: {check['inverted_pixels']:.1f} px"
     )

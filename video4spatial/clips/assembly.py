@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from video4spatial.cameras import CropBox as CameraCropBox
+from video4spatial.cameras import centre_crop_box
 from video4spatial.captures import Capture, SceneObject
 from video4spatial.clips.clip import Clip
+from video4spatial.clips.cropping import crop_view, resize_depth
 from video4spatial.clips.instruction import Ground, Navigate, Region
 from video4spatial.clips.manifest import ClipRow
-from video4spatial.media.transforms import CropBox, centre_crop_box, resize_and_crop
+from video4spatial.media import resize_and_crop
 
 BATCH = 32  # frames that are held at the capture's own size
 
@@ -69,51 +70,16 @@ def clip_from_capture(row: ClipRow, capture: Capture, height: int, width: int) -
             "coverage": row.coverage, "coverage_method": row.coverage_method, "texts": list(row.texts),
         },
     )  # fmt: skip
-    return clip.viewed(**_cropped(box, row.height, row.width))
+    return clip.viewed(**crop_view(box, row.height, row.width))
 
 
 def _object(row: ClipRow, capture: Capture) -> SceneObject | None:
-    """The object to find, in the lengths of the clip; None for navigation, and in worlds whose third axis is not up, as its box needs."""
+    """The object to find, in the lengths of the clip.
+
+    None for navigation, and in worlds whose third axis is not up, since its box stands upright on that axis.
+    """
     found = [item for item in capture.objects if item.instance_id == row.instance_id] if row.kind == "grounding" else []
     if not found or capture.up_axis != (0.0, 0.0, 1.0):
         return None
     center, size = (tuple(row.scale * value for value in values) for values in (found[0].center, found[0].size))
     return replace(found[0], center=center, size=size)
-
-
-def resized(clip: Clip, height: int, width: int) -> Clip:
-    """A clip at another picture size: cropped centrally to the aspect, cameras, depth and boxes following."""
-    old_height, old_width = clip.context_frames.shape[1:3]
-    if (old_height, old_width) == (height, width):
-        return clip
-    box = centre_crop_box(old_height, old_width, height, width)
-    return clip.viewed(
-        frames=lambda frames: resize_and_crop(frames, height, width)[0],
-        depth=lambda depth: resize_depth(depth, box, height, width),
-        **_cropped(box, old_height, old_width),
-    )
-
-
-def resize_depth(depth: np.ndarray, box: CropBox, height: int, width: int) -> np.ndarray:
-    """Depth [n, H, W] cropped and resized to [n, height, width] by nearest neighbours: means across edges are depths of nothing."""
-    rows = box.y0 + ((np.arange(height) + 0.5) * box.height / height).astype(int)
-    columns = box.x0 + ((np.arange(width) + 0.5) * box.width / width).astype(int)
-    return depth[:, rows][:, :, columns]
-
-
-def crop_boxes(boxes: np.ndarray, crop: CropBox, height: int, width: int) -> np.ndarray:
-    """Boxes [T, 4] (left, top, right, bottom as shares) after a crop of the pictures; NaN where nothing of them is left."""
-    size = np.array([width, height, width, height])
-    offset, scale = np.array([crop.x0, crop.y0] * 2), np.array([crop.width, crop.height] * 2)
-    cropped = np.clip((np.asarray(boxes) * size - offset) / scale, 0, 1).astype(np.float32)
-    left = (cropped[:, 2] > cropped[:, 0]) & (cropped[:, 3] > cropped[:, 1])
-    return np.where(left[:, None], cropped, np.float32("nan"))
-
-
-def _cropped(box: CropBox, height: int, width: int) -> dict:
-    """What a crop of pictures of height x width does to cameras and boxes, for `Clip.viewed`."""
-    crop = CameraCropBox(box.y0, box.x0, box.height, box.width)
-    return {
-        "cameras": lambda cameras: cameras.cropped(crop, height, width),
-        "boxes": lambda boxes: crop_boxes(boxes, box, height, width),
-    }

@@ -16,6 +16,7 @@ from torch import Tensor
 from video4spatial.cameras import Cameras, CropBox
 from video4spatial.cameras.intrinsics import crop_matrix
 from video4spatial.clips.clip import Clip
+from video4spatial.clips.cropping import crop_view
 from video4spatial.clips.instruction import Ground
 
 
@@ -118,6 +119,7 @@ def relit(
     """The clip in another light: one map of colours for all its frames.
 
     Args:
+        clip: left as it is.
         brightness, contrast, gamma, saturation, hue_degrees: as in `AugmentationSettings`.
     """
 
@@ -151,28 +153,19 @@ def cropped(clip: Clip, box: CropBox) -> Clip:
         ValueError: for a window that is not in the picture, or that loses the region that alone names the object.
     """
     size = clip.context_frames.shape[1:3]
-    crop_matrix(box, *size)  # refuses a window outside the picture, where no cameras do
+    crop_matrix(box, *size)  # refuses a window outside the picture, also where there are no cameras
     rows, columns = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
-    offset = np.array([box.left / size[1], box.top / size[0]] * 2)
-    share = np.array([box.width / size[1], box.height / size[0]] * 2)
-
-    def crop_boxes(boxes: np.ndarray) -> np.ndarray:
-        boxes = ((boxes - offset) / share).clip(0, 1)
-        seen = (boxes[:, 2:] > boxes[:, :2]).all(axis=1, keepdims=True)
-        return np.where(seen, boxes, np.nan)
-
     return clip.viewed(
         frames=lambda frames: _each_picture(
             frames[:, rows, columns], lambda picture: resize(picture, size, "bicubic", align_corners=False)
         ),
         depth=lambda depth: resize(torch.from_numpy(depth[:, rows, columns].copy()), size, "nearest-exact").numpy(),
-        cameras=lambda cameras: cameras.cropped(box, *size),
-        boxes=crop_boxes,
+        **crop_view(box, *size),
     )
 
 
 def _drawn_window(clip: Clip, settings: AugmentationSettings, generator: np.random.Generator) -> CropBox:
-    """A window of the picture's aspect that keeps the object to find whole, in the last frame and in its region."""
+    """A window of the picture's aspect. The object to find stays whole in the last frame and in its region."""
     size = np.array(clip.context_frames.shape[1:3])
     kept = [] if clip.target_boxes is None else [clip.target_boxes[-1]]
     if isinstance(clip.instruction, Ground) and clip.instruction.region is not None:
@@ -196,6 +189,9 @@ def mirrored(clip: Clip) -> Clip:
     """The clip in a world whose left and right are swapped: pictures, depth, cameras, boxes and the words of its text.
 
     All cameras are mirrored at the same plane of their world, so that they keep fitting each other and the pictures.
+
+    Args:
+        clip: left as it is.
     """
     if "texts" in clip.provenance:  # other ways to say the instruction
         clip = replace(clip, provenance={**clip.provenance, "texts": [mirrored_text(text) for text in clip.provenance["texts"]]})
@@ -235,6 +231,9 @@ def mirrored_text(text: str) -> str:
     """An instruction for the mirrored world: left and right are swapped, and so are clockwise and counterclockwise.
 
     Whole words only, with their case: "leftmost", "right-hand" and "anticlockwise" count, "upright" does not.
+
+    Args:
+        text: the instruction.
     """
 
     def swap(match: re.Match) -> str:

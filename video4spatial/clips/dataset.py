@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from video4spatial.captures import Capture
-from video4spatial.clips.assembly import clip_from_capture, resized
+from video4spatial.clips.assembly import clip_from_capture
 from video4spatial.clips.clip import Clip
+from video4spatial.clips.cropping import resized
 from video4spatial.clips.manifest import MANIFEST, SPLITS, ClipRow, read_manifest
 from video4spatial.clips.shards import clip_from_members, read_index, read_members
 
@@ -55,8 +56,8 @@ class ClipDataset:
         without = [row.key for row in self.rows if row.key not in self._index]
         if without and (open_capture is None or size is None):
             raise ValueError(
-                f"{len(without)} clips of {self.folder} (such as {without[0]}) have no pixels in shards: give open_capture and size "
-                "to read them from their captures."
+                f"{len(without)} clips of {self.folder} (such as {without[0]}) have no pixels in shards: give open_capture and "
+                "size to read them from their captures."
             )
 
     def __len__(self) -> int:

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory, read_cameras
-from video4spatial.cameras import CropBox as CameraCropBox
+from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES
 from video4spatial.cameras.trajectories import begin_at
 from video4spatial.clips.clip import Clip
 from video4spatial.clips.instruction import Navigate
-from video4spatial.clips.simulated import evenly_spread
 from video4spatial.media import VideoReader, open_video, resize_and_crop
 from video4spatial.media.reader import IMAGE_FOLDER_FRAME_RATE
-
-DEFAULT_FOV_DEGREES = 60.0
-"""Horizontal field of view of pictures about which nothing is known."""
+from video4spatial.spread import evenly_spread
 
 MEDIAN_STEP = 0.1
 """Cameras of unknown scale are scaled so that the median step between context frames has this length in metres."""
+
+LEAST_STEP = 1e-9
+"""A shorter median step says nothing about the scale."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,19 @@ class Footage:
     notes: tuple[str, ...]
 
     def clip(self, trajectory: str | os.PathLike, num_frames: int, anchor: int = -1) -> FootageClip:
-        """The clip of a path through the footage; arguments, result and errors as of `footage_clip`.
+        """The clip of a path through the footage.
 
-        The anchor must be among the chosen frames.
+        Args:
+            trajectory: words, or a camera or keyframe file.
+            num_frames: target frames, the anchor's view first.
+            anchor: frame of the video that the path starts from, counted from either end; one of the chosen frames.
+
+        Returns:
+            The clip, with notes on the footage and the path.
+
+        Raises:
+            FileNotFoundError: for a file that does not exist.
+            ValueError: for an anchor or a trajectory that cannot be used.
         """
         notes: list[str] = []
         path = _noting(notes, parse_trajectory, trajectory, num_frames, frame_rate=self.frame_rate)
@@ -135,7 +145,7 @@ def footage_clip(
         FileNotFoundError: for files that do not exist.
         ValueError: for a video, cameras, an anchor or a trajectory that cannot be used.
     """
-    _noting([], parse_trajectory, trajectory, num_frames, frame_rate=frame_rate)  # first: it is the cheapest to be wrong about
+    _noting([], parse_trajectory, trajectory, num_frames, frame_rate=frame_rate)  # first, since it takes no time
     return read_footage(context, anchors=(anchor,), frame_rate=frame_rate, **options).clip(trajectory, num_frames, anchor)
 
 
@@ -191,19 +201,13 @@ def read_footage(
         times, source = video.times[chosen], (video.height, video.width)
     if (box.height, box.width) != source:
         notes.append(f"pictures of {source[1]}x{source[0]} are cropped to their central {box.width}x{box.height}.")
-    crop = CameraCropBox(box.y0, box.x0, box.height, box.width)
-
     unit = scale
     if known is None:
-        if fov_degrees is None:
-            fov_degrees = DEFAULT_FOV_DEGREES
-            notes.append(f"the field of view is unknown: {fov_degrees:g} degrees across are assumed (--fov).")
-        eye = torch.eye(4, dtype=torch.float64).unsqueeze(0)
-        view = Cameras.from_fov(eye, fov_degrees, source[1] / source[0]).cropped(crop, *source)
+        view = _assumed_view(source, fov_degrees, notes).cropped(box, *source)
     else:
         if not known.metric:
-            unit *= _unit_step(known, scale, notes)
-        known = known.cropped(crop, *source).scaled(unit)
+            unit *= _noted_scale(known, scale, notes)
+        known = known.cropped(box, *source).scaled(unit)
         view = known[0]
     return Footage(
         Path(context), total, tuple(chosen), frames, times - times[0], known, view, frame_rate, scale, unit, tuple(notes)
@@ -212,6 +216,11 @@ def read_footage(
 
 def resolve_frame(anchor: int, total: int, context: str | os.PathLike) -> int:
     """An anchor counted from either end of a video, as an index from its start.
+
+    Args:
+        anchor: -total to total - 1.
+        total: frames of the video.
+        context: the video, for the message.
 
     Raises:
         ValueError: if it is outside the video.
@@ -222,7 +231,7 @@ def resolve_frame(anchor: int, total: int, context: str | os.PathLike) -> int:
 
 
 def _spread_around(wanted: list[int], total: int, count: int) -> list[int]:
-    """Positions of `count` of `total` frames, evenly spread; for each wanted one the nearest that is not wanted gives way."""
+    """Positions of `count` of `total` frames, evenly spread. Each wanted one replaces the nearest that is not wanted."""
     if len(wanted) > count:
         raise ValueError(f"{len(wanted)} anchors do not go into {count} context frames: use more frames or fewer anchors.")
     chosen = evenly_spread(total, count, wanted[0])
@@ -247,21 +256,42 @@ def _context_cameras(
     return cameras
 
 
-def _unit_step(cameras: Cameras, scale: float, notes: list[str]) -> float:
-    """The factor that gives the median step between cameras the length `MEDIAN_STEP`."""
+def _assumed_view(source: tuple[int, int], fov_degrees: float | None, notes: list[str]) -> Cameras:
+    """A camera with the intrinsics of pictures of a height and width about which no camera file says anything."""
+    if fov_degrees is None:
+        fov_degrees = DEFAULT_FOV_DEGREES
+        notes.append(f"the field of view is unknown: {fov_degrees:g} degrees across are assumed (--fov).")
+    return Cameras.from_fov(torch.eye(4, dtype=torch.float64)[None], fov_degrees, source[1] / source[0])
+
+
+def model_scale(cameras: Cameras) -> float:
+    """The factor that brings lengths to those that the model knows.
+
+    Args:
+        cameras: of the context.
+
+    Returns:
+        1 for metric cameras and for those that hardly move; else what gives their median step the length `MEDIAN_STEP`.
+    """
     step = cameras.median_step()
-    if step < 1e-9:
+    return 1.0 if cameras.metric or step < LEAST_STEP else MEDIAN_STEP / step
+
+
+def _noted_scale(cameras: Cameras, scale: float, notes: list[str]) -> float:
+    """`model_scale` of cameras of unknown unit, with a note on what was done."""
+    factor = model_scale(cameras)
+    if cameras.median_step() < LEAST_STEP:
         notes.append(
             "the context cameras have no known unit and hardly move: their lengths are taken as metres "
             "(--scale corrects them)."
         )
-        return 1.0
+        return factor
     corrected = f", then multiplied by --scale {scale:g}" if scale != 1 else " (--scale corrects it)"
     notes.append(
-        f"the context cameras have no known unit: they are scaled by {MEDIAN_STEP / step:.4g}, so that the median step "
+        f"the context cameras have no known unit: they are scaled by {factor:.4g}, so that the median step "
         f"between context frames is {MEDIAN_STEP} m{corrected}."
     )
-    return MEDIAN_STEP / step
+    return factor
 
 
 def _noting(notes: list[str], function, *arguments, **options):

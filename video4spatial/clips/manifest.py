@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import torch
 
 from video4spatial.cameras import Cameras
+from video4spatial.files import written_aside
 
 VERSION = 1
 MANIFEST = "manifest.parquet"
@@ -48,12 +49,14 @@ class ClipRow:
         target_times: T seconds from the start of the target.
         camera_to_world: [N + T, 4, 4] as captured (OpenCV, unscaled), the context's first.
         intrinsics: [N + T, 3, 3], normalised, of the uncropped pictures.
-        coverage, anchor_coverage: share of the target's surfaces that the context, or the anchor alone, shows; NaN where not measured.
+        coverage, anchor_coverage: share of the target's surfaces that the context, or the anchor alone, shows; NaN where not
+            measured.
         coverage_method: depth, frustum or "" where not measured.
         origin: captured, reversed (played backwards) or graph (a path over frames of several moments).
         texts: the instruction in words, paraphrases after the first; empty where there is none.
         label, instance_id: the object to find; "" and 0 for navigation.
-        region_frame, region_box: context position and box (left, top, right, bottom as shares) that name the object; -1 and empty if none.
+        region_frame, region_box: context position and box (left, top, right, bottom as shares) that name the object; -1 and empty
+            if none.
         boxes: [T, 4] where the object is (shares; NaN out of sight), or [0, 4].
         scores: further figures by name.
     """
@@ -126,21 +129,26 @@ SCHEMA = pa.schema(
 
 
 def write_manifest(path: str | os.PathLike, rows: list[ClipRow]) -> None:
-    """Write rows, whole or not at all; the same rows always give the same bytes."""
-    path = Path(path)
+    """Write rows, whole or not at all; the same rows always give the same bytes.
+
+    Args:
+        path: of the Parquet file.
+        rows: in the order in which they are read back.
+
+    Raises:
+        OSError: where it cannot be written.
+    """
     columns = {name: [_plain(getattr(row, name)) for row in rows] for name in SCHEMA.names}
     table = pa.table(columns, schema=SCHEMA)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_aside(path) as aside:
         pq.write_table(table, aside, compression="zstd", row_group_size=1024)
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def read_manifest(path: str | os.PathLike) -> list[ClipRow]:
     """Read what `write_manifest` wrote.
+
+    Args:
+        path: of the Parquet file.
 
     Raises:
         FileNotFoundError, ValueError: for a file that is missing, or no manifest of this version.
@@ -180,5 +188,5 @@ def _row(values: dict) -> ClipRow:
 
 
 def row_as_plain(row: ClipRow) -> dict:
-    """A row as JSON-able values, such as fingerprints are taken of."""
+    """`row` as JSON-able values, such as fingerprints are taken of."""
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(row).items()}

@@ -1,6 +1,6 @@
 """Clips with their pixels in WebDataset tar shards, readable by any WebDataset loader, and an index for reading one clip directly.
 
-A clip `KEY` is these members: `KEY.json` (times, cameras, instruction, boxes, provenance), `KEY.context-0000.jpg` ...,
+A clip `KEY` has these members: `KEY.json` (times, cameras, instruction, boxes, provenance), `KEY.context-0000.jpg` ...,
 `KEY.target-0000.jpg` ... and, where depth is known, `KEY.depth.npz` with uint16 `context` and `target` in the unit that the JSON
 names (0 is unknown).
 """
@@ -27,6 +27,7 @@ from video4spatial.cameras import Cameras
 from video4spatial.captures import SceneObject
 from video4spatial.clips.clip import Clip
 from video4spatial.clips.instruction import Ground, Instruction, Navigate, Region
+from video4spatial.files import written_aside
 
 INDEX = "index.parquet"
 INDEX_SCHEMA = pa.schema(
@@ -77,6 +78,9 @@ def clip_members(clip: Clip, quality: int = 95) -> dict[str, bytes]:
 def clip_from_members(members: Mapping[str, bytes]) -> Clip:
     """The clip that `clip_members` wrote.
 
+    Args:
+        members: files by their names after the key.
+
     Raises:
         ValueError: where a member is missing or damaged.
     """
@@ -115,13 +119,15 @@ def clip_from_members(members: Mapping[str, bytes]) -> Clip:
 def write_shard(path: str | os.PathLike, clips: Iterable[Clip], quality: int = 95) -> dict:
     """Write clips to a tar file, whole or not at all; the same clips always give the same bytes.
 
+    Args:
+        path: of the file; its folder is made.
+        clips: with truth, each under a name of its own.
+        quality: of the JPEG pictures, 1 to 95.
+
     Returns:
         {"members": [[key, member, offset, size], ...], "bytes", "sha256"}.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_aside(path) as aside:
         with aside.open("wb") as file:
             writer = webdataset.TarWriter(file, user="", group="", mtime=0, encoder=False)
             for clip in clips:
@@ -132,29 +138,31 @@ def write_shard(path: str | os.PathLike, clips: Iterable[Clip], quality: int = 9
         with aside.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = aside.stat().st_size
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
     return {"members": members, "bytes": size, "sha256": digest}
 
 
 def write_index(folder: str | os.PathLike, shards: Mapping[str, list]) -> None:
-    """Write where every clip's members lie: {shard file: members as `write_shard` returns them}."""
-    rows = [(key, shard, member, offset, size) for shard, members in sorted(shards.items()) for key, member, offset, size in members]
+    """Write where the members of every clip lie.
+
+    Args:
+        folder: of the shards; it is made.
+        shards: {shard file: members as `write_shard` returns them}.
+    """
+    rows = [(key, shard, *place) for shard, members in sorted(shards.items()) for key, *place in members]
     columns = dict(zip(INDEX_SCHEMA.names, map(list, zip(*rows)))) if rows else {name: [] for name in INDEX_SCHEMA.names}
-    path = Path(folder) / INDEX
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_aside(Path(folder) / INDEX) as aside:
         pq.write_table(pa.table(columns, schema=INDEX_SCHEMA), aside, compression="zstd")
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def read_index(folder: str | os.PathLike) -> dict[str, list[tuple[str, str, int, int]]]:
-    """{key: [(shard, member, offset, size), ...]}; empty where no shards were written."""
+    """Where the members of every clip lie.
+
+    Args:
+        folder: of the shards.
+
+    Returns:
+        {key: [(shard, member, offset, size), ...]}; empty where no shards were written.
+    """
     path = Path(folder) / INDEX
     if not path.is_file():
         return {}
@@ -165,7 +173,18 @@ def read_index(folder: str | os.PathLike) -> dict[str, list[tuple[str, str, int,
 
 
 def read_members(folder: str | os.PathLike, places: Iterable[tuple[str, str, int, int]]) -> dict[str, bytes]:
-    """The members of one clip, read from where the index says they lie."""
+    """The members of one clip.
+
+    Args:
+        folder: of the shards.
+        places: where they lie (`read_index`).
+
+    Returns:
+        {name after the key: bytes}.
+
+    Raises:
+        ValueError: for a shard that was cut short.
+    """
     members, files = {}, {}
     try:
         for shard, member, offset, size in places:

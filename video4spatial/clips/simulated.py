@@ -5,38 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from video4spatial.cameras import Cameras
+from video4spatial.captures import SceneObject
 from video4spatial.clips.clip import Clip
 from video4spatial.clips.instruction import Ground, Navigate
-from video4spatial.simulation.renderer import render
-from video4spatial.simulation.scenes import Scene, generate_scene
-from video4spatial.simulation.walks import NoPathError, approach_target, capture_walk, navigation_target
+from video4spatial.simulation import NoPathError, Scene, approach_target, capture_walk, generate_scene, navigation_target, render
+from video4spatial.spread import evenly_spread
 
 FOV_DEGREES = 70.0
 """Horizontal field of view of simulated clips, unless told otherwise."""
-
-
-def evenly_spread(total: int, count: int, anchor: int) -> list[int]:
-    """Positions of `count` of `total` frames, evenly spread from the first to the last, with the anchor among them.
-
-    Args:
-        total: number of frames to choose from.
-        count: how many to choose, from 1 (the anchor alone) to `total`.
-        anchor: position that must be among them; the choice nearest to it gives way.
-
-    Returns:
-        Ascending positions.
-
-    Raises:
-        ValueError: for a count or an anchor out of range.
-    """
-    if not 1 <= count <= total or not 0 <= anchor < total:
-        raise ValueError(f"cannot choose {count} of {total} frames with frame {anchor} among them.")
-    if count == 1:
-        return [anchor]
-    chosen = np.round(np.linspace(0, total - 1, count)).astype(int)
-    if anchor not in chosen:
-        chosen[np.abs(chosen - anchor).argmin()] = anchor
-    return sorted(chosen.tolist())
 
 
 def simulated_navigation_cameras(
@@ -54,7 +30,13 @@ def simulated_navigation_cameras(
     rotation_range: tuple[float, float] = (20.0, 60.0),
     path_range: tuple[float, float] = (0.3, 1.5),
 ) -> tuple[Cameras, Cameras, int]:
-    """The cameras of a simulated navigation clip, without rendering it; see `simulated_navigation_clip`.
+    """The cameras of a simulated navigation clip, without rendering it.
+
+    Args:
+        scene: to walk through.
+        aspect: width / height of the pictures.
+        walk_seed, target_seed, num_frames, walk_frames, context_size, anchor, frame_rate, fov_degrees, rotation_range, path_range:
+            as of `simulated_navigation_clip`.
 
     Returns:
         Context cameras [context_size] with times, target cameras [num_frames], and the anchor's position in the
@@ -126,37 +108,18 @@ def simulated_navigation_clip(
         anchor=anchor, frame_rate=frame_rate, fov_degrees=fov_degrees, aspect=width / height,
         rotation_range=rotation_range, path_range=path_range,
     )  # fmt: skip
-    pictures = render(scene, Cameras.concatenate([context, target]), height, width, supersample=supersample)
-    count = len(context)
     return Clip(
         name=name or f"rooms-{scene_seed}-{walk_seed}-{target_seed}",
-        scene=f"rooms-{scene_seed}",
-        context_frames=pictures.rgb[:count],
-        context_times=context.times.numpy().copy(),
         instruction=Navigate(target),
         anchor=anchor_position,
-        context_cameras=context,
-        context_depth=pictures.depth[:count],
-        target_frames=pictures.rgb[count:],
-        target_depth=pictures.depth[count:],
         provenance={
-            "source": "simulation",
-            "scene_seed": scene_seed,
-            "walk_seed": walk_seed,
-            "target_seed": target_seed,
-            "height": height,
-            "width": width,
-            "supersample": supersample,
-            "num_frames": num_frames,
-            "walk_frames": walk_frames,
-            "context_size": context_size,
-            "anchor": anchor,
-            "frame_rate": frame_rate,
-            "fov_degrees": fov_degrees,
-            "rotation_range": list(rotation_range),
-            "path_range": list(path_range),
+            "source": "simulation", "scene_seed": scene_seed, "walk_seed": walk_seed, "target_seed": target_seed, "height": height,
+            "width": width, "supersample": supersample, "num_frames": num_frames, "walk_frames": walk_frames,
+            "context_size": context_size, "anchor": anchor, "frame_rate": frame_rate, "fov_degrees": fov_degrees,
+            "rotation_range": list(rotation_range), "path_range": list(path_range),
         },
-    )
+        **_rendered(scene, context, target, height, width, supersample),
+    )  # fmt: skip
 
 
 END_AREA = (0.02, 0.4)
@@ -207,14 +170,8 @@ def simulated_grounding_clip(
     view = {"fov_degrees": fov_degrees, "aspect": width / height}
     walk = capture_walk(scene, walk_frames, frame_rate, seed=walk_seed, **view)
     walk = walk[evenly_spread(walk_frames, context_size - 1, walk_frames - 1)]
-    if instance_id is None:
-        shown = render(scene, walk, 32, 32).instance
-        frames_showing = {item.instance_id: ((shown == item.instance_id).mean((1, 2)) > 0.005).sum() for item in scene.objects}
-        order = np.random.default_rng([scene_seed, walk_seed, target_seed, 4]).permutation(len(scene.objects))
-        wanted = [scene.objects[place] for place in order if frames_showing[scene.objects[place].instance_id] >= 2]
-    else:
-        wanted = [scene.object(instance_id)]
-    for item in wanted:
+    order = np.random.default_rng([scene_seed, walk_seed, target_seed, 4])
+    for item in _shown_objects(scene, walk, order) if instance_id is None else [scene.object(instance_id)]:
         try:
             target = approach_target(scene, item, num_frames, seed=target_seed, frame_rate=frame_rate, **view)
         except NoPathError:
@@ -226,19 +183,10 @@ def simulated_grounding_clip(
         raise NoPathError(f"scene {scene_seed} has no object that walk {walk_seed} shows and that one can walk up to.")
     start = float(walk.times[-1]) + 1.0
     context = Cameras.concatenate([walk, replace(target[0], times=target[0].times + start)])
-    pictures = render(scene, Cameras.concatenate([context, target]), height, width, supersample=supersample)
     return Clip(
         name=name or f"rooms-grounding-{scene_seed}-{walk_seed}-{target_seed}",
-        scene=f"rooms-{scene_seed}",
-        context_frames=pictures.rgb[:context_size],
-        context_times=context.times.numpy().copy(),
         instruction=Ground(f"go to the {item.label}"),
         anchor=context_size - 1,
-        context_cameras=context,
-        context_depth=pictures.depth[:context_size],
-        target_frames=pictures.rgb[context_size:],
-        target_depth=pictures.depth[context_size:],
-        target_cameras=target,
         target_boxes=np.stack([_box(mask) for mask in seen]),
         target_object=item,
         provenance={
@@ -247,7 +195,32 @@ def simulated_grounding_clip(
             "supersample": supersample, "num_frames": num_frames, "walk_frames": walk_frames, "context_size": context_size,
             "frame_rate": frame_rate, "fov_degrees": fov_degrees,
         },
+        **_rendered(scene, context, target, height, width, supersample),
     )  # fmt: skip
+
+
+def _rendered(scene: Scene, context: Cameras, target: Cameras, height: int, width: int, supersample: int) -> dict:
+    """What a clip holds of a scene: fields of `Clip`."""
+    pictures = render(scene, Cameras.concatenate([context, target]), height, width, supersample=supersample)
+    count = len(context)
+    return {
+        "scene": f"rooms-{scene.seed}",
+        "context_frames": pictures.rgb[:count],
+        "context_times": context.times.numpy().copy(),
+        "context_cameras": context,
+        "context_depth": pictures.depth[:count],
+        "target_frames": pictures.rgb[count:],
+        "target_depth": pictures.depth[count:],
+        "target_cameras": target,
+    }
+
+
+def _shown_objects(scene: Scene, walk: Cameras, order: np.random.Generator) -> list[SceneObject]:
+    """Objects that at least two frames of a walk show, in a random order."""
+    shown = render(scene, walk, 32, 32).instance
+    frames_showing = {item.instance_id: ((shown == item.instance_id).mean((1, 2)) > 0.005).sum() for item in scene.objects}
+    objects = [scene.objects[place] for place in order.permutation(len(scene.objects))]
+    return [item for item in objects if frames_showing[item.instance_id] >= 2]
 
 
 def _box(mask: np.ndarray) -> np.ndarray:

@@ -23,11 +23,18 @@ class BackendError(MediaError):
 
 
 class VideoReader(ABC):
-    """Frame-exact random access to a video; frames are counted from 0 in the order in which they are shown.
+    """Frame-exact random access to a video. Frames are counted from 0 in the order in which they are shown.
 
-    Opening checks the file and reads its index; the decoder itself starts at the first `read`, once per process, so a
-    reader can be pickled and used after a fork (for example in the workers of a `DataLoader`). One reader must not be
-    used by two threads at once.
+    Opening checks the file and reads its index. The decoder itself starts at the first `read`, once per process, so a reader can be
+    pickled and used after a fork (for example in the workers of a `DataLoader`). One reader must not be used by two threads at
+    once.
+
+    Args:
+        path: the file or folder.
+        height: of the frames as shown, in pixels.
+        width: of the frames as shown, in pixels.
+        times: [N] float64 seconds since the first frame.
+        frame_rate: frames per second.
     """
 
     def __init__(self, path: str | os.PathLike, height: int, width: int, times: np.ndarray, frame_rate: float) -> None:
@@ -41,11 +48,17 @@ class VideoReader(ABC):
         self._decoder_process: int | None = None
 
     def read(self, indices: Iterable[int]) -> np.ndarray:
-        """Decodes the frames asked for.
+        """Decode some frames.
 
-        Arguments: `indices` [n], integers in [0, len), in any order and with repetitions.
-        Returns: uint8 RGB [n, height, width, 3], upright (rotation metadata applied), in the order asked for.
-        Raises: `ValueError` for an index outside the video; `MediaError` where the file cannot be decoded.
+        Args:
+            indices: [n] integers in [0, len), in any order and with repetitions.
+
+        Returns:
+            uint8 RGB [n, height, width, 3], upright (rotation metadata applied), in the order asked for.
+
+        Raises:
+            ValueError: for an index outside the video.
+            MediaError: where the file cannot be decoded.
         """
         indices = np.asarray(indices if hasattr(indices, "__len__") else list(indices))
         if indices.ndim != 1 or (indices.size and not np.issubdtype(indices.dtype, np.integer)):
@@ -64,7 +77,7 @@ class VideoReader(ABC):
         return frames if np.array_equal(unique, indices) else frames[positions]
 
     def close(self) -> None:
-        """Releases the decoder; a later `read` starts it again."""
+        """Release the decoder; a later `read` starts it again."""
         decoder, self._decoder = self._decoder, None
         if decoder is None:
             return
@@ -79,10 +92,10 @@ class VideoReader(ABC):
 
     @abstractmethod
     def _open_decoder(self) -> object:
-        """Starts the library's own reader."""
+        """Start the library's own reader."""
 
     def _close_decoder(self, decoder: object) -> None:
-        """Closes what `_open_decoder` returned, where dropping the reference is not enough."""
+        """Close what `_open_decoder` returned, where dropping the reference is not enough."""
 
     def _current_decoder(self) -> object:
         # Decoder threads and file positions do not survive a fork: each process opens its own.

@@ -16,10 +16,17 @@ NARROWEST = 64  # below it, the padding of a row can make decord count a fourth 
 
 
 class DecordReader(VideoReader):
-    """Reads what decord decodes frame-exactly; see `VideoReader`. Raises `BackendError` for anything else.
+    """Reads what decord decodes frame-exactly; see `VideoReader`.
 
-    The index comes from PyAV. decord 0.6 silently returns wrong frames from trimmed video (edit lists), open groups of
-    pictures (the rule for HEVC) and transport streams, and ignores mirroring, so these are refused.
+    The index comes from PyAV. decord 0.6 silently returns wrong frames from trimmed video (edit lists), open groups of pictures
+    (the rule for HEVC) and transport streams, and ignores mirroring, so these are refused.
+
+    Args:
+        path: of the video file.
+
+    Raises:
+        BackendError: for a file that it cannot read exactly, or without decord.
+        MediaError: for what is not a video.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:

@@ -20,11 +20,16 @@ EIGHT_BIT_MODES = ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr")
 class ImageFolderReader(VideoReader):
     """Reads a folder of images (or one image) as a video; see `VideoReader`.
 
-    Images are taken in natural order of their names (`2.png` before `10.png`), turned upright by their EXIF
-    orientation, grey is repeated to RGB and alpha is dropped, not blended. Other files in the folder are ignored.
+    Images are taken in natural order of their names (`2.png` before `10.png`) and turned upright by their EXIF orientation. Grey is
+    repeated to RGB, alpha is dropped, not blended. Other files in the folder are ignored.
 
-    Arguments: `path` the folder, or one image; `frame_rate` images per second; `images` only these, in this order.
-    Raises: `MediaError` for an empty folder or images of unlike sizes or unreadable ones, all named at once.
+    Args:
+        path: the folder, or one image.
+        frame_rate: images per second.
+        images: only these, in this order; None takes all of the folder.
+
+    Raises:
+        MediaError: for an empty folder, or images that are unreadable or of unlike sizes, all named at once.
     """
 
     def __init__(self, path: str | os.PathLike, frame_rate: float, images: Sequence[Path] | None = None) -> None:
@@ -75,7 +80,7 @@ class ImageFolderReader(VideoReader):
 
 
 def image_paths(folder: str | os.PathLike) -> list[Path]:
-    """The images of a folder in natural order of their names (numbers by value), hidden files left out."""
+    """The images of `folder` in natural order of their names (numbers by value), hidden files left out."""
     found = [p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
     return sorted(found, key=lambda image: (_natural_key(image.name), image.name))
 

@@ -28,10 +28,19 @@ TEXT_CODECS = ("ansi", "bintext", "xbin", "idf")  # FFmpeg would draw a text fil
 class VideoIndex:
     """Frames of a file in the order in which they are shown.
 
-    `timestamps` [N] int64 presentation times in units of `time_base` seconds; `keyframes` [K] the presentation times
-    at which decoding may start (empty: only from the beginning); `orientation` the upper 2x2 of the display matrix,
-    rows (xx, xy), (yx, yy) of -1, 0, 1, mapping stored to shown axes (x right, y down); `height`, `width` as shown;
-    `has_hidden_frames`: an edit list hides some; `has_open_groups`: frames stored after a keyframe are shown before it.
+    Args:
+        timestamps: [N] int64 presentation times in units of `time_base`.
+        time_base: seconds of one unit.
+        keyframes: [K] presentation times at which decoding may start; empty where it may start at the beginning only.
+        height: of the frames as shown, in pixels.
+        width: of the frames as shown, in pixels.
+        orientation: the upper 2x2 of the display matrix, rows (xx, xy), (yx, yy) of -1, 0, 1, which maps stored to shown axes (x
+            right, y down).
+        frame_rate: frames per second.
+        has_hidden_frames: whether an edit list hides some.
+        has_open_groups: whether frames stored after a keyframe are shown before it.
+        codec: FFmpeg's name of it.
+        container: FFmpeg's name of it.
     """
 
     timestamps: np.ndarray
@@ -53,6 +62,7 @@ class VideoIndex:
 
     @property
     def seekable(self) -> bool:
+        """Whether decoding may start elsewhere than at the beginning."""
         return len(self.keyframes) > 0
 
 
@@ -71,7 +81,19 @@ class _Packet(NamedTuple):
 
 
 def open_container(path: Path, threads: int) -> tuple[av.container.InputContainer, av.VideoStream]:
-    """Opens the file with PyAV and returns it with its video stream; raises `MediaError` if there is none."""
+    """Open a file with PyAV.
+
+    Args:
+        path: of the file.
+        threads: that decode.
+
+    Returns:
+        The container and its video stream.
+
+    Raises:
+        MediaError: for a file without a video stream.
+        BackendError: where PyAV lacks the decoder.
+    """
     try:
         container = av.open(str(path))
     except av.FFmpegError as error:
@@ -91,9 +113,13 @@ def open_container(path: Path, threads: int) -> tuple[av.container.InputContaine
 
 
 def build_index(path: Path) -> VideoIndex:
-    """Reads the index of a video file.
+    """Read the index of a video file.
 
-    Raises: `MediaError` for a file that is not a video, has no frames, or ends before its last frame.
+    Args:
+        path: of the file.
+
+    Raises:
+        MediaError: for a file that is not a video, has no frames, or ends before its last frame.
     """
     container, stream = open_container(path, threads=1)
     with container:
@@ -138,9 +164,17 @@ def build_index(path: Path) -> VideoIndex:
 
 
 def last_good_frame(path: Path, timestamps: np.ndarray, start: int | None) -> int:
-    """The last frame that decodes in an unbroken run from presentation time `start` (None: the beginning); -1: none.
+    """The last frame that decodes in an unbroken run.
 
     One thread, packet by packet: with several threads FFmpeg reports an error frames away from where it lies.
+
+    Args:
+        path: of the file.
+        timestamps: [N] presentation times of its frames.
+        start: presentation time where the run begins; None is the beginning of the file.
+
+    Returns:
+        Its index; the one before the start (-1 at the beginning) where nothing decodes.
     """
     container, stream = open_container(path, threads=1)
     first = 0 if start is None else int(np.searchsorted(timestamps, start))
@@ -163,7 +197,13 @@ def last_good_frame(path: Path, timestamps: np.ndarray, start: int | None) -> in
 
 
 def describe_break(path: Path, last_good: int, count: int) -> str:
-    """The one line that names a broken file and the last frame (counted from 0) before the break."""
+    """The one line that names a broken file and the last frame before the break.
+
+    Args:
+        path: of the file.
+        last_good: index of that frame; negative where there is none.
+        count: frames that the file should have.
+    """
     remedy = "the file is damaged or cut short; copy it again"
     if last_good < 0:
         return f"{path}: no frame of {count} can be decoded: {remedy}"

@@ -31,7 +31,14 @@ class _Decoder:
 
 
 class PyAVReader(VideoReader):
-    """Reads any video that FFmpeg can decode; see `VideoReader`."""
+    """Reads any video that FFmpeg can decode; see `VideoReader`.
+
+    Args:
+        path: of the video file.
+
+    Raises:
+        MediaError: for what is not a video.
+    """
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.index = build_index(Path(path))
@@ -99,7 +106,7 @@ class PyAVReader(VideoReader):
             self._seek(decoder, keyframe)
 
     def _seek(self, decoder: _Decoder, keyframe: int) -> None:
-        """Moves to the keyframe of that number; a negative number means the beginning of the file."""
+        """Move to the keyframe of that number; a negative number means the beginning of the file."""
         if keyframe < 0:
             decoder.container.close()
             fresh = self._open_decoder()
@@ -118,13 +125,19 @@ class PyAVReader(VideoReader):
 
 
 def last_good_before(path: Path, index: VideoIndex, frame: int) -> int:
-    """The last frame before the break that keeps `frame` from being decoded."""
+    """The last frame before the break that keeps a frame from being decoded.
+
+    Args:
+        path: of the file.
+        index: of the file.
+        frame: index of the frame that cannot be decoded.
+    """
     earlier = index.keyframes[index.keyframes <= index.timestamps[frame]]
     return last_good_frame(path, index.timestamps, int(earlier[-1]) if len(earlier) else None)
 
 
 def _upright(picture: np.ndarray, orientation: tuple[tuple[int, int], tuple[int, int]]) -> np.ndarray:
-    """Applies the display matrix to [H, W, 3]: exchange of axes, then a flip along each axis that is negative."""
+    """Apply the display matrix to [H, W, 3]: exchange of axes, then a flip along each axis that is negative."""
     (xx, xy), (yx, yy) = orientation
     if xx == 0:
         picture = picture.transpose(1, 0, 2)

@@ -21,14 +21,21 @@ IMAGE_FOLDER_FRAME_RATE = 4.0  # images carry no times; the frame rate of the bu
 
 
 def open_video(path: str | os.PathLike, backend: str = "auto", frame_rate: float | None = None) -> VideoReader:
-    """Opens a video file, or a folder of images as a video.
+    """Open a video file, or a folder of images as a video.
 
-    Arguments: `path` a video file, a folder of images or one image; `backend` "auto" (the measured default, the other
-    one where it cannot read the file, which is logged), "pyav" or "decord", without effect on images; `frame_rate`
-    images per second, for images only (default 4, which is logged).
-    Returns: a `VideoReader`; use it as a context manager or call its `close`.
-    Raises: `FileNotFoundError` for a missing path; `MediaError` for what is not a video, is empty, cut short or cannot
-    be read by the backend asked for; `ValueError` for an unknown backend or a frame rate that makes no sense.
+    Args:
+        path: a video file, a folder of images or one image.
+        backend: "pyav", "decord" or "auto": the faster one as measured, else the other where the first cannot read the file, which
+            is logged. It has no effect on images.
+        frame_rate: images per second, for images only; 4 if not given, which is logged.
+
+    Returns:
+        A reader; use it as a context manager or call its `close`.
+
+    Raises:
+        FileNotFoundError: for a missing path.
+        MediaError: for what is not a video, is empty, cut short or cannot be read by the backend asked for.
+        ValueError: for an unknown backend or a frame rate that makes no sense.
     """
     path = Path(path)
     if backend != "auto" and backend not in BACKENDS:
@@ -50,7 +57,15 @@ def open_video(path: str | os.PathLike, backend: str = "auto", frame_rate: float
 
 
 def open_with_first_able(path: Path, backends: Sequence[str]) -> VideoReader:
-    """Opens with the first backend that can read this file and logs each that cannot; a broken file is an error."""
+    """Open with the first backend that can read a file, and log each that cannot.
+
+    Args:
+        path: of the file.
+        backends: names in `BACKENDS`, in order.
+
+    Raises:
+        MediaError: for a broken file, or one that no backend can read.
+    """
     for name in backends[:-1]:
         try:
             return BACKENDS[name](path)

@@ -1,4 +1,4 @@
-"""Writes videos and folders of images; a file appears under its name only when it is complete."""
+"""Writing of videos and folders of images; they appear under their names only when they are complete."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 import logging
 import math
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import imageio.v2 as imageio
 import numpy as np
 from PIL import Image
 
+from video4spatial.files import written_aside
 from video4spatial.media.base import MediaError
 
 logger = logging.getLogger(__name__)
@@ -22,19 +22,26 @@ logger = logging.getLogger(__name__)
 _COLOUR = "scale=out_range=tv:out_color_matrix=bt709,setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709"
 
 
-
 def write_video(
     path: str | os.PathLike, frames: np.ndarray | Iterable[np.ndarray], frame_rate: float, crf: int = 18
 ) -> Path:
-    """Writes an h264 mp4 (yuv420p, plays everywhere) with imageio.
+    """Write an h264 mp4 (yuv420p, plays everywhere).
 
-    Frames are never resized. h264 in yuv420p stores even sizes only: an odd width or height is padded by one pixel at
-    the right or bottom that repeats the edge, and this is logged; `write_images` keeps any size, losslessly.
+    Frames are never resized. h264 in yuv420p stores even sizes only: an odd width or height is padded by one pixel at the right or
+    bottom that repeats the edge, and this is logged. `write_images` keeps any size, losslessly.
 
-    Arguments: `path` ending in .mp4, its folder is made; `frames` uint8 [T, H, W, 3] or an iterable of [H, W, 3], T at
-    least 1; `frame_rate` frames per second; `crf` x264 quality, 0 (best) to 51 (worst).
-    Returns: the path. An existing file is replaced, and only once the new one is complete.
-    Raises: `ValueError` for other frames, frame rates or names; `MediaError` if encoding fails.
+    Args:
+        path: ending in .mp4. Its folder is made; an existing file is replaced, only once the new one is complete.
+        frames: uint8 [T, H, W, 3] or an iterable of [H, W, 3], T at least 1.
+        frame_rate: frames per second.
+        crf: x264 quality, 0 (best) to 51 (worst).
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: for other frames, frame rates or names.
+        MediaError: if encoding fails.
     """
     path = Path(path)
     problems = []
@@ -54,61 +61,63 @@ def write_video(
             "%s: h264 stores even sizes only; %dx%d is padded by a repeated edge to %dx%d",
             path, first.shape[1], first.shape[0], first.shape[1] + padding[1][1], first.shape[0] + padding[0][1],
         )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.mp4")
-    try:
-        writer = imageio.get_writer(
-            partial,
-            format="FFMPEG",
-            mode="I",
-            fps=frame_rate,
-            codec="libx264",
-            pixelformat="yuv420p",
-            macro_block_size=1,  # any other value lets imageio resize
-            quality=None,
-            ffmpeg_log_level="error",
-            output_params=["-crf", str(crf), "-vf", _COLOUR, "-movflags", "+faststart"],
-        )
-        try:  # not `with`: after an exception imageio leaves ffmpeg running
-            for frame in itertools.chain([first], frames):
-                writer.append_data(np.pad(frame, padding, mode="edge"))
-        finally:
-            writer.close()
-        os.replace(partial, path)
-    except OSError as error:
-        raise MediaError(f"{path}: the video could not be encoded: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_aside(path) as aside:
+        try:
+            _encode(aside, (np.pad(frame, padding, mode="edge") for frame in itertools.chain([first], frames)), frame_rate, crf)
+        except OSError as error:
+            raise MediaError(f"{path}: the video could not be encoded: {error}") from error
     return path
 
 
-def write_images(folder: str | os.PathLike, frames: np.ndarray | Iterable[np.ndarray]) -> list[Path]:
-    """Writes frames as a folder of PNG images, lossless and of any size, which `open_video` reads back.
+def _encode(path: Path, frames: Iterable[np.ndarray], frame_rate: float, crf: int) -> None:
+    writer = imageio.get_writer(
+        path,
+        format="FFMPEG",
+        mode="I",
+        fps=frame_rate,
+        codec="libx264",
+        pixelformat="yuv420p",
+        macro_block_size=1,  # any other value lets imageio resize
+        quality=None,
+        ffmpeg_log_level="error",
+        output_params=["-crf", str(crf), "-vf", _COLOUR, "-movflags", "+faststart"],
+    )
+    try:  # not `with`: after an exception imageio leaves ffmpeg running
+        for frame in frames:
+            writer.append_data(frame)
+    finally:
+        writer.close()
 
-    Arguments: `folder` new or empty; `frames` uint8 [T, H, W, 3] or an iterable of [H, W, 3], T at least 1.
-    Returns: the paths, `frame_000000.png` and so on. The folder appears only once it is complete.
-    Raises: `ValueError` for other frames; `FileExistsError` if the folder already holds something.
+
+def write_images(folder: str | os.PathLike, frames: np.ndarray | Iterable[np.ndarray]) -> list[Path]:
+    """Write frames as a folder of PNG images, lossless and of any size, which `open_video` reads back.
+
+    Args:
+        folder: new or empty; it appears only once it is complete.
+        frames: uint8 [T, H, W, 3] or an iterable of [H, W, 3], T at least 1.
+
+    Returns:
+        The paths, `frame_000000.png` and so on.
+
+    Raises:
+        ValueError: for other frames.
+        FileExistsError: if the folder already holds something.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder}: already exists and is not an empty folder; choose another one")
     frames = _checked(frames, folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    partial.mkdir()
-    try:
-        names = []
+    names = []
+    with written_aside(folder) as aside:
+        aside.mkdir()
         for index, frame in enumerate(frames):
             names.append(f"frame_{index:06d}.png")
-            Image.fromarray(frame).save(partial / names[-1])
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            Image.fromarray(frame).save(aside / names[-1])
     return [folder / name for name in names]
 
 
 def _checked(frames: np.ndarray | Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
-    """Yields frames after checking each: one size, uint8, three channels; the first is checked at once."""
+    """Yield frames after checking each: one size, uint8, three channels; the first is checked at once."""
     frames = iter(frames)
     first = next(frames, None)
     if first is None:

@@ -1,11 +1,12 @@
 """The built-in models, and the check of a model folder that needs neither torch nor diffusers."""
 
-import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
+
+from video4spatial.naming import did_you_mean
 
 FOLDER = Path(__file__).parent
 SETTINGS = ("height", "width", "frame_rate", "target_frames", "context_frames")
@@ -62,8 +63,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
     known = f"built-in models: {', '.join(names) or 'none in this installation'}"
     if path.exists():
         raise ModelFolderError(f"model {str(path)!r} is a file: expected a pipeline folder ({known}).")
-    close = difflib.get_close_matches(str(name_or_path), names, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    hint = did_you_mean(str(name_or_path), names)
     raise ModelFolderError(
         f"there is no model {str(name_or_path)!r}{hint}: expected a pipeline folder or a name ({known})."
     )

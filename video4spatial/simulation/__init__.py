@@ -2,7 +2,7 @@
 
 from video4spatial.simulation.capture import simulated_capture
 from video4spatial.simulation.renderer import Rendering, render
-from video4spatial.simulation.scenes import SEED_RANGES, Scene, SceneObject, generate_scene, split_of
+from video4spatial.simulation.scenes import SEED_RANGES, Scene, generate_scene, split_of
 from video4spatial.simulation.walks import NoPathError, approach_target, capture_walk, navigation_target
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "NoPathError",
     "Rendering",
     "Scene",
-    "SceneObject",
     "approach_target",
     "capture_walk",
     "generate_scene",

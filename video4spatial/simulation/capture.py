@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from video4spatial.captures.capture import Capture
+from video4spatial.captures import Capture
 from video4spatial.simulation.renderer import Rendering, render
 from video4spatial.simulation.scenes import generate_scene
 from video4spatial.simulation.walks import capture_walk

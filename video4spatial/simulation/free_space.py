@@ -27,8 +27,12 @@ def _distance(points, center, half, cosine, sine):
 
 @dataclass(frozen=True)
 class Room:
-    """A rectangular room: floor rectangle (x0, y0)..(x1, y1) between its wall surfaces, and ceiling height, in
-    metres.
+    """A rectangular room between its wall surfaces.
+
+    Args:
+        x0, y0: one corner of the floor in metres.
+        x1, y1: the opposite corner.
+        height: of the ceiling in metres.
     """
 
     x0: float
@@ -38,7 +42,14 @@ class Room:
     height: float
 
     def contains(self, points: np.ndarray) -> np.ndarray:
-        """Which of the points [..., 2 or 3] stand on this room's floor rectangle."""
+        """Which points stand on this room's floor rectangle.
+
+        Args:
+            points: [..., 2 or 3] metres.
+
+        Returns:
+            [...] bool.
+        """
         x, y = points[..., 0], points[..., 1]
         return (x > self.x0) & (x < self.x1) & (y > self.y0) & (y < self.y1)
 
@@ -47,6 +58,13 @@ class FreeSpace:
     """Clearance and paths of one scene.
 
     Furniture is what its primitives cover of the floor between ankle and head height; doorways are open.
+
+    Args:
+        center: [P, 3] middles of the primitives in metres.
+        half: [P, 3] their half sizes.
+        yaw: [P] their turns about the vertical in radians.
+        rooms: the rooms.
+        doorways: (x, y) of the middle of each doorway.
     """
 
     def __init__(self, center: np.ndarray, half: np.ndarray, yaw: np.ndarray, rooms, doorways):
@@ -58,8 +76,13 @@ class FreeSpace:
         self._rooms, self._doorways = rooms, doorways
 
     def clearance(self, points: np.ndarray) -> np.ndarray:
-        """Distance in plan from points [..., 2 or 3] to the nearest obstacle, metres; negative inside one, -1 outside
-        all rooms.
+        """Distance in plan to the nearest obstacle.
+
+        Args:
+            points: [..., 2 or 3] metres.
+
+        Returns:
+            [...] metres; negative inside an obstacle, -1 outside all rooms.
         """
         flat = np.ascontiguousarray(np.asarray(points, dtype=np.float64)[..., :2].reshape(-1, 2))
         nearest = _distance(flat, self._center, self._half, self._cosine, self._sine)
@@ -74,8 +97,13 @@ class FreeSpace:
         return inside
 
     def grid(self, clearance: float) -> tuple[np.ndarray, sparse.csr_matrix]:
-        """Standable points [N, 2] of the largest connected area with at least `clearance`, and the graph of steps
-        between neighbours.
+        """Where one can stand, and the steps between.
+
+        Args:
+            clearance: least distance from obstacles in metres.
+
+        Returns:
+            Points [N, 2] of the largest connected area, and the sparse graph [N, N] of steps between neighbours with their costs.
         """
         x0, y0 = min(r.x0 for r in self._rooms), min(r.y0 for r in self._rooms)
         x1, y1 = max(r.x1 for r in self._rooms), max(r.y1 for r in self._rooms)

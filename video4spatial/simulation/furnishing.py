@@ -15,8 +15,15 @@ _GRID = 0.1
 
 @dataclass
 class Wall:
-    """One inner wall surface: it runs along axis 1 - `axis` from `start` to `end` at `coordinate` of `axis`; `inward`
-    is the sign of its normal.
+    """One inner wall surface.
+
+    Args:
+        axis: 0 or 1, the axis that the surface is perpendicular to; it runs along the other one.
+        coordinate: of the surface on that axis, in metres.
+        inward: sign of its normal on that axis.
+        start: of the surface along the wall.
+        end: of the surface along the wall.
+        taken: (start, end, height) of what stands before it.
     """
 
     axis: int
@@ -27,6 +34,13 @@ class Wall:
     taken: list[tuple[float, float, float]] = field(default_factory=list)  # start, end, height of what stands before it
 
     def point(self, along: float, distance: float, z: float = 0.0) -> tuple[float, float, float]:
+        """A point before the wall.
+
+        Args:
+            along: coordinate along the wall in metres.
+            distance: from the wall.
+            z: height.
+        """
         across = self.coordinate + self.inward * distance
         return (across, along, z) if self.axis == 0 else (along, across, z)
 
@@ -38,13 +52,27 @@ class Wall:
         return 0.0 if self.inward < 0 else np.pi
 
     def is_free(self, start: float, end: float, bottom: float) -> bool:
+        """Whether nothing stands before a stretch of the wall, above a height.
+
+        Args:
+            start: of the stretch in metres.
+            end: of the stretch.
+            bottom: the height.
+        """
         return all(end < s or start > e or bottom > height for s, e, height in self.taken)
 
 
 @dataclass
 class Interior:
-    """A room being furnished: its walls, footprints (x0, y0, x1, y1) that block the way, zones to keep clear, and
-    floor shadows.
+    """A room being furnished. Footprints and zones are rectangles (x0, y0, x1, y1) of the floor in metres.
+
+    Args:
+        room: the room.
+        walls: its four surfaces.
+        floor_layer: texture of its floor, which shadows are baked into.
+        light_gain: how much each point light reaches things in it.
+        footprints: what blocks the way.
+        clear_zones: what must be kept clear.
     """
 
     room: Room
@@ -55,6 +83,12 @@ class Interior:
     clear_zones: list[tuple[float, float, float, float]] = field(default_factory=list)
 
     def fits(self, footprint, gap: float = 0.06) -> bool:
+        """Whether a footprint lies in the room and keeps away from others and from clear zones.
+
+        Args:
+            footprint: (x0, y0, x1, y1) metres.
+            gap: least distance from others.
+        """
         x0, y0, x1, y1 = footprint
         room = self.room
         if x0 < room.x0 or y0 < room.y0 or x1 > room.x1 or y1 > room.y1:
@@ -65,8 +99,10 @@ class Interior:
         )
 
     def stays_walkable(self, footprint) -> bool:
-        """Whether, with one more footprint, the walkable floor stays in one piece of decent size that reaches all
-        clear zones.
+        """Whether the walkable floor stays in one piece of decent size that reaches all clear zones.
+
+        Args:
+            footprint: (x0, y0, x1, y1) metres of one more piece.
         """
         room = self.room
         x = np.arange(room.x0 + _GRID / 2, room.x1, _GRID)[:, None]
@@ -88,7 +124,16 @@ class Interior:
 
 
 def footprint_of(piece: Piece, x: float, y: float, yaw: float) -> tuple[float, float, float, float]:
-    """Axis-aligned floor rectangle (x0, y0, x1, y1) around a turned piece."""
+    """The floor rectangle around a turned piece.
+
+    Args:
+        piece: the piece.
+        x, y: where it stands in metres.
+        yaw: its turn in radians.
+
+    Returns:
+        (x0, y0, x1, y1) metres.
+    """
     half_x, half_y = piece.size[0] / 2, piece.size[1] / 2
     cosine, sine = abs(np.cos(yaw)), abs(np.sin(yaw))
     extent_x, extent_y = cosine * half_x + sine * half_y, sine * half_x + cosine * half_y
@@ -96,10 +141,32 @@ def footprint_of(piece: Piece, x: float, y: float, yaw: float) -> tuple[float, f
 
 
 def place(assembler, interior: Interior, piece: Piece, x: float, y: float, yaw: float, z: float = 0.0) -> None:
+    """Add a piece to the scene without asking whether it fits.
+
+    Args:
+        assembler: of the scene.
+        interior: the room.
+        piece: the piece.
+        x, y, z: where it stands in metres.
+        yaw: its turn in radians.
+    """
     assembler.add_piece(piece, (x, y, z), yaw, interior.light_gain)
 
 
 def try_place(assembler, interior: Interior, piece: Piece, x: float, y: float, yaw: float, gap: float = 0.06) -> bool:
+    """Add a piece to the scene if it fits and the floor stays walkable.
+
+    Args:
+        assembler: of the scene.
+        interior: the room.
+        piece: the piece.
+        x, y: where it would stand in metres.
+        yaw: its turn in radians.
+        gap: least distance from others in metres.
+
+    Returns:
+        Whether it was added.
+    """
     footprint = footprint_of(piece, x, y, yaw)
     if not interior.fits(footprint, gap) or not interior.stays_walkable(footprint):
         return False
@@ -115,6 +182,14 @@ def try_place(assembler, interior: Interior, piece: Piece, x: float, y: float, y
 
 
 def furnish(assembler, rng, interior: Interior, main: bool) -> None:
+    """Fill a room: a table or lounge, pieces along the walls, in corners and on the floor, and a rug.
+
+    Args:
+        assembler: of the scene.
+        rng: generator that everything is drawn from.
+        interior: the room.
+        main: whether it is the main room, which holds more.
+    """
     room, bank = interior.room, assembler.bank
     if main and rng.random() < 0.8:
         _dining_or_lounge(assembler, rng, interior)

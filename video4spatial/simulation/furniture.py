@@ -1,7 +1,8 @@
 """Furniture and objects as small assemblies of textured boxes, upright cylinders and spheres.
 
-A piece stands with the middle of its bottom at the origin, its front towards -y, up is z. Each builder draws sizes,
-shape and materials from the random generator it is given.
+A piece stands with the middle of its bottom at the origin, its front towards -y, up is z; lengths are metres. Every builder takes
+the texture bank `bank` that its pictures are added to, and the random generator `rng` that it draws sizes, shape and materials
+from.
 """
 
 from collections.abc import Callable
@@ -37,6 +38,7 @@ def _legs(width, depth, height, thickness, layer, round_legs=False) -> list[Part
 
 
 def table(bank, rng) -> Piece:
+    """A table: rectangular on four legs, or round on one."""
     height = rng.uniform(0.68, 0.78)
     if rng.random() < 0.35:
         radius, top, foot = rng.uniform(0.4, 0.6), _wood(bank, rng), _paint(bank, rng)
@@ -53,6 +55,7 @@ def table(bank, rng) -> Piece:
 
 
 def coffee_table(bank, rng) -> Piece:
+    """A low table with a shelf."""
     width, depth, height = rng.uniform(0.7, 1.1), rng.uniform(0.5, 0.7), rng.uniform(0.35, 0.45)
     top, leg = _wood(bank, rng), _paint(bank, rng)
     parts = [
@@ -65,6 +68,7 @@ def coffee_table(bank, rng) -> Piece:
 
 
 def chair(bank, rng) -> Piece:
+    """A chair with a back."""
     side, seat, height = rng.uniform(0.42, 0.5), rng.uniform(0.42, 0.48), rng.uniform(0.85, 1.05)
     cloth, frame = _cloth(bank, rng), _wood(bank, rng)
     parts = [
@@ -79,6 +83,7 @@ def chair(bank, rng) -> Piece:
 
 
 def stool(bank, rng) -> Piece:
+    """A round stool on one leg."""
     radius, height = rng.uniform(0.17, 0.23), rng.uniform(0.42, 0.65)
     leg = _paint(bank, rng)
     parts = [
@@ -112,14 +117,17 @@ def _seat_with_arms(label, bank, rng, width, cushions) -> Piece:
 
 
 def sofa(bank, rng) -> Piece:
+    """A sofa for two or three."""
     return _seat_with_arms("sofa", bank, rng, rng.uniform(1.6, 2.2), int(rng.integers(2, 4)))
 
 
 def armchair(bank, rng) -> Piece:
+    """An armchair."""
     return _seat_with_arms("armchair", bank, rng, rng.uniform(0.85, 1.0), 1)
 
 
 def bed(bank, rng) -> Piece:
+    """A bed with one or two pillows."""
     width, length, height = rng.choice([0.95, 1.4, 1.7]), rng.uniform(1.95, 2.1), rng.uniform(0.45, 0.6)
     frame, sheet, blanket = _wood(bank, rng), _paint(bank, rng, (0.0, 0.2), (0.85, 1.0)), _cloth(bank, rng)
     head = rng.uniform(0.8, 1.1)
@@ -138,6 +146,7 @@ def bed(bank, rng) -> Piece:
 
 
 def wardrobe(bank, rng) -> Piece:
+    """A wardrobe with two or three doors."""
     width, depth, height = rng.uniform(0.9, 1.7), rng.uniform(0.5, 0.62), rng.uniform(1.8, 2.2)
     colour = wood_colour(rng) if rng.random() < 0.5 else random_colour(rng, (0.15, 0.6))
     side = bank.add(textures.wood(rng, 24, 24, colour, False))
@@ -148,6 +157,7 @@ def wardrobe(bank, rng) -> Piece:
 
 
 def bookshelf(bank, rng) -> Piece:
+    """A bookshelf full of books."""
     width, depth, height = rng.uniform(0.7, 1.3), rng.uniform(0.28, 0.36), rng.uniform(1.4, 2.1)
     colour = wood_colour(rng) if rng.random() < 0.7 else random_colour(rng, (0.0, 0.5), (0.5, 0.95))
     side = bank.add(textures.wood(rng, 24, 24, colour, False))
@@ -158,6 +168,7 @@ def bookshelf(bank, rng) -> Piece:
 
 
 def cabinet(bank, rng) -> Piece:
+    """A cabinet with a top that things stand on."""
     width, depth, height = rng.uniform(0.8, 1.4), rng.uniform(0.4, 0.5), rng.uniform(0.7, 1.0)
     colour = wood_colour(rng) if rng.random() < 0.4 else random_colour(rng)
     side, top = bank.add(textures.wood(rng, 24, 24, colour)), _wood(bank, rng)
@@ -170,6 +181,7 @@ def cabinet(bank, rng) -> Piece:
 
 
 def nightstand(bank, rng) -> Piece:
+    """A nightstand with two drawers."""
     side_length, height = rng.uniform(0.4, 0.5), rng.uniform(0.45, 0.6)
     colour = random_colour(rng)
     side, front = bank.add(textures.wood(rng, 20, 20, colour)), bank.add(textures.panels(rng, colour, 2, 1))
@@ -183,6 +195,7 @@ def nightstand(bank, rng) -> Piece:
 
 
 def tv_stand(bank, rng) -> Piece:
+    """A television on its stand."""
     width, depth, height = rng.uniform(1.2, 1.7), 0.42, rng.uniform(0.42, 0.55)
     screen_width, screen_height = width * 0.75, width * 0.42
     colour = wood_colour(rng)
@@ -200,6 +213,7 @@ def tv_stand(bank, rng) -> Piece:
 
 
 def desk(bank, rng) -> Piece:
+    """A desk with drawers on one side."""
     width, depth, height = rng.uniform(1.1, 1.5), rng.uniform(0.6, 0.75), rng.uniform(0.7, 0.76)
     top, colour = _wood(bank, rng), random_colour(rng)
     leg, front = bank.add(textures.plain(rng, 12, 12, colour)), bank.add(textures.panels(rng, colour, 3, 1))
@@ -212,6 +226,7 @@ def desk(bank, rng) -> Piece:
 
 
 def fridge(bank, rng) -> Piece:
+    """A fridge with two doors."""
     width, depth, height = rng.uniform(0.58, 0.72), rng.uniform(0.58, 0.68), rng.uniform(1.5, 1.95)
     colour = (
         random_colour(rng, (0.0, 0.2), (0.75, 0.97))
@@ -233,6 +248,7 @@ def fridge(bank, rng) -> Piece:
 
 
 def floor_lamp(bank, rng) -> Piece:
+    """A lamp on a pole, lit."""
     height, radius = rng.uniform(1.4, 1.75), rng.uniform(0.17, 0.25)
     pole, shade = _paint(bank, rng), bank.add(textures.plain(rng, 12, 12, random_colour(rng, (0.15, 0.6), (0.85, 1.0))))
     parts = [
@@ -244,6 +260,7 @@ def floor_lamp(bank, rng) -> Piece:
 
 
 def table_lamp(bank, rng) -> Piece:
+    """A lamp for a table, lit."""
     height, radius = rng.uniform(0.38, 0.5), rng.uniform(0.12, 0.16)
     foot, shade = _paint(bank, rng), bank.add(textures.plain(rng, 12, 12, random_colour(rng, (0.15, 0.7), (0.85, 1.0))))
     parts = [
@@ -255,6 +272,7 @@ def table_lamp(bank, rng) -> Piece:
 
 
 def plant(bank, rng) -> Piece:
+    """A potted plant as high as a child."""
     pot_radius, pot_height, leaf = rng.uniform(0.14, 0.2), rng.uniform(0.25, 0.4), bank.add(textures.foliage(rng))
     height = rng.uniform(0.9, 1.5)
     stem = bank.add(textures.plain(rng, 8, 8, np.array([0.35, 0.25, 0.15])))
@@ -269,6 +287,7 @@ def plant(bank, rng) -> Piece:
 
 
 def rug(bank, rng) -> Piece:
+    """A rug, rectangular or round."""
     width, depth = rng.uniform(1.4, 2.2), rng.uniform(1.0, 1.6)
     make = textures.fabric if rng.random() < 0.5 else (lambda r, h, w, colour: textures.picture(r, h, w))
     top = bank.add(make(rng, 40, 48, random_colour(rng)))
@@ -278,6 +297,7 @@ def rug(bank, rng) -> Piece:
 
 
 def storage_box(bank, rng) -> Piece:
+    """A box to store things in."""
     size = rng.uniform(0.28, 0.55, 3)
     layer = bank.add(
         textures.picture(rng, 28, 28) if rng.random() < 0.5 else textures.fabric(rng, 28, 28, random_colour(rng))
@@ -286,6 +306,7 @@ def storage_box(bank, rng) -> Piece:
 
 
 def pouf(bank, rng) -> Piece:
+    """A round pouf."""
     radius, height = rng.uniform(0.24, 0.36), rng.uniform(0.32, 0.42)
     return Piece(
         "pouf", (2 * radius, 2 * radius, height), [cylinder((0, 0, height / 2), radius, height, _cloth(bank, rng))]
@@ -293,12 +314,14 @@ def pouf(bank, rng) -> Piece:
 
 
 def basket(bank, rng) -> Piece:
+    """A woven basket."""
     radius, height = rng.uniform(0.15, 0.22), rng.uniform(0.3, 0.45)
     weave = bank.add(textures.stripes(rng, 24, 24, 1.0, wood_colour(rng), random_colour(rng), False, (0.12, 0.25)))
     return Piece("basket", (2 * radius, 2 * radius, height), [cylinder((0, 0, height / 2), radius, height, weave)])
 
 
 def ball(bank, rng) -> Piece:
+    """A striped ball."""
     radius = rng.uniform(0.11, 0.22)
     layer = bank.add(
         textures.stripes(
@@ -309,6 +332,7 @@ def ball(bank, rng) -> Piece:
 
 
 def vase(bank, rng) -> Piece:
+    """A vase, with or without flowers."""
     radius, height = rng.uniform(0.08, 0.13), rng.uniform(0.25, 0.4)
     layer = _cloth(bank, rng)
     parts = [
@@ -323,6 +347,7 @@ def vase(bank, rng) -> Piece:
 
 
 def monitor(bank, rng) -> Piece:
+    """A monitor on a foot."""
     width, height = rng.uniform(0.45, 0.65), rng.uniform(0.3, 0.36)
     black = bank.add(textures.plain(rng, 8, 8, np.full(3, 0.1)))
     parts = [

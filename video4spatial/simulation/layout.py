@@ -17,7 +17,11 @@ _OVERLAP = 0.05  # walls, floors and ceilings reach this far into each other, so
 
 
 def build_scene(seed: int) -> Scene:
-    """Draw the scene of a seed: architecture, then furniture, then what hangs on walls, then lights."""
+    """Draw a scene: architecture, then furniture, then what hangs on walls, then lights.
+
+    Args:
+        seed: of the scene; the same seed gives the same scene.
+    """
     rng = np.random.default_rng(seed)
     assembler = SceneAssembler()
     interiors, doorways = _architecture(assembler, rng)

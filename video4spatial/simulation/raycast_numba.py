@@ -5,12 +5,14 @@ from near to far until the tile is closed. Compiled code holds no interpreter lo
 threads, which also works in forked workers.
 """
 
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numba import njit
+
+from video4spatial.simulation.scene import ARRAYS
 
 TILE = 8
 _RAYS_PER_THREAD = 2**17  # less work than this is not worth another thread
@@ -19,25 +21,8 @@ _ZERO, _ONE, _HALF = _F(0), _F(1), _F(0.5)
 _EPSILON, _FAR = _F(1e-4), _F(1e9)
 
 
-class _Arrays(NamedTuple):
-    """The arrays of a `Scene` in a form that compiled code takes."""
-
-    kind: np.ndarray
-    center: np.ndarray
-    half: np.ndarray
-    cosine: np.ndarray
-    sine: np.ndarray
-    instance: np.ndarray
-    face_layers: np.ndarray
-    uv_scale: np.ndarray
-    uv_offset: np.ndarray
-    light_gain: np.ndarray
-    emission: np.ndarray
-    texels: np.ndarray
-    layers: np.ndarray
-    light_position: np.ndarray
-    light_colour: np.ndarray
-    ambient: np.ndarray
+# The arrays of a `Scene` in a form that compiled code takes, with cosine and sine for yaw.
+_Arrays = namedtuple("_Arrays", ["cosine", "sine", *(name for name in ARRAYS if name != "yaw")])
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -349,11 +334,14 @@ def _span(p, axis, tiles, pixels, principal, focal, view, spread, span):
 
 
 def render_frames(scene, poses, focal, principal, height: int, width: int, supersample: int):
-    """Render frames of a scene; see `renderer.render`.
+    """Render frames of a scene on the CPU; see `renderer.render`.
 
     Args:
+        scene: what to render.
         poses: camera to world [T, 3, 4] float32.
         focal, principal: [T, 2] float32, normalised by width and height.
+        height, width: of the pictures in pixels.
+        supersample: rays per pixel side, for colour.
 
     Returns:
         rgb uint8 [T, H, W, 3], depth float32 [T, H, W], instances int32 [T, H, W].

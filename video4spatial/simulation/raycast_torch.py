@@ -10,35 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from video4spatial.simulation.scene import ARRAYS
+
 TILE = 16
 NO_HIT = torch.iinfo(torch.int64).max
 _EPSILON = 1e-4
 _RAYS_PER_CHUNK = {"cpu": 2**16, "cuda": 2**21}
 _TESTS_PER_BATCH = {"cpu": 2**18, "cuda": 2**24}
-_ARRAYS = (
-    "kind",
-    "center",
-    "half",
-    "yaw",
-    "instance",
-    "face_layers",
-    "uv_scale",
-    "uv_offset",
-    "light_gain",
-    "emission",
-    "texels",
-    "layers",
-    "light_position",
-    "light_colour",
-    "ambient",
-)
 
 
 class _Primitives:
     """The arrays of a scene as tensors on one device."""
 
     def __init__(self, scene, device):
-        for name in _ARRAYS:
+        for name in ARRAYS:
             setattr(self, name, torch.from_numpy(getattr(scene, name)).to(device))
         # by numpy on the host, so that both renderers turn boxes by the same numbers
         self.cosine, self.sine = (torch.from_numpy(turn(scene.yaw)).to(device) for turn in (np.cos, np.sin))
@@ -56,11 +41,14 @@ def render_frames(
     """Render frames of a scene on the device of `poses`; see `renderer.render`.
 
     Args:
+        scene: what to render.
         poses: camera to world [T, 3, 4] float32.
         focal, principal: [T, 2] float32, normalised by width and height.
+        height, width: of the pictures in pixels.
+        supersample: rays per pixel side, for colour.
 
     Returns:
-        rgb uint8 [T, H, W, 3], depth float32 [T, H, W], instances int32 [T, H, W], on the device.
+        rgb uint8 [T, H, W, 3], depth float32 [T, H, W], instances int32 [T, H, W].
     """
     primitives = _Primitives(scene, poses.device)
     chunk = max(1, _RAYS_PER_CHUNK.get(poses.device.type, 2**20) // (height * width * supersample**2))

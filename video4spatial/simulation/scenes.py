@@ -1,11 +1,10 @@
 """Procedural indoor scenes, deterministic by seed."""
 
-from video4spatial.captures.capture import SceneObject
 from video4spatial.simulation.layout import build_scene
 from video4spatial.simulation.scene import Scene
 from video4spatial.simulation.seeds import SEED_RANGES, split_of
 
-__all__ = ["SEED_RANGES", "Scene", "SceneObject", "generate_scene", "split_of"]
+__all__ = ["SEED_RANGES", "Scene", "generate_scene", "split_of"]
 
 
 def generate_scene(seed: int) -> Scene:

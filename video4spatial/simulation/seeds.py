@@ -8,7 +8,10 @@ SEED_RANGES = {
 
 
 def split_of(seed: int) -> str:
-    """Name of the split that a scene seed belongs to.
+    """Name of the split that a scene belongs to.
+
+    Args:
+        seed: of the scene.
 
     Raises:
         ValueError: if the seed lies in no range of `SEED_RANGES`.

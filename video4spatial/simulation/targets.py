@@ -6,7 +6,7 @@ from scipy import ndimage
 from scipy.sparse import csgraph
 
 from video4spatial.cameras import Cameras
-from video4spatial.captures.capture import SceneObject
+from video4spatial.captures import SceneObject
 from video4spatial.simulation.motion import CLEARANCE, GRID_CLEARANCE, NoPathError, look_poses, resample, sway
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scene import Scene
@@ -23,8 +23,7 @@ def navigation_target(
     rotation_range: tuple[float, float] = (20.0, 60.0),
     path_range: tuple[float, float] = (0.3, 1.5),
 ) -> Cameras:
-    """A smooth collision-free trajectory that begins exactly at `start`: forward, backward, sideways, turning or
-    along an arc.
+    """A smooth collision-free trajectory that begins exactly at a start: forward, backward, sideways, turning or along an arc.
 
     Args:
         scene: the scene.
@@ -42,16 +41,7 @@ def navigation_target(
         ValueError: on malformed arguments.
         NoPathError: if no candidate keeps clear of walls and furniture.
     """
-    problems = []
-    if start.camera_to_world.shape != (1, 4, 4):
-        problems.append(f"start has camera_to_world of shape {tuple(start.camera_to_world.shape)}, expected (1, 4, 4)")
-    if num_frames < 2:
-        problems.append(f"num_frames is {num_frames}, expected at least 2")
-    for name, (low, high) in (("rotation_range", rotation_range), ("path_range", path_range)):
-        if not 0 <= low <= high:
-            problems.append(f"{name} is ({low}, {high}), expected 0 <= least <= greatest")
-    if problems:
-        raise ValueError("cannot plan a navigation target: " + "; ".join(problems))
+    _check(start, num_frames, rotation_range, path_range)
     rng = np.random.default_rng([scene.seed, seed, 2])
     pose = start.camera_to_world[0].numpy()
     required = min(CLEARANCE, float(scene.free_space.clearance(pose[:3, 3])) - 1e-6)
@@ -70,7 +60,8 @@ def navigation_target(
     if not valid:
         raise NoPathError(
             f"no collision-free path of {path_range} m with {rotation_range} degrees from "
-            f"{pose[:3, 3].round(2).tolist()} in scene {scene.seed} after {8 * _CANDIDATES} tries; widen the ranges or choose another start"
+            f"{pose[:3, 3].round(2).tolist()} in scene {scene.seed} after {8 * _CANDIDATES} tries; "
+            "widen the ranges or choose another start"
         )
     trajectories = [_turned(start, positions, turns, frame_rate) for positions, turns in valid[:3]]
     ends = Cameras.concatenate([t[num_frames - 1] for t in trajectories])
@@ -78,6 +69,19 @@ def navigation_target(
     # Rather not end nose to wall.
     chosen = next((i for i, depth in enumerate(views) if depth > 1.0), int(np.argmax(views)))
     return trajectories[chosen]
+
+
+def _check(start: Cameras, num_frames: int, rotation_range: tuple[float, float], path_range: tuple[float, float]) -> None:
+    problems = []
+    if start.camera_to_world.shape != (1, 4, 4):
+        problems.append(f"start has camera_to_world of shape {tuple(start.camera_to_world.shape)}, expected (1, 4, 4)")
+    if num_frames < 2:
+        problems.append(f"num_frames is {num_frames}, expected at least 2")
+    for name, (low, high) in (("rotation_range", rotation_range), ("path_range", path_range)):
+        if not 0 <= low <= high:
+            problems.append(f"{name} is ({low}, {high}), expected 0 <= least <= greatest")
+    if problems:
+        raise ValueError("cannot plan a navigation target: " + "; ".join(problems))
 
 
 def _candidate_motions(
@@ -161,23 +165,8 @@ def approach_target(
     height = rng.uniform(1.25, 1.5)
     center = np.array(target.center)
     goal, goal_pose = _viewpoint(scene, rng, target, points, height, fov_degrees, aspect)
-    length, previous = csgraph.dijkstra(graph, directed=False, indices=goal, return_predecessors=True)
     wanted = rng.uniform(0.06, 0.12) * num_frames + 0.3
-    begin = int(
-        np.argmin(np.abs(length - min(wanted, length[np.isfinite(length)].max())) + rng.uniform(0, 0.3, len(points)))
-    )
-    route = [begin]
-    while route[-1] != goal:
-        route.append(int(previous[route[-1]]))
-    route = (
-        resample(np.concatenate([points[route], points[route[-1:]] + 1e-6]))
-        if len(route) > 1
-        else np.repeat(points[[goal]], 2, 0)
-    )
-    smooth = np.stack([ndimage.gaussian_filter1d(route[:, axis], 4.0, mode="nearest") for axis in range(2)], -1)
-    if scene.free_space.clearance(smooth).min() >= CLEARANCE:
-        route = smooth
-    route = np.concatenate([route, goal_pose[None, :2, 3]])
+    route = np.concatenate([_way(scene, rng, points, graph, goal, wanted), goal_pose[None, :2, 3]])
     arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(route, axis=0), axis=1))])
     phase = np.linspace(0, 1, num_frames)
     at = arc[-1] * (0.5 * phase + 0.5 * phase**2 * (3 - 2 * phase))
@@ -194,6 +183,24 @@ def approach_target(
     return Cameras.from_fov(
         torch.from_numpy(poses), fov_degrees=fov_degrees, aspect=aspect, times=torch.from_numpy(times)
     )
+
+
+def _way(scene: Scene, rng, points: np.ndarray, graph, goal: int, wanted: float) -> np.ndarray:
+    """A route [M, 2] over the grid to one of its points, about as long as wanted and smooth where that leaves it clear."""
+    length, previous = csgraph.dijkstra(graph, directed=False, indices=goal, return_predecessors=True)
+    begin = int(
+        np.argmin(np.abs(length - min(wanted, length[np.isfinite(length)].max())) + rng.uniform(0, 0.3, len(points)))
+    )
+    route = [begin]
+    while route[-1] != goal:
+        route.append(int(previous[route[-1]]))
+    route = (
+        resample(np.concatenate([points[route], points[route[-1:]] + 1e-6]))
+        if len(route) > 1
+        else np.repeat(points[[goal]], 2, 0)
+    )
+    smooth = np.stack([ndimage.gaussian_filter1d(route[:, axis], 4.0, mode="nearest") for axis in range(2)], -1)
+    return smooth if scene.free_space.clearance(smooth).min() >= CLEARANCE else route
 
 
 def _viewpoint(

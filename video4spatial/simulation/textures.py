@@ -1,8 +1,11 @@
 """Procedural, band-limited textures of simulated rooms, baked once per scene into small pictures.
 
-Every texture is a float32 picture [height, width, 3] in 0..1 whose details stay larger than a few centimetres, so
-that 64-pixel views of a room remain learnable. Nothing repeats: each picture draws its own layout, so a patch of it
-tells where it is.
+Every texture is a float picture [height, width, 3] in 0..1 whose details stay larger than a few centimetres, so that 64-pixel views
+of a room remain learnable. Nothing repeats: each picture draws its own layout, so a patch of it tells where it is.
+
+Functions that make one take the generator `rng` that they draw from and, where it is not theirs to choose, `height` and `width` in
+texels. A colour (`colour`, `first`, `second`, `background`, `board`) is [3] in 0..1, `hue` is 1 for a full turn, `extent` is the
+(height, width) that the picture covers in metres.
 """
 
 import colorsys
@@ -18,16 +21,16 @@ class TextureBank:
         self._pictures: list[np.ndarray] = []
 
     def add(self, picture: np.ndarray) -> int:
-        """Store a picture [height, width, 3]; returns its layer number."""
+        """Store a `picture` [height, width, 3] in 0..1 and return its layer number."""
         self._pictures.append(np.clip(picture, 0.0, 1.0).astype(np.float32))
         return len(self._pictures) - 1
 
     def shade(self, layer: int, factor: np.ndarray) -> None:
-        """Multiply a stored picture by a factor [height, width] (baked shadows)."""
+        """Multiply the picture of `layer` by `factor` [height, width], for baked shadows."""
         self._pictures[layer] = self._pictures[layer] * factor[..., None].astype(np.float32)
 
     def shape(self, layer: int) -> tuple[int, int]:
-        """Height and width of a stored picture in texels."""
+        """Height and width of the picture of `layer` in texels."""
         return self._pictures[layer].shape[:2]
 
     def pack(self) -> tuple[np.ndarray, np.ndarray]:
@@ -39,12 +42,12 @@ class TextureBank:
 
 
 def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
-    """Colour [3] from hue (any real, 1 is a full turn), saturation and value in 0..1."""
+    """Colour [3] from `hue` (any real, 1 is a full turn), `saturation` and `value` in 0..1."""
     return np.array(colorsys.hsv_to_rgb(hue % 1.0, min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0)))
 
 
 def random_colour(rng, saturation=(0.3, 0.8), value=(0.4, 0.95)) -> np.ndarray:
-    """A colour [3] of random hue."""
+    """A colour [3] of random hue, with `saturation` and `value` from ranges."""
     return hsv(rng.random(), rng.uniform(*saturation), rng.uniform(*value))
 
 
@@ -71,7 +74,7 @@ def _interpolation(count: int, cells: int) -> np.ndarray:
 
 
 def smooth_noise(rng, height: int, width: int, cells_y: int, cells_x: int) -> np.ndarray:
-    """Value noise [height, width] in -1..1 with the given number of cells along each side."""
+    """Value noise [height, width] in -1..1 with `cells_y` and `cells_x` cells along the sides."""
     lattice = rng.uniform(-1.0, 1.0, (cells_y + 1, cells_x + 1))
     return _interpolation(height, cells_y) @ lattice @ _interpolation(width, cells_x).T
 
@@ -88,7 +91,7 @@ def _bands(coordinate: np.ndarray, borders: np.ndarray, colours: np.ndarray) -> 
 
 
 def plain(rng, height, width, colour, contrast=0.06) -> np.ndarray:
-    """Paint: one colour with a slow gradient and soft blotches."""
+    """Paint: one colour with a slow gradient and soft blotches of relative strength `contrast`."""
     y, x = _grid(height, width)
     tilt = rng.uniform(-1, 1, 2) * contrast
     shade = 1.0 + tilt[0] * (y - 0.5) + tilt[1] * (x - 0.5) + contrast * smooth_noise(rng, height, width, 3, 3)
@@ -96,7 +99,14 @@ def plain(rng, height, width, colour, contrast=0.06) -> np.ndarray:
 
 
 def stripes(rng, height, width, extent, first, second, vertical=True, bandwidth=(0.2, 0.6)) -> np.ndarray:
-    """Bands of uneven width in shades of two colours; `extent` is the length in metres across the bands."""
+    """Bands of uneven width in shades of two colours.
+
+    Args:
+        rng, height, width, first, second: see the top of this module.
+        extent: length in metres across the bands.
+        vertical: whether bands run from top to bottom.
+        bandwidth: least and greatest width in metres.
+    """
     y, x = _grid(height, width)
     borders = _steps(rng, extent, *bandwidth)
     mix = np.where(np.arange(len(borders) + 1) % 2 == 0, 0.0, 1.0) + rng.uniform(-0.25, 0.25, len(borders) + 1)
@@ -105,7 +115,14 @@ def stripes(rng, height, width, extent, first, second, vertical=True, bandwidth=
 
 
 def blobs(rng, height, width, extent, background, count, radius=(0.15, 0.6), palette=None) -> np.ndarray:
-    """Soft-edged discs and ellipses; `extent` (height, width) and `radius` in metres."""
+    """Soft-edged discs and ellipses.
+
+    Args:
+        rng, height, width, extent, background: see the top of this module.
+        count: how many.
+        radius: least and greatest, in metres.
+        palette: colours to choose from; None draws them at random.
+    """
     y, x = _grid(height, width)
     picture = np.broadcast_to(background, (height, width, 3)).copy()
     for _ in range(count):
@@ -118,7 +135,7 @@ def blobs(rng, height, width, extent, background, count, radius=(0.15, 0.6), pal
 
 
 def wood(rng, height, width, colour, along_x=True) -> np.ndarray:
-    """Slow grain along one axis."""
+    """Slow grain along one axis, x if `along_x`."""
     cells = (5, 2) if along_x else (2, 5)
     grain = 0.16 * smooth_noise(rng, height, width, *cells) + 0.06 * smooth_noise(rng, height, width, 2, 2)
     return colour * (1.0 + grain)[..., None]
@@ -137,7 +154,7 @@ def fabric(rng, height, width, colour) -> np.ndarray:
 
 
 def planks(rng, height, width, extent, colour) -> np.ndarray:
-    """A wooden floor: boards of differing tone; `extent` (height, width) in metres."""
+    """A wooden floor: boards of differing tone."""
     y, x = _grid(height, width)
     rows = np.searchsorted(_steps(rng, extent[0], 0.22, 0.4), y)
     picture = np.empty((height, width, 3))
@@ -251,7 +268,7 @@ def window(rng, height=40, width=40) -> np.ndarray:
 
 
 def books(rng, board: np.ndarray, shelves: int, height=64, width=40) -> np.ndarray:
-    """The front of a bookshelf: boards and rows of coloured spines of varied width and height."""
+    """The front of a bookshelf with `shelves` rows of coloured spines of varied width and height between boards."""
     y, x = _grid(height, width)
     picture_ = np.broadcast_to(board * 0.35, (height, width, 3)).copy()
     for shelf in range(shelves):
@@ -269,7 +286,7 @@ def books(rng, board: np.ndarray, shelves: int, height=64, width=40) -> np.ndarr
 
 
 def panels(rng, colour, rows: int, columns: int, height=40, width=40) -> np.ndarray:
-    """Cupboard doors or drawers: a grid of panels with dark gaps and a knob each."""
+    """Cupboard doors or drawers: `rows` x `columns` panels with dark gaps and a knob each."""
     y, x = _grid(height, width)
     local_y, local_x = (y * rows) % 1.0, (x * columns) % 1.0
     tones = rng.uniform(0.88, 1.1, (rows, columns))

@@ -5,15 +5,15 @@ A format module offers
 - `DESCRIPTION`: one line for people, shown where a file is not recognised;
 - `SUFFIXES`: endings that choose the format when writing (may be empty);
 - `sniff(path) -> bool`: whether a file (or folder) looks like this format, from its first lines;
-- `read(path, fov_degrees, aspect) -> Cameras`: both None unless the user gives them, for files without intrinsics;
-- `write(path, cameras, image_size)`: `image_size` is (height, width) in pixels or None.
+- `read(path, fov_degrees, aspect) -> Cameras`: cameras [T] in our convention, which name the one that was read. `fov_degrees` is
+  the horizontal field of view, `aspect` width / height of the pictures. Both are None unless the user gives them, and serve files
+  without intrinsics. What is wrong with a file is raised as `CameraFileError`;
+- `write(path, cameras, image_size)`: writes cameras [T] to a path that does not exist yet. `image_size` is (height, width) in
+  pixels or None, for formats that store pixels. What the format cannot hold is raised as `CameraError`, or left out with a warning.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
-import shutil
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +32,8 @@ from video4spatial.cameras.formats import (
     worldplay,
 )
 from video4spatial.cameras.formats.reading import CameraFileError
+from video4spatial.files import written_aside
+from video4spatial.naming import unknown
 
 FORMATS: dict[str, ModuleType] = {
     "transforms": transforms_json,
@@ -107,28 +109,26 @@ def write_cameras(
     if cameras.batch_shape != ():
         raise CameraFileError(f"{path}: a file holds one path, given a batch of shape {tuple(cameras.batch_shape)}")
     name = _checked_name(format) if format is not None else _format_of_suffix(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        FORMATS[name].write(aside, cameras, image_size)
-        if path.is_dir():
-            raise CameraFileError("there is a folder of that name already: remove it or choose another name")
-        os.replace(aside, path)
+        with written_aside(path) as aside:
+            FORMATS[name].write(aside, cameras, image_size)
+            if path.is_dir():
+                raise CameraFileError("there is a folder of that name already: remove it or choose another name")
     except CameraError as error:
         raise CameraFileError(f"{path}: {error}") from error
-    finally:
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        aside.unlink(missing_ok=True)
 
 
 def detect_format(path: str | PathLike) -> str:
     """Recognise the format of a camera file from its first lines.
 
+    Args:
+        path: the file, or the folder of a COLMAP model.
+
     Returns:
         A name in `FORMATS`.
 
     Raises:
-        CameraFileError: where no format fits, with the list of those known.
+        CameraFileError: where no format fits, with the list of those known, or more than one does.
     """
     path = Path(path)
     matches = [name for name, module in FORMATS.items() if module.sniff(path)]
@@ -143,9 +143,7 @@ def detect_format(path: str | PathLike) -> str:
 def _checked_name(name: str) -> str:
     if name in FORMATS:
         return name
-    close = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.4)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise CameraFileError(f"unknown camera format {name!r}.{hint} Known: {', '.join(FORMATS)}")
+    raise CameraFileError(f"{unknown('camera format', name, FORMATS)}; known: {', '.join(FORMATS)}")
 
 
 def _format_of_suffix(path: Path) -> str:

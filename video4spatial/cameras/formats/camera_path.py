@@ -25,13 +25,13 @@ DEFAULT_FRAME_RATE = 24.0
 
 
 def sniff(path: Path) -> bool:
-    """A JSON object whose text names camera_path and camera_to_world."""
+    """Whether `path` is a JSON object whose text names camera_path and camera_to_world."""
     text = json_text(path)
     return '"camera_path"' in text and '"camera_to_world"' in text
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read camera_path.json; it holds its own field of view."""
+    """Read camera_path.json from `path`. It holds its own field of view: `fov_degrees` and `aspect` are not used."""
     content = read_json(path)
     entries = content.get("camera_path") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
@@ -62,7 +62,7 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
-    """Write camera_path.json; the frame rate follows from the times (24 where there are none)."""
+    """Write `cameras` to `path`, rendered at `image_size`. The frame rate follows from the times (24 where there are none)."""
     intrinsics = cameras.intrinsics
     if (intrinsics[:, :2, 2] - 0.5).abs().max() > 1e-9 or (intrinsics[:, 0, 1] != 0).any():
         raise CameraError("camera_path.json holds a field of view alone: the principal point must be the middle")
@@ -89,7 +89,7 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
 
 
 def _intrinsics(entry: dict[str, Any], content: dict[str, Any]) -> torch.Tensor:
-    """Normalised intrinsics [3, 3] of a vertical field of view; the file's render size gives the aspect where the entry does not."""
+    """Normalised intrinsics [3, 3] of a vertical field of view; where the entry has no aspect, the file's render size gives it."""
     fov = float(entry["fov"])
     aspect = entry.get("aspect") or content["render_width"] / content["render_height"]
     if not (0 < fov < 180 and math.isfinite(aspect) and aspect > 0):

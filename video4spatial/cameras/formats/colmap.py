@@ -79,7 +79,13 @@ class Lens:
 
 @dataclass(frozen=True)
 class Image:
-    """One registered image: its name, its [4, 4] world-to-camera motion and its lens."""
+    """One registered image.
+
+    Args:
+        name: of its file.
+        world_to_camera: [4, 4] rigid motion.
+        lens: that took it.
+    """
 
     name: str
     world_to_camera: Tensor
@@ -87,12 +93,12 @@ class Image:
 
 
 def sniff(path: Path) -> bool:
-    """A folder that holds the two files."""
+    """Whether `path` is a folder that holds the two files."""
     return path.is_dir() and _suffix(path) is not None
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read a model; it holds its own intrinsics, so the field of view is not used. Distorted lenses are refused."""
+    """Read the model in `path`; distorted lenses are refused. It holds its intrinsics: `fov_degrees` and `aspect` are not used."""
     images = read_images(path)
     bent = sorted({image.lens.model for image in images if image.lens.distorted})
     if bent:
@@ -109,7 +115,13 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
 
 
 def read_images(path: str | PathLike) -> list[Image]:
-    """The registered images of a model, ordered by name (numbers in names by value), distorted or not.
+    """The registered images of a model, distorted or not.
+
+    Args:
+        path: folder of the model.
+
+    Returns:
+        Images ordered by name, numbers in names by value.
 
     Raises:
         CameraFileError: for a folder without a model, a damaged file, or an image whose camera is missing.
@@ -139,7 +151,10 @@ def read_images(path: str | PathLike) -> list[Image]:
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
-    """Write a text model without points: one PINHOLE camera per distinct intrinsics, images named frame_000000.png and so on."""
+    """Write `cameras` for pictures of `image_size` as a text model without points to the new folder `path`.
+
+    There is one PINHOLE camera per distinct intrinsics; images are named frame_000000.png and so on.
+    """
     height, width = pixel_size(cameras, image_size)
     pixels = cameras.pixel_intrinsics(height, width)
     if (pixels[:, 0, 1] != 0).any():

@@ -25,14 +25,14 @@ COLUMNS = 12
 
 
 def sniff(path: Path) -> bool:
-    """The first line that is not a comment holds 12 numbers."""
+    """Whether the first line of `path` that is not a comment holds 12 numbers."""
     rows = [line for line in first_lines(path, 100) if not line.startswith("#")]
     values = numbers_of(rows[0]) if rows else None
     return values is not None and len(values) == COLUMNS
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read KITTI poses; the field of view is used where the comment with intrinsics is missing."""
+    """Read KITTI poses from `path`; `fov_degrees` and `aspect` serve files without the comment that holds intrinsics."""
     table = read_table(path, COLUMNS, "3x4 camera-to-world")
     matrices = table.rows.reshape(-1, 3, 4)
     intrinsics = commented_intrinsics(table)
@@ -48,7 +48,10 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
-    """Write KITTI poses; times are left out with a warning, and intrinsics where they change."""
+    """Write `cameras` as KITTI poses to `path`; `image_size` is not used.
+
+    Times are left out with a warning, and so are intrinsics that change.
+    """
     if cameras.times is not None:
         warnings.warn("KITTI holds no times: those of these cameras are left out", UserWarning, stacklevel=4)
     lines = intrinsics_comment(cameras, "KITTI")

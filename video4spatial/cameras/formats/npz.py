@@ -40,7 +40,7 @@ PICTURES = ("images", "depth", "depths", "depth_map")
 
 
 def sniff(path: Path) -> bool:
-    """A zip archive with an array of one of the known names."""
+    """Whether `path` is a zip archive with an array of one of the known names."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -49,7 +49,7 @@ def sniff(path: Path) -> bool:
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read an npz file; a given field of view is used only where no intrinsics are found."""
+    """Read the npz file `path`; `fov_degrees` and `aspect` count only where no intrinsics are found."""
     arrays = _load(path)
     found = [name for name in (*CAMERA_TO_WORLD, *WORLD_TO_CAMERA) if name in arrays]
     if not found and {"data", "inds"} <= set(arrays):
@@ -73,7 +73,7 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
-    """Write our own layout: nothing is lost."""
+    """Write `cameras` to `path` in our own layout, in which nothing is lost; `image_size` is not used."""
     arrays = {OURS: cameras.camera_to_world.numpy(), "intrinsics": cameras.intrinsics.numpy()}
     if cameras.times is not None:
         arrays["times"] = cameras.times.numpy()
@@ -134,7 +134,7 @@ def _of_vipe(path: Path) -> np.ndarray | None:
 
 
 def _picture_size(arrays: dict[str, np.ndarray]) -> tuple[int, int] | None:
-    """(height, width) as the file says it, or of pictures [..., 3, H, W] or [..., H, W, 3], or of depth [..., H, W] or [..., H, W, 1]."""
+    """(height, width) as the file says it, or of its pictures [..., 3, H, W] or [..., H, W, 3], or depth [..., H, W(, 1)]."""
     if {"image_height", "image_width"} <= set(arrays):
         return int(arrays["image_height"]), int(arrays["image_width"])
     for name in PICTURES:

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import ROTATION_TOLERANCE, CameraError
-from video4spatial.cameras.intrinsics import intrinsics_from_fov
+from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, intrinsics_from_fov
 from video4spatial.cameras.rotations import nearest_rotation
 
-DEFAULT_FOV_DEGREES = 60.0
 MAXIMUM_PROBLEMS = 5
 DEFAULT_WIDTH = 1024
 INTRINSICS_COMMENT = "normalised intrinsics fx fy cx cy:"
@@ -29,7 +28,13 @@ class CameraFileError(CameraError):
 
 @dataclass(frozen=True)
 class Table:
-    """The numbers of a text file: `rows` [N, columns] float64, the line number of each row, and the comment lines."""
+    """The numbers of a text file.
+
+    Args:
+        rows: [N, columns] float64.
+        lines: line number of each row.
+        comments: comment lines without their #.
+    """
 
     rows: Tensor
     lines: list[int]
@@ -37,7 +42,7 @@ class Table:
 
 
 def first_lines(path: Path, count: int) -> list[str]:
-    """The first `count` lines that are not blank, undecodable bytes replaced; [] for a folder."""
+    """The first `count` lines of `path` that are not blank, undecodable bytes replaced; [] for a folder."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8-sig", errors="replace") as file:
@@ -47,7 +52,7 @@ def first_lines(path: Path, count: int) -> list[str]:
 
 
 def numbers_of(line: str) -> list[float] | None:
-    """The numbers of a line, or None where something else stands in it."""
+    """The numbers of `line`, or None where something else stands in it."""
     try:
         return [float(word) for word in line.split()]
     except ValueError:
@@ -94,7 +99,15 @@ def read_table(path: Path, columns: int, meaning: str, header_lines: int = 0) ->
 
 
 def raise_problems(path: Path, problems: list[str]) -> None:
-    """Raise a CameraFileError that names the file and its first few problems, where there are any."""
+    """Raise an error where there are problems.
+
+    Args:
+        path: the file, for the message.
+        problems: in words; the message holds the first few.
+
+    Raises:
+        CameraFileError: for any problem.
+    """
     if problems:
         more = len(problems) - MAXIMUM_PROBLEMS
         shown = problems[:MAXIMUM_PROBLEMS] + ([f"and {more} more problems"] if more > 0 else [])
@@ -102,9 +115,16 @@ def raise_problems(path: Path, problems: list[str]) -> None:
 
 
 def rigid_poses(rotations: Tensor, translations: Tensor) -> Tensor:
-    """Assemble [N, 4, 4] motions from [N, 3, 3] and [N, 3], rounding errors of the file's digits taken out.
+    """Assemble rigid motions; rounding errors of a file's digits are taken out.
 
     Matrices that are no rotations at all are left as they are, for `Cameras` to refuse.
+
+    Args:
+        rotations: [N, 3, 3].
+        translations: [N, 3].
+
+    Returns:
+        [N, 4, 4] float64.
     """
     poses = torch.eye(4, dtype=torch.float64).repeat(rotations.shape[0], 1, 1)
     poses[:, :3, 3] = translations
@@ -118,9 +138,15 @@ def rigid_poses(rotations: Tensor, translations: Tensor) -> Tensor:
 
 
 def assumed_intrinsics(path: Path, fov_degrees: float | None, aspect: float | None) -> tuple[Tensor, str]:
-    """Intrinsics for a file that has none, and the words that say so.
+    """Intrinsics for a file that has none. The default is said with a warning: a wrong field of view looks like a wrong path.
 
-    The default is said aloud with a warning: a wrong field of view looks like a wrong path.
+    Args:
+        path: the file, for the warning.
+        fov_degrees: horizontal field of view, or None for the default.
+        aspect: width / height, or None for 1.
+
+    Returns:
+        Normalised intrinsics [3, 3], and words that say where they come from.
     """
     word = "stated"
     if fov_degrees is None:
@@ -136,7 +162,7 @@ def assumed_intrinsics(path: Path, fov_degrees: float | None, aspect: float | No
 
 
 def commented_intrinsics(table: Table) -> Tensor | None:
-    """Intrinsics [3, 3] that `intrinsics_comment` wrote, or None."""
+    """Intrinsics [3, 3] that `intrinsics_comment` wrote into `table`, or None."""
     for comment in table.comments:
         if not comment.startswith(INTRINSICS_COMMENT):
             continue
@@ -148,7 +174,15 @@ def commented_intrinsics(table: Table) -> Tensor | None:
 
 
 def intrinsics_comment(cameras: Cameras, format_name: str) -> list[str]:
-    """A comment line with constant intrinsics for a format that has no place for them; none, and a warning, where they change."""
+    """A comment line with intrinsics, for a format that has no place for them.
+
+    Args:
+        cameras: [T]; intrinsics that change from frame to frame are left out with a warning.
+        format_name: for the warning.
+
+    Returns:
+        The line, or nothing.
+    """
     intrinsics = cameras.intrinsics
     if (intrinsics != intrinsics[:1]).any() or (intrinsics[:, 0, 1] != 0).any():
         warnings.warn(
@@ -160,17 +194,28 @@ def intrinsics_comment(cameras: Cameras, format_name: str) -> list[str]:
 
 
 def pixel_size(cameras: Cameras, image_size: tuple[int, int] | None) -> tuple[int, int]:
-    """The size (height, width) a format with pixels is written for: the given one, or 1024 wide with square pixels."""
+    """The picture size that a format with pixels is written for.
+
+    Args:
+        cameras: for the aspect.
+        image_size: (height, width) in pixels, or None for 1024 wide with square pixels.
+
+    Returns:
+        (height, width).
+    """
     return image_size or (max(1, round(DEFAULT_WIDTH / float(cameras.aspect[0]))), DEFAULT_WIDTH)
 
 
 def normalised_intrinsics(path: Path, matrices: Tensor, image_size: tuple[int, int] | None) -> tuple[Tensor, str]:
-    """Intrinsics [N, 3, 3] in pixels as normalised ones, and the words that say how.
+    """Normalise intrinsics in pixels.
 
     Args:
         path: for messages.
-        matrices: in pixels.
-        image_size: (height, width), or None where the file does not say it: then the principal point is taken to be the middle.
+        matrices: [N, 3, 3] in pixels.
+        image_size: (height, width), or None where the file does not say it; then the principal point is taken to be the middle.
+
+    Returns:
+        [N, 3, 3], and words that say how.
 
     Raises:
         CameraFileError: for numbers that are no intrinsics in pixels.
@@ -195,7 +240,14 @@ def normalised_intrinsics(path: Path, matrices: Tensor, image_size: tuple[int, i
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
+    """The content of a JSON file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        CameraFileError: for a file that is not JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -203,13 +255,18 @@ def read_json(path: Path) -> Any:
 
 
 def json_text(path: Path) -> str:
-    """The text of a file that begins as a JSON object does, for recognising formats; otherwise an empty one."""
+    """The text of `path` if it begins as a JSON object does, for recognising formats; otherwise an empty one."""
     lines = first_lines(path, 1)
     return path.read_text(encoding="utf-8", errors="replace") if lines and lines[0].startswith("{") else ""
 
 
 def warn_distortion(path: Path, present: bool) -> None:
-    """Say that lens distortion is left out, where a file has it."""
+    """Say that lens distortion is left out.
+
+    Args:
+        path: the file, for the warning.
+        present: whether it has distortion; nothing is said otherwise.
+    """
     if present:
         warnings.warn(
             f"{path}: lens distortion is ignored; undistort the pictures for exact rays", UserWarning, stacklevel=4

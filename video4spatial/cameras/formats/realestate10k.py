@@ -27,13 +27,13 @@ COLUMNS = 19
 
 
 def sniff(path: Path) -> bool:
-    """The first or second line holds 19 numbers, and only the first may be something else (the URL)."""
+    """Whether the first or second line of `path` holds 19 numbers; only the first may be something else (the URL)."""
     lines = [numbers_of(line) for line in first_lines(path, 2)]
     return any(line is not None and len(line) == COLUMNS for line in lines)
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read a RealEstate10K file; it holds its own intrinsics, so the field of view is not used."""
+    """Read RealEstate10K text from `path`. It holds its own intrinsics: `fov_degrees` and `aspect` are not used."""
     lines = first_lines(path, 1)
     has_url = bool(lines) and numbers_of(lines[0]) is None and not lines[0].startswith("#")
     meaning = "timestamp, fx fy cx cy, k1 k2, 3x4 world-to-camera"
@@ -53,7 +53,10 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
-    """Write RealEstate10K text, times rounded to microseconds; skewed intrinsics and missing times are refused."""
+    """Write `cameras` as RealEstate10K text to `path`, times rounded to microseconds; `image_size` is not used.
+
+    Skewed intrinsics and missing times are refused.
+    """
     if cameras.times is None:
         raise CameraError("RealEstate10K needs a time per frame: set them with cameras.with_frame_rate(...)")
     if (cameras.intrinsics[:, 0, 1] != 0).any():

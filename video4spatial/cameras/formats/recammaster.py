@@ -1,7 +1,7 @@
 """Camera JSON of ReCamMaster and its MultiCamVideo data: `{"frame0": {"cam01": "[..] [..] [..] [..] ", ...}, ...}`.
 
-Each string holds the rows of a 4x4 camera-to-world matrix for row vectors (transposed), with Unreal's axes: x forward, y right, z up,
-left-handed, in centimetres. The world is made right-handed by turning y round; lengths become metres. There are no intrinsics.
+Each string holds the rows of a 4x4 camera-to-world matrix for row vectors (transposed), with Unreal's axes: x forward, y right, z
+up, left-handed, in centimetres. The world is made right-handed by turning y round; lengths become metres. There are no intrinsics.
 """
 
 from __future__ import annotations
@@ -35,12 +35,15 @@ CENTIMETRES = 100.0
 
 
 def sniff(path: Path) -> bool:
-    """A JSON object that begins with a frame of named cameras."""
+    """Whether `path` is a JSON object that begins with a frame of named cameras."""
     return re.match(r'\{\s*"frame\d+"\s*:\s*\{\s*"cam\d+"\s*:\s*"', json_text(path)) is not None
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read the first camera of the file, with a warning that names the others; `read_all` reads them all."""
+    """Read the first camera of `path`, with a warning that names the others; `read_all` reads them all.
+
+    The file has no intrinsics: they follow from `fov_degrees` and `aspect`.
+    """
     paths = _matrices(path)
     first, *others = paths
     if others:
@@ -51,13 +54,28 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
 
 
 def read_all(path: str | PathLike, fov_degrees: float | None = None, aspect: float | None = None) -> dict[str, Cameras]:
-    """The path of every camera in the file, by its name."""
+    """The path of every camera in a file.
+
+    Args:
+        path: the file.
+        fov_degrees: horizontal field of view; 60 with a warning if not given.
+        aspect: width / height of the pictures; 1 if not given.
+
+    Returns:
+        {name: cameras [T]}.
+
+    Raises:
+        CameraFileError: for a file that cannot be read.
+    """
     path = Path(path)
     return {name: _cameras(path, matrices, fov_degrees, aspect) for name, matrices in _matrices(path).items()}
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
-    """Write the path as `cam01`; intrinsics and times are left out with a warning."""
+    """Write `cameras` to `path` as `cam01`; `image_size` is not used.
+
+    Intrinsics and times are left out with a warning.
+    """
     warnings.warn("ReCamMaster's JSON holds no intrinsics and no times: they are left out", UserWarning, stacklevel=4)
     content = {}
     for index, pose in enumerate(cameras.camera_to_world):

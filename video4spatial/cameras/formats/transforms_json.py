@@ -39,12 +39,15 @@ DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
 
 
 def sniff(path: Path) -> bool:
-    """A JSON object whose text names transform_matrix (it may stand far behind a long header, or be missing)."""
+    """Whether `path` is a JSON object whose text names transform_matrix.
+
+    The whole text is searched, since the frames may stand behind a long header.
+    """
     return '"transform_matrix"' in json_text(path)
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read transforms.json; a given field of view or aspect is used only for what the file does not say."""
+    """Read transforms.json from `path`; `fov_degrees` and `aspect` count only for what the file does not say."""
     return cameras_of(path, read_json(path), fov_degrees, aspect)
 
 
@@ -55,6 +58,9 @@ def cameras_of(path: Path, content: Any, fov_degrees: float | None = None, aspec
         path: for messages.
         content: the object that the file holds.
         fov_degrees, aspect: as in `read`.
+
+    Raises:
+        CameraFileError: for content that is not cameras.
     """
     frames = content.get("frames") if isinstance(content, dict) else None
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
@@ -86,7 +92,7 @@ def cameras_of(path: Path, content: Any, fov_degrees: float | None = None, aspec
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
-    """Write transforms.json with OpenGL axes, as nerfstudio expects, and say so in the file."""
+    """Write `cameras` to `path` with OpenGL axes, as nerfstudio expects, in pixels of `image_size`."""
     height, width = pixel_size(cameras, image_size)
     pixels = cameras.pixel_intrinsics(height, width)
     if (pixels[:, 0, 1] != 0).any():

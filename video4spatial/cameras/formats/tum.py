@@ -33,19 +33,19 @@ LATEST_SECONDS = 1e11  # the year 5138
 
 
 def sniff(path: Path) -> bool:
-    """The first line that is not a comment holds 8 numbers."""
+    """Whether the first line of `path` that is not a comment holds 8 numbers."""
     rows = [line for line in first_lines(path, 100) if not line.startswith("#")]
     values = numbers_of(rows[0]) if rows else None
     return values is not None and len(values) == COLUMNS
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read a TUM trajectory; the field of view is used where the comment with intrinsics is missing."""
+    """Read a TUM trajectory from `path`; `fov_degrees` and `aspect` serve files without the comment that holds intrinsics."""
     table = read_table(path, COLUMNS, "time tx ty tz qx qy qz qw")
     if table.rows[0, 0] > LATEST_SECONDS:
         raise CameraFileError(
-            f"{path}: line {table.lines[0]}: time {table.rows[0, 0]:.0f} is not in seconds. Is this EuRoC ground truth (nanoseconds, "
-            "quaternions wxyz)? Its poses are those of the inertial sensor: bring them to the camera first"
+            f"{path}: line {table.lines[0]}: time {table.rows[0, 0]:.0f} is not in seconds. Is this EuRoC ground truth "
+            "(nanoseconds, quaternions wxyz)? Its poses are those of the inertial sensor: bring them to the camera first"
         )
     quaternions = table.rows[:, [7, 4, 5, 6]]
     norms = torch.linalg.vector_norm(quaternions, dim=-1)
@@ -67,7 +67,10 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
-    """Write a TUM trajectory; missing times are refused, intrinsics that change are left out with a warning."""
+    """Write `cameras` as a TUM trajectory to `path`; `image_size` is not used.
+
+    Missing times are refused, intrinsics that change are left out with a warning.
+    """
     if cameras.times is None:
         raise CameraError("TUM needs a time per frame: set them with cameras.with_frame_rate(...)")
     lines = ["# time tx ty tz qx qy qz qw (seconds; camera-to-world, OpenCV axes)"]

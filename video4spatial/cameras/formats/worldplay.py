@@ -1,7 +1,7 @@
 """Camera JSON of HY-WorldPlay: `{"0": {"extrinsic": 4x4, "K": 3x3}, "1": ...}`, one pose per latent (every fourth frame).
 
-Its "extrinsic" is camera-to-world with OpenCV axes, against the usual meaning of the word. K is in pixels of a picture whose size the
-file does not say; the published ones are 1920 x 1080.
+Its "extrinsic" is camera-to-world with OpenCV axes, against the usual meaning of the word. K is in pixels of a picture whose size
+the file does not say; the published ones are 1920 x 1080.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ PUBLISHED_SIZE = (1080, 1920)
 
 
 def sniff(path: Path) -> bool:
-    """A JSON object whose first entry is numbered and has an extrinsic or a K."""
+    """Whether `path` is a JSON object whose first entry is numbered and has an extrinsic or a K."""
     return re.match(r'\{\s*"\d+"\s*:\s*\{\s*"(extrinsic|K)"', json_text(path)) is not None
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read WorldPlay's JSON; it holds its own intrinsics, so the field of view is not used."""
+    """Read WorldPlay's JSON from `path`. It holds its own intrinsics: `fov_degrees` and `aspect` are not used."""
     content = read_json(path)
     if not isinstance(content, dict) or not content:
         raise CameraFileError(f'{path}: expected {{"0": {{"extrinsic": 4x4, "K": 3x3}}, ...}}')
@@ -71,7 +71,10 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
-    """Write WorldPlay's JSON for pictures of 1920 x 1080 unless another size is given; times are left out with a warning."""
+    """Write `cameras` to `path` for pictures of `image_size`, by default 1920 x 1080.
+
+    Times are left out with a warning.
+    """
     if cameras.times is not None:
         warnings.warn("WorldPlay's JSON holds no times: they are left out", UserWarning, stacklevel=4)
     height, width = pixel_size(cameras, image_size or PUBLISHED_SIZE)

@@ -30,11 +30,12 @@ from scipy.spatial import cKDTree
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rays import camera_rays
 from video4spatial.clips import Clip
-from video4spatial.clips.assembly import resize_depth
+from video4spatial.clips.cropping import resize_depth
 from video4spatial.evaluation.measurement import Measurement, Sample
 from video4spatial.geometry.plane_sweep import PlaneSweepSettings, SweptDepth, plane_sweep
+from video4spatial.cameras.intrinsics import centre_crop_box
 from video4spatial.geometry.splatting import nearest_points
-from video4spatial.media.transforms import centre_crop_box, resize_and_crop
+from video4spatial.media.transforms import resize_and_crop
 
 WORST = 1.0
 """What a video without any measurable geometry counts as: tau of `SpatialDistanceSettings`."""

@@ -1,0 +1,108 @@
+"""What a stage is given and what it returns: a scene under way, and a result of plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from data_curation.readers import read_scene
+from data_curation.stages.reconstruction import Reconstruction, with_cameras
+from data_curation.stages.visibility import Visibility
+from video4spatial.cameras import Cameras
+from video4spatial.captures import Capture
+
+DEPTH_SIDE = 64  # pixels along the longer side of thinned depth maps
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a stage found.
+
+    Args:
+        data: plain values (numbers, texts, lists, mappings) for later stages.
+        unit: what is counted: frames, windows, clips, objects or captures.
+        kept: how many of them.
+        filtered: {reason: how many were left out}.
+        stop: the reason why the whole scene ends here, or None.
+    """
+
+    data: dict = field(default_factory=dict)
+    unit: str = "captures"
+    kept: int = 1
+    filtered: dict[str, int] = field(default_factory=dict)
+    stop: str | None = None
+
+
+class Scene:
+    """A scene under way. Its capture is opened when a stage first asks for it; `done` holds the data of earlier stages by name.
+
+    Args:
+        reader: name of the reader.
+        name: of the scene, as the reader found it.
+        options: of the reader.
+    """
+
+    def __init__(self, reader: str, name: str, options: dict):
+        self.reader, self.name, self.options = reader, name, options
+        self.done: dict[str, dict] = {}
+
+    @cached_property
+    def recording(self) -> Capture:
+        """The capture as the reader yields it."""
+        return read_scene(self.reader, self.name, **self.options)
+
+    @cached_property
+    def capture(self) -> Capture:
+        """The capture with cameras. Where cameras had to be found, frames without one are left out."""
+        found = self.done["cameras"]
+        if "tried" not in found:
+            return self.recording
+        arrays = {name: torch.tensor(found[name], dtype=torch.float64) for name in ("camera_to_world", "intrinsics", "times")}
+        cameras = Cameras(**arrays, metric=False, convention=found["convention"])
+        details = found["points"], found["error_pixels"]
+        return with_cameras(self.recording, Reconstruction(tuple(found["frames"]), tuple(found["tried"]), cameras, *details))
+
+    @cached_property
+    def depth(self) -> np.ndarray | None:
+        """Thinned depth maps [N, h, w] of all frames of `capture`, or None without depth."""
+        return thin_depth(self.capture)
+
+    @property
+    def poor(self) -> np.ndarray:
+        """[N] bool: which frames of `capture` are of poor quality."""
+        return np.array(self.done["frame_quality"]["poor"], dtype=bool)[self.done["cameras"]["frames"]]
+
+    @property
+    def stretches(self) -> list[range]:
+        """Frames of `capture` between which the path does not break."""
+        return [range(*ends) for ends in self.done["pose_quality"]["stretches"]]
+
+    @property
+    def visibility(self) -> Visibility:
+        """How well the frames of `capture` show its objects, as the stage of that name found it."""
+        plain = self.done["visibility"]
+        arrays = {name: np.array(plain[name], dtype=np.float64) for name in ("area", "visible", "boxes", "distance", "angle")}
+        if not plain["objects"]:
+            shapes = {"boxes": (0, len(plain["frames"]), 4)}
+            arrays = {name: np.zeros(shapes.get(name, (0, len(plain["frames"])))) for name in arrays}
+        return Visibility(tuple(plain["objects"]), tuple(plain["frames"]), **arrays, method=plain["method"])
+
+
+def thin_depth(capture: Capture) -> np.ndarray | None:
+    """Depth maps of all frames of a capture, thinned to about `DEPTH_SIDE` pixels without means across edges.
+
+    Args:
+        capture: N frames.
+
+    Returns:
+        [N, h, w] in the unit of the cameras, 0 where unknown; None without depth.
+    """
+    if capture.read_depth is None:
+        return None
+    step = max(1, max(capture.height, capture.width) // DEPTH_SIDE)
+    batches = [range(start, min(start + BATCH, len(capture))) for start in range(0, len(capture), BATCH)]
+    return np.concatenate([capture.read_depth(batch)[:, step // 2 :: step, step // 2 :: step] for batch in batches])
