@@ -1,22 +1,26 @@
-"""`v4s train` and `train.py`: Lightning's command line for the navigation model, with mistakes told in one line."""
+"""`v4s train` and `train.py`: Lightning's command line for everything that is trained here, with mistakes told in one line."""
 
 import dataclasses
 import inspect
-import json
 import logging
 import warnings
 import zipfile
 from pathlib import Path
 
 from video4spatial.cli.arguments import plain_complaint, unknown
-from video4spatial.cli.errors import UserError, user_mistakes
+from video4spatial.cli.errors import UserError, describe
 from video4spatial.cli.loading import quiet_diffusers
 
 MODES = ("fit",)
 USAGE = """usage: train.py fit --config FILE [--KEY VALUE ...] [--ckpt_path last]
 
-Train a model. configs/train/rooms.yaml explains every key; any of them can be given on the command line as
---trainer.max_steps 1000, --data.batch_size 16, --model.learning_rate 3e-4 ...
+Train what a configuration names:
+  configs/train/rooms.yaml         the model, on simulated rooms
+  configs/train/curated.yaml       the model, on a data set that curation made
+  configs/train/autoencoder.yaml   the autoencoder of pictures that they need
+  configs/train/budget.yaml        after one of them: trains for so many minutes
+They explain every key. Any of them can be given on the command line as --trainer.max_steps 1000, --data.batch_size 16,
+--model.learning_rate 3e-4 (short for --model.init_args.learning_rate), --trainer.callbacks+=CompileBlocks ...
 
   --config FILE       configuration; several are merged, later ones win
   --ckpt_path PATH    checkpoint to resume from exactly, or 'last'
@@ -59,10 +63,8 @@ def build_cli(arguments: list[str], run: bool = True):
     """
     # Imported here: --help and a missing file must answer at once.
     from jsonargparse import ActionConfigFile
-    from lightning import LightningDataModule
+    from lightning import LightningDataModule, LightningModule
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-
-    from video4spatial.training.navigation import NavigationModule, check_nulls
 
     class PlainParser(LightningArgumentParser):
         """Raises its complaints instead of printing a page."""
@@ -88,10 +90,11 @@ def build_cli(arguments: list[str], run: bool = True):
                 _check_checkpoint(self.config["fit"]["ckpt_path"])
 
         def instantiate_classes(self) -> None:
-            with user_mistakes():
+            try:
                 super().instantiate_classes()
-                _check_channels(self.model, self.datamodule)
-                check_nulls(self.model.transformer.config, self.datamodule.curriculum)
+                _check_data(self.model, self.datamodule)
+            except (ValueError, OSError) as error:
+                raise UserError(plain_complaint(describe(error), _key_names(self.parser))) from error
 
         def before_fit(self) -> None:
             if self.config["fit"]["ckpt_path"] == "last":
@@ -113,8 +116,9 @@ def build_cli(arguments: list[str], run: bool = True):
     for name in ("lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return TrainingCLI(
-        NavigationModule,
+        LightningModule,
         LightningDataModule,
+        subclass_mode_model=True,
         subclass_mode_data=True,
         args=arguments,
         run=run,
@@ -124,12 +128,25 @@ def build_cli(arguments: list[str], run: bool = True):
     )
 
 
+def _check_data(model, data) -> None:
+    """Refuse data that do not fit the model."""
+    from video4spatial.training.autoencoder import AutoencoderModule
+    from video4spatial.training.navigation import check_nulls
+
+    if isinstance(model, AutoencoderModule):
+        model.check_data(data)
+        return
+    _check_channels(model, data)
+    check_nulls(model.transformer.config, data.curriculum)
+
+
 def _check_channels(model, data) -> None:
     """The transformer works on the latents of the autoencoder."""
+    from video4spatial.models.autoencoder import latent_channels, read_autoencoder_config
+
     if data.hparams.autoencoder is None:
         raise ValueError("data.autoencoder is missing: expected the folder of a trained autoencoder.")
-    path = Path(data.hparams.autoencoder) / "config.json"
-    channels = json.loads(path.read_text(encoding="utf-8"))["latent_channels"]
+    channels = latent_channels(read_autoencoder_config(data.hparams.autoencoder))
     config = model.transformer.config
     if {config.in_channels, config.out_channels} != {channels}:
         raise ValueError(
@@ -149,15 +166,15 @@ def _check_checkpoint(path: str | Path | None) -> None:
 
 def _key_names(parser) -> list[str]:
     """Every key that a parser and its modes know, those of our nested settings included."""
-    from video4spatial.training import batches, callbacks, data
+    from video4spatial.training import autoencoder, batches, callbacks, data, navigation
 
     names = [action.dest for action in parser._actions]
     for action in parser._actions:
         if isinstance(action.choices, dict):
             names += [key for sub in action.choices.values() if hasattr(sub, "_actions") for key in _key_names(sub)]
     names += [field.name for field in dataclasses.fields(batches.Curriculum)]
-    for module in (callbacks, data):
+    for module in (autoencoder, callbacks, data, navigation):
         for nested in vars(module).values():
-            if isinstance(nested, type) and nested.__module__ == module.__name__:
+            if isinstance(nested, type) and nested.__module__.startswith("video4spatial.training"):
                 names += list(inspect.signature(nested).parameters)
     return names
