@@ -5,13 +5,17 @@ import inspect
 import logging
 import warnings
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
-from video4spatial.cli.arguments import plain_complaint, unknown
+from video4spatial.cli.arguments import plain_complaint
 from video4spatial.cli.errors import UserError, describe
 from video4spatial.cli.loading import quiet_diffusers
+from video4spatial.naming import unknown
 
 MODES = ("fit",)
+OURS = ("autoencoder", "callbacks", "data", "navigation")
+"""Modules of `video4spatial.training` with what a configuration may name; once imported, a class is known by its bare name."""
 USAGE = """usage: train.py fit --config FILE [--KEY VALUE ...] [--ckpt_path last]
 
 Train what a configuration names:
@@ -26,7 +30,8 @@ They explain every key. Any of them can be given on the command line as --traine
   --ckpt_path PATH    checkpoint to resume from exactly, or 'last'
   --print_config      print the merged configuration and stop
 
-train.py fit --help lists every key with its type and default."""
+train.py fit --help lists the keys of the trainer with their types and defaults; --model.help CLASS, --data.help CLASS and
+--trainer.callbacks.help CLASS list those of NavigationModule, AutoencoderModule, RoomsData, CuratedData, TimeBudget ..."""
 
 
 def main(arguments: list[str]) -> None:
@@ -110,6 +115,8 @@ def build_cli(arguments: list[str], run: bool = True):
             self.trainer.fit(model, **options | {"weights_only": True})
 
     quiet_diffusers()
+    for name in OURS:
+        import_module(f"video4spatial.training.{name}")
     # Lightning's hints (few workers, no validation loader, arguments given in Python) do not apply here.
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
@@ -166,15 +173,15 @@ def _check_checkpoint(path: str | Path | None) -> None:
 
 def _key_names(parser) -> list[str]:
     """Every key that a parser and its modes know, those of our nested settings included."""
-    from video4spatial.training import autoencoder, batches, callbacks, data, navigation
+    from video4spatial.training.batches import Curriculum
 
     names = [action.dest for action in parser._actions]
     for action in parser._actions:
         if isinstance(action.choices, dict):
             names += [key for sub in action.choices.values() if hasattr(sub, "_actions") for key in _key_names(sub)]
-    names += [field.name for field in dataclasses.fields(batches.Curriculum)]
-    for module in (autoencoder, callbacks, data, navigation):
-        for nested in vars(module).values():
+    names += [field.name for field in dataclasses.fields(Curriculum)]
+    for module in OURS:
+        for nested in vars(import_module(f"video4spatial.training.{module}")).values():
             if isinstance(nested, type) and nested.__module__.startswith("video4spatial.training"):
                 names += list(inspect.signature(nested).parameters)
     return names
