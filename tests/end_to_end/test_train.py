@@ -52,7 +52,10 @@ def write_config(folder, autoencoder, bank):
                 },
             ],
         },
-        "model": {"transformer": {**TINY}, "warmup_steps": 2},
+        "model": {
+            "class_path": "video4spatial.training.navigation.NavigationModule",
+            "init_args": {"transformer": {**TINY}, "warmup_steps": 2, "noise_shift": 5.0},
+        },
         "data": {
             "class_path": "video4spatial.training.data.RoomsData",
             "init_args": {
@@ -88,6 +91,7 @@ def test_a_run_leaves_losses_videos_checkpoints_and_a_model(trained):
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"step=2.ckpt", "step=4.ckpt", "last.ckpt"}
     pipeline = Video4SpatialPipeline.from_pretrained(run / "pipeline")
     assert pipeline.config.domain == "a test" and pipeline.config.target_frames == 5
+    assert pipeline.scheduler.config.shift == 5.0  # that of the training
 
 
 def test_the_exported_model_has_the_averaged_weights(trained):
@@ -133,15 +137,23 @@ def test_resumption_is_exact(trained, autoencoder, tmp_path, one_thread):
 def test_bfloat16_with_clipped_gradients(trained, autoencoder, tmp_path):
     """What the configuration recommends for GPUs; Lightning refuses to clip there for fused optimisers."""
     config = write_config(tmp_path, autoencoder, trained / "bank.safetensors")
-    main(["fit", "--config", str(config), "--trainer.precision", "bf16-mixed", "--trainer.max_steps", "2"])
+    given = ["--trainer.precision", "bf16-mixed", "--trainer.max_steps", "2", "--model.learning_rate", "3e-4"]
+    main(["fit", "--config", str(config), *given])
     checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["hyper_parameters"]["learning_rate"] == 3e-4
     assert all(value.dtype == torch.float32 and value.isfinite().all() for value in checkpoint["state_dict"].values())
 
 
 MISTAKES = {
     "data.scenez=3": "data: unknown key 'scenez' (did you mean 'scenes'?)",
     "trainer.max_steps=four": "trainer.max_steps: expected int, got four",
-    "model.transformer.num_heads=3": "unknown key 'num_heads' (did you mean 'num_attention_heads'?)",
+    "data.init_args.scenez=3": "data: unknown key 'scenez' (did you mean 'scenes'?)",
+    "model.learning_rat=3": "model: unknown key 'learning_rat' (did you mean 'learning_rate'?)",
+    "model.init_args.learning_rat=3": "model: unknown key 'learning_rat' (did you mean 'learning_rate'?)",
+    "model.learning_rate=four": "model: learning_rate: expected float, got four",
+    "model.class_path=nowhere.Module": "model: Problem with given class_path 'nowhere.Module'",
+    "model.transformer.num_heads=3": "model.transformer: unknown key 'num_heads' (did you mean 'num_attention_heads'?)",
+    "trainer.callbacks.domian=x": "trainer.callbacks: unknown key 'domian' (did you mean 'domain'?)",
     "model.transformer.in_channels=5": "do not fit the 4 latent channels",
     "data.batch_size=0": "batch_size 0 and scenes 2: expected at least 1 of each",
     "data.autoencoder=nowhere": "data.autoencoder: nowhere is not the folder of an autoencoder",
