@@ -100,8 +100,8 @@ def test_a_budget_is_added_to_what_a_recipe_does(name, tiny_model_folder, rooms_
     folders = {"tiny_model_folder": tiny_model_folder, "rooms_dataset": rooms_dataset}
     alone, timed = (built(*names, **folders).trainer for names in ((name,), (name, "budget")))
     added = {type(callback) for callback in timed.callbacks} - {type(callback) for callback in alone.callbacks}
-    assert added == {callbacks.TimeBudget, callbacks.JsonLog} and timed.max_steps == -1
-    assert len(timed.callbacks) == len(alone.callbacks) + 2
+    assert added == {callbacks.TimeBudget} and timed.max_steps == -1
+    assert len(timed.callbacks) == len(alone.callbacks) + 1
 
 
 def class_of(value: dict) -> type:

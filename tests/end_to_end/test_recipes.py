@@ -66,7 +66,7 @@ def test_a_model_trained_by_the_clock_can_be_used(folder):
     pipeline = Video4SpatialPipeline.from_pretrained(folder / "first" / "runs" / "rooms" / "pipeline")
     assert pipeline.config.height == 32 and pipeline.config.domain == "simulated rooms"
     assert pipeline.scheduler.config.shift == 8.0 and 0 < pipeline.vae.config.scaling_factor < 10
-    lines = [json.loads(line) for line in (folder / "first" / "runs" / "budget.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "first" / "runs" / "rooms" / "pipeline.jsonl").read_text().splitlines()]
     assert lines[-1]["samples"] == 2 * lines[-1]["step"] > 0 and lines[-1]["tokens"] > 0
 
 

@@ -1,5 +1,7 @@
 """`train.py fit` on a tiny configuration: what it leaves, exact resumption, mistakes."""
 
+import json
+
 import pytest
 import torch
 import yaml
@@ -8,6 +10,7 @@ from tests.conftest import TINY
 from video4spatial import Video4SpatialPipeline
 from video4spatial.cli.errors import exit_code
 from video4spatial.cli.train import main
+from video4spatial.media import open_video
 
 CALLBACKS = "video4spatial.training.callbacks"
 
@@ -59,7 +62,7 @@ def write_config(folder, autoencoder, bank):
         "data": {
             "class_path": "video4spatial.training.data.RoomsData",
             "init_args": {
-                "bank": str(bank), "scenes": 2, "walk_frames": 12, "targets_per_scene": 2, "target_frames": 5, "size": 32,
+                "bank": str(bank), "scenes": 2, "walk_frames": 12, "targets_per_scene": 2, "target_frames": 5, "size": 32, "frame_rate": 8.0,
                 "batch_size": 2, "autoencoder": str(autoencoder),
             },
         },
@@ -87,7 +90,10 @@ def trained(command, autoencoder, tmp_path_factory):
 def test_a_run_leaves_losses_videos_checkpoints_and_a_model(trained):
     run = trained / "run"
     assert len((run / "losses" / "metrics.csv").read_text().splitlines()) == 1 + 4
-    assert len(list((run / "validation" / "step_0000004").glob("*.mp4"))) == 1
+    (video,) = (run / "validation" / "step_0000004").glob("*.mp4")
+    assert open_video(video).frame_rate == 8.0
+    (line,) = (run / "validation" / "psnr.jsonl").read_text().splitlines()
+    assert json.loads(line)["step"] == 4 and 0 < json.loads(line)["psnr"][0] < 60
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"step=2.ckpt", "step=4.ckpt", "last.ckpt"}
     pipeline = Video4SpatialPipeline.from_pretrained(run / "pipeline")
     assert pipeline.config.domain == "a test" and pipeline.config.target_frames == 5
