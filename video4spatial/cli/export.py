@@ -14,8 +14,8 @@ def export_parser() -> Parser:
     parser = Parser(
         "v4s export",
         "Write the weights that a model shares with Wan as a plain Wan folder, which diffusers' WanTransformer3DModel and\n"
-        "WanPipeline load. What Wan has no place for is left out, and said. Or, with --half, write the model as the built-in ones\n"
-        "are stored: a pipeline folder of half the size, which loads in single precision again.",
+        "WanPipeline load. What Wan has no place for is left out, and said. Or, with --half, write the model as the built-in\n"
+        "ones are stored: a pipeline folder of half the size, which loads in single precision again.",
     )
     add = parser.add_argument
     add("--model", metavar="FOLDER", required=True,

@@ -127,7 +127,7 @@ def check_linear(autoencoder: AutoencoderKL) -> None:
     widths, latents = tuple(autoencoder.config.block_out_channels), autoencoder.config.latent_channels
     if len(widths) != 1 or latents >= widths[0]:
         raise ValueError(
-            f"channels {list(widths)} and latent_channels {latents}: a linear start needs one level, wider than the latent channels."
+            f"channels {list(widths)}, latent_channels {latents}: a linear start needs one level, wider than the latent channels."
         )
 
 

@@ -51,7 +51,9 @@ def save_pipeline(pipeline: Video4SpatialPipeline, folder: str | Path) -> None:
                 configuration.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def save_in_half_precision(model: Path, folder: str | Path, num_inference_steps: int | None = None, domain: str | None = None) -> None:
+def save_in_half_precision(
+    model: Path, folder: str | Path, num_inference_steps: int | None = None, domain: str | None = None
+) -> None:
     """Write a pipeline in half precision, as the built-in models are stored. It loads in single precision again.
 
     Args:

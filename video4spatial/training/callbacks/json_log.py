@@ -27,7 +27,7 @@ class JsonLog(lightning.Callback):
         self.started = time.monotonic()
         self.path.parent.mkdir(parents=True, exist_ok=True)
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs, batch, batch_index) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs, batch, *_) -> None:
         """Add up; write when it is time."""
         for name, value in trainer.callback_metrics.items():
             if name.startswith("train/"):
