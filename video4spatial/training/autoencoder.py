@@ -135,11 +135,11 @@ class AutoencoderModule(lightning.LightningModule):
     """Trains the decoder. The encoder stays the linear one of `start_linear`, so latents that were encoded before stay valid.
 
     Args:
-        init_from: folder of an autoencoder to start from, which then says the three arguments below; None starts from
-            `start_linear` on pictures of the data module.
         channels, latent_channels, patch: of `build_autoencoder`.
         learning_rate: of AdamW. It warms up over 200 steps and falls as a cosine over the training.
         gradient_weight: weight of the absolute error of picture gradients, which keeps edges.
+        init_from: folder of an autoencoder to start from, which then says the first three arguments; None starts from
+            `start_linear` on pictures of the data module.
 
     Raises:
         ValueError: for an autoencoder that has no linear start, or a folder of another kind of autoencoder.
@@ -147,12 +147,12 @@ class AutoencoderModule(lightning.LightningModule):
 
     def __init__(
         self,
-        init_from: str | None = None,
         channels: tuple[int, ...] = (128,),
         latent_channels: int = 48,
         patch: int = 8,
         learning_rate: float = 1e-4,
         gradient_weight: float = 0.5,
+        init_from: str | None = None,
     ):
         super().__init__()
         self.save_hyperparameters()
