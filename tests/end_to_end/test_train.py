@@ -140,6 +140,19 @@ def test_resumption_is_exact(trained, autoencoder, tmp_path, one_thread):
     assert len((tmp_path / "run" / "losses" / "metrics.csv").read_text().splitlines()) == 1 + 2
 
 
+def test_a_checkpoint_brings_weights_and_the_user_the_settings(trained, autoencoder, tmp_path):
+    """Also one of the time when checkpoints did not name the class of the module."""
+    config = write_config(tmp_path, autoencoder, trained / "bank.safetensors")
+    checkpoint = torch.load(trained / "run" / "checkpoints" / "step=2.ckpt", weights_only=True)
+    del checkpoint["hyper_parameters"]["_class_path"]
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    given = ["--ckpt_path", str(tmp_path / "old.ckpt"), "--model.learning_rate", "0"]
+    main(["fit", "--config", str(config), *given])
+    resumed = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert resumed["global_step"] == 4 and resumed["hyper_parameters"]["learning_rate"] == 0
+    assert all(torch.equal(resumed["current_model_state"][n], value) for n, value in checkpoint["current_model_state"].items())
+
+
 def test_bfloat16_with_clipped_gradients(trained, autoencoder, tmp_path):
     """What the configuration recommends for GPUs; Lightning refuses to clip there for fused optimisers."""
     config = write_config(tmp_path, autoencoder, trained / "bank.safetensors")

@@ -56,6 +56,9 @@ class TrainingCLI(LightningCLI):
         if "fit" in self.config:
             _check_checkpoint(self.config["fit"]["ckpt_path"])
 
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would let the settings of a checkpoint that is given by path win over those of the user; `last` never did."""
+
     def instantiate_classes(self) -> None:
         """Build the trainer, the model and the data, and see whether they fit."""
         try:
