@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torch.nn import functional as F
 
 from video4spatial.evaluation.results import metric, write_results
-from video4spatial.models.autoencoder import decode, encode, frames_to_tensor
+from video4spatial.models.autoencoder import decode, encode, frames_to_tensor, latent_channels, load_autoencoder
 from video4spatial.pretrained import resolve_model
 from video4spatial.simulation import SEED_RANGES, capture_walk, generate_scene, render
 
@@ -114,11 +113,11 @@ def main() -> None:
             "numbers_per_frame": metric(channels / length * (options.size // PATCH) ** 2),
         }
         rows.append({"name": f"frames_{length}_channels_{channels}", "metrics": metrics})
-    autoencoder = AutoencoderKL.from_pretrained(resolve_model(options.model) / "vae").eval()
+    autoencoder = load_autoencoder(resolve_model(options.model) / "vae")
     with torch.no_grad():
         errors = [(decode(autoencoder, encode(autoencoder, v)) - v).square() for v in test.transpose(1, 2).split(1)]
     values = psnr_by_scene(torch.cat(errors))
-    per_frame = autoencoder.config.latent_channels * (options.size // PATCH) ** 2
+    per_frame = latent_channels(autoencoder.config) * (options.size // PATCH) ** 2
     built_in = {
         "psnr": summary(values),
         "psnr_minus_baseline": summary(values - scores[BASELINE]),

@@ -1,7 +1,7 @@
 """What training buys: scores of the exports of one run against the samples and FLOPs that made them.
 
-    python -m video4spatial.training.rooms transformer ... --output runs/rooms --export_every 500 --keep_exports true
-    python benchmarks/training.py --run runs/rooms --scenes 32
+    python train.py fit --config configs/train/rooms.yaml --trainer.callbacks.every 500 --trainer.callbacks.keep true
+    python benchmarks/training.py --run runs/rooms/pipeline --scenes 32
 
 Reads the kept exports (RUN-stepN) and the run's log (RUN.jsonl), and scores each on the frozen test set beside rows that need no
 training. FLOPs are arithmetic: 6 times parameters times tokens (2 forward, 4 backward), without attention's own products.
@@ -37,7 +37,7 @@ def main() -> None:
     clips = load_test_set(limit=options.scenes)
     exports = sorted(options.run.parent.glob(f"{options.run.name}-step*"), key=_step)
     if not exports:
-        parser.error(f"no kept exports {options.run}-stepN: train with --keep_exports true")
+        parser.error(f"no kept exports {options.run}-stepN: train with --trainer.callbacks.keep true")
     rows, settings = [], {}
     for export in exports:
         pipeline = Video4SpatialPipeline.from_pretrained(export)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,13 +30,12 @@ def written_aside(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{LEFTOVER}{os.getpid()}-{path.name}")
-    _remove(aside)
+    unique = f"{LEFTOVER}{os.getpid()}-{secrets.token_hex(4)}"  # processes of two machines may have one number
+    aside = path.with_name(f"{unique}-{path.name}")
     try:
         yield aside
         if path.is_dir() and aside.is_dir():
-            old = path.with_name(f"{LEFTOVER}{os.getpid()}-old-{path.name}")
-            _remove(old)
+            old = path.with_name(f"{unique}-old-{path.name}")
             path.rename(old)
             aside.rename(path)
             _remove(old)

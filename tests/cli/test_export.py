@@ -13,6 +13,7 @@ from tests.models.conditions.test_text import tiny_text_parts
 from video4spatial.cli.errors import exit_code
 from video4spatial.cli.main import run
 from video4spatial.pipelines import Video4SpatialPipeline
+from video4spatial.pretrained import read_model_folder
 
 WAN_LIKE = {"text_dim": 32, "attention_head_dim": 24, "camera_channels": 24}
 
@@ -76,6 +77,26 @@ def test_an_autoencoder_that_wan_cannot_use_is_left_out(tmp_path, tiny_vae, caps
     assert "the autoencoder, of class AutoencoderKL" in capsys.readouterr().out
 
 
+def test_half_precision_is_half_as_large_and_loads_in_single_precision(tiny_model_folder, tmp_path, capsys):
+    out = tmp_path / "deep" / "half"
+    run(["export", "--model", str(tiny_model_folder), "--output", str(out), "--half", "--steps", "3", "--domain", "a test"])
+    assert f"written to {out}" in capsys.readouterr().out
+    said = read_model_folder(out)
+    assert said.num_inference_steps == 3 and said.domain == "a test"
+    # Nothing tells where it was made.
+    assert not any(str(tiny_model_folder) in path.read_text() for path in out.rglob("*.json"))
+    before, after = (Video4SpatialPipeline.from_pretrained(path) for path in (tiny_model_folder, out))
+    for part, digits in (("transformer", 2**-8), ("vae", 2**-10)):
+        name = f"{part}/diffusion_pytorch_model.safetensors"
+        assert (out / name).stat().st_size < 0.6 * (tiny_model_folder / name).stat().st_size
+        for key, value in getattr(before, part).state_dict().items():
+            kept = getattr(after, part).state_dict()[key]
+            assert kept.dtype == torch.float32
+            torch.testing.assert_close(kept, value, rtol=digits, atol=1e-7)
+    run(["export", "--model", str(tiny_model_folder), "--output", str(tmp_path / "same"), "--half"])
+    assert read_model_folder(tmp_path / "same").domain == "noise"
+
+
 def test_mistakes_are_told_in_one_line_and_leave_nothing(model, tiny_model_folder, tmp_path, capsys):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "cat.jpg").write_text("x")
@@ -85,6 +106,9 @@ def test_mistakes_are_told_in_one_line_and_leave_nothing(model, tiny_model_folde
         (["--model", str(model), "--output", str(tmp_path / "full")], "exists and is not empty: choose another --output"),
         (["--model", str(model), "--output", str(tmp_path / "full" / "cat.jpg")], "is a file: choose another --output"),
         (["--model", str(model)], "required: --output"),
+        (["--model", str(model), "--output", str(tmp_path / "new"), "--steps", "3"], "--steps goes with --half"),
+        (["--model", str(model), "--output", str(tmp_path / "full"), "--half"], "exists and is not empty"),
+        (["--model", str(model), "--output", str(tmp_path / "full" / "cat.jpg"), "--half"], "is a file: choose another --output"),
         (["--modle", str(model)], "unknown option '--modle' (did you mean '--model'?)"),
     ):
         assert exit_code(run, ["export", *arguments]) == 2

@@ -1,5 +1,7 @@
 """`train.py fit` on a tiny configuration: what it leaves, exact resumption, mistakes."""
 
+import json
+
 import pytest
 import torch
 import yaml
@@ -8,6 +10,7 @@ from tests.conftest import TINY
 from video4spatial import Video4SpatialPipeline
 from video4spatial.cli.errors import exit_code
 from video4spatial.cli.train import main
+from video4spatial.media import open_video
 
 CALLBACKS = "video4spatial.training.callbacks"
 
@@ -52,12 +55,15 @@ def write_config(folder, autoencoder, bank):
                 },
             ],
         },
-        "model": {"transformer": {**TINY}, "warmup_steps": 2},
+        "model": {
+            "class_path": "video4spatial.training.module.DenoiserModule",
+            "init_args": {"transformer": {**TINY}, "warmup_steps": 2, "noise_shift": 5.0},
+        },
         "data": {
             "class_path": "video4spatial.training.data.RoomsData",
             "init_args": {
-                "bank": str(bank), "scenes": 2, "walk_frames": 12, "targets_per_scene": 2, "target_frames": 5, "size": 32,
-                "batch_size": 2, "autoencoder": str(autoencoder),
+                "bank": str(bank), "scenes": 2, "walk_frames": 12, "targets_per_scene": 2, "target_frames": 5, "size": 32, "frame_rate": 8.0,
+                "batch_size": 2, "autoencoder": str(autoencoder), "latents": str(bank.with_name("latents")),
             },
         },
     }  # fmt: skip
@@ -84,10 +90,14 @@ def trained(command, autoencoder, tmp_path_factory):
 def test_a_run_leaves_losses_videos_checkpoints_and_a_model(trained):
     run = trained / "run"
     assert len((run / "losses" / "metrics.csv").read_text().splitlines()) == 1 + 4
-    assert len(list((run / "validation" / "step_0000004").glob("*.mp4"))) == 1
+    (video,) = (run / "validation" / "step_0000004").glob("*.mp4")
+    assert open_video(video).frame_rate == 8.0
+    (line,) = (run / "validation" / "psnr.jsonl").read_text().splitlines()
+    assert json.loads(line)["step"] == 4 and 0 < json.loads(line)["psnr"][0] < 60
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"step=2.ckpt", "step=4.ckpt", "last.ckpt"}
     pipeline = Video4SpatialPipeline.from_pretrained(run / "pipeline")
     assert pipeline.config.domain == "a test" and pipeline.config.target_frames == 5
+    assert pipeline.scheduler.config.shift == 5.0  # that of the training
 
 
 def test_the_exported_model_has_the_averaged_weights(trained):
@@ -130,18 +140,39 @@ def test_resumption_is_exact(trained, autoencoder, tmp_path, one_thread):
     assert len((tmp_path / "run" / "losses" / "metrics.csv").read_text().splitlines()) == 1 + 2
 
 
+def test_a_checkpoint_brings_weights_and_the_user_the_settings(trained, autoencoder, tmp_path):
+    """Also one of the time when checkpoints did not name the class of the module."""
+    config = write_config(tmp_path, autoencoder, trained / "bank.safetensors")
+    checkpoint = torch.load(trained / "run" / "checkpoints" / "step=2.ckpt", weights_only=True)
+    del checkpoint["hyper_parameters"]["_class_path"]
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    given = ["--ckpt_path", str(tmp_path / "old.ckpt"), "--model.learning_rate", "0"]
+    main(["fit", "--config", str(config), *given])
+    resumed = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert resumed["global_step"] == 4 and resumed["hyper_parameters"]["learning_rate"] == 0
+    assert all(torch.equal(resumed["current_model_state"][n], value) for n, value in checkpoint["current_model_state"].items())
+
+
 def test_bfloat16_with_clipped_gradients(trained, autoencoder, tmp_path):
     """What the configuration recommends for GPUs; Lightning refuses to clip there for fused optimisers."""
     config = write_config(tmp_path, autoencoder, trained / "bank.safetensors")
-    main(["fit", "--config", str(config), "--trainer.precision", "bf16-mixed", "--trainer.max_steps", "2"])
+    given = ["--trainer.precision", "bf16-mixed", "--trainer.max_steps", "2", "--model.learning_rate", "3e-4"]
+    main(["fit", "--config", str(config), *given])
     checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["hyper_parameters"]["learning_rate"] == 3e-4
     assert all(value.dtype == torch.float32 and value.isfinite().all() for value in checkpoint["state_dict"].values())
 
 
 MISTAKES = {
     "data.scenez=3": "data: unknown key 'scenez' (did you mean 'scenes'?)",
     "trainer.max_steps=four": "trainer.max_steps: expected int, got four",
-    "model.transformer.num_heads=3": "unknown key 'num_heads' (did you mean 'num_attention_heads'?)",
+    "data.init_args.scenez=3": "data: unknown key 'scenez' (did you mean 'scenes'?)",
+    "model.learning_rat=3": "model: unknown key 'learning_rat' (did you mean 'learning_rate'?)",
+    "model.init_args.learning_rat=3": "model: unknown key 'learning_rat' (did you mean 'learning_rate'?)",
+    "model.learning_rate=four": "model: learning_rate: expected float, got four",
+    "model.class_path=nowhere.Module": "model: Problem with given class_path 'nowhere.Module'",
+    "model.transformer.num_heads=3": "model.transformer: unknown key 'num_heads' (did you mean 'num_attention_heads'?)",
+    "trainer.callbacks.domian=x": "trainer.callbacks: unknown key 'domian' (did you mean 'domain'?)",
     "model.transformer.in_channels=5": "do not fit the 4 latent channels",
     "data.batch_size=0": "batch_size 0 and scenes 2: expected at least 1 of each",
     "data.autoencoder=nowhere": "data.autoencoder: nowhere is not the folder of an autoencoder",
@@ -181,7 +212,7 @@ def curated_config(folder, dataset, autoencoder, **changes):
     config = yaml.safe_load(write_config(folder, autoencoder, folder / "no bank").read_text())
     config["data"] = {
         "class_path": "video4spatial.training.data.CuratedData",
-        "init_args": {"folder": str(dataset), "size": 32, "batch_size": 2, "autoencoder": str(autoencoder), **changes},
+        "init_args": {"folder": str(dataset), "size": 32, "batch_size": 2, "autoencoder": str(autoencoder), "latents": str(folder / "latents"), **changes},
     }
     path = folder / "curated.yaml"
     path.write_text(yaml.safe_dump(config))

@@ -9,7 +9,8 @@ from video4spatial.training.autoencoder import AutoencoderModule
 from video4spatial.training.progress import Progress, TimeBudget
 
 QUIET = {
-    "accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
+    "accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
+    "enable_model_summary": False,
 }  # fmt: skip
 
 

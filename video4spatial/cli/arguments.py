@@ -108,7 +108,8 @@ def plain_complaint(message: str, known: list[str]) -> str:
         return f"{where[1]}: {unknown('key', option[1], known)}"
     # Of a union's complaints the first is about what was meant; the rest recites the types.
     first = re.search(r"Errors: - (.+?)(?: - |$)", text)
-    text = f"{where[1]}: {first[1]}" if where and first else text.replace(where[0], f"{where[1]}: ") if where else text
+    text = (where[0] if where else "") + first[1] if first else text
+    text = text.replace(where[0], f"{where[1]}: ") if where else text
     text = re.sub(r"Expected an? <class '([^']+)'>\. Got value: (.*)", r"expected \1, got \2", text)
     return text.replace("required: fit.", "required: ")
 

@@ -17,7 +17,7 @@ VERBS = {
     "compare": "say whether one run is better than another",
     "cameras": "inspect and convert camera files",
     "curate": "look into raw captures",
-    "export": "write a model as a plain Wan folder of diffusers",
+    "export": "write a model as a plain Wan folder of diffusers, or in half precision",
 }
 
 

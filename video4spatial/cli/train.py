@@ -1,28 +1,27 @@
-"""`v4s train` and `train.py`: Lightning's command line for the navigation model, with mistakes told in one line."""
+"""`v4s train` and `train.py`: the front door of everything that is trained here."""
 
-import dataclasses
-import inspect
-import json
-import logging
-import warnings
-import zipfile
 from pathlib import Path
 
-from video4spatial.cli.arguments import plain_complaint, unknown
-from video4spatial.cli.errors import UserError, user_mistakes
-from video4spatial.cli.loading import quiet_diffusers
+from video4spatial.cli.errors import UserError
+from video4spatial.naming import unknown
 
 MODES = ("fit",)
 USAGE = """usage: train.py fit --config FILE [--KEY VALUE ...] [--ckpt_path last]
 
-Train a model. configs/train/rooms.yaml explains every key; any of them can be given on the command line as
---trainer.max_steps 1000, --data.batch_size 16, --model.learning_rate 3e-4 ...
+Train what a configuration names:
+  configs/train/rooms.yaml         the model, on simulated rooms
+  configs/train/curated.yaml       the model, on a data set that curation made
+  configs/train/autoencoder.yaml   the autoencoder of pictures that they need
+  configs/train/budget.yaml        after one of them: trains for so many minutes
+They explain every key. Any of them can be given on the command line as --trainer.max_steps 1000, --data.batch_size 16,
+--model.learning_rate 3e-4 (short for --model.init_args.learning_rate), --trainer.callbacks+=CompileBlocks ...
 
   --config FILE       configuration; several are merged, later ones win
   --ckpt_path PATH    checkpoint to resume from exactly, or 'last'
   --print_config      print the merged configuration and stop
 
-train.py fit --help lists every key with its type and default."""
+train.py fit --help lists the keys of the trainer with their types and defaults; --model.help CLASS, --data.help CLASS and
+--trainer.callbacks.help CLASS list those of DenoiserModule, AutoencoderModule, RoomsData, CuratedData, TimeBudget ..."""
 
 
 def main(arguments: list[str]) -> None:
@@ -35,6 +34,9 @@ def main(arguments: list[str]) -> None:
     for path in _config_paths(arguments):
         if not Path(path).is_file():
             raise UserError(f"{path}: no such configuration file")
+    # Imported here: --help and a missing file must answer at once.
+    from video4spatial.cli.lightning_cli import build_cli
+
     build_cli(arguments)
 
 
@@ -42,122 +44,3 @@ def _config_paths(arguments: list[str]) -> list[str]:
     """The values of all --config options."""
     joined = [argument.split("=", 1)[1] for argument in arguments if argument.startswith("--config=")]
     return joined + [value for option, value in zip(arguments, arguments[1:]) if option == "--config"]
-
-
-def build_cli(arguments: list[str], run: bool = True):
-    """Lightning's command line, told where to find what we train.
-
-    Args:
-        arguments: as on the command line (with `run`, the mode comes first).
-        run: whether to carry out the mode, or only to build everything.
-
-    Returns:
-        The `LightningCLI`, with `.model`, `.datamodule` and `.trainer`.
-
-    Raises:
-        UserError: for unknown keys and impossible values.
-    """
-    # Imported here: --help and a missing file must answer at once.
-    from jsonargparse import ActionConfigFile
-    from lightning import LightningDataModule
-    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-
-    from video4spatial.training.navigation import NavigationModule, check_nulls
-
-    class PlainParser(LightningArgumentParser):
-        """Raises its complaints instead of printing a page."""
-
-        def error(self, message: str, exception: Exception | None = None) -> None:
-            raise UserError(plain_complaint(str(exception or message), _key_names(self)))
-
-    class TrainingCLI(LightningCLI):
-        """Told apart: what the user can put right, and what is a bug."""
-
-        @staticmethod
-        def subcommands() -> dict[str, set[str]]:
-            return {"fit": LightningCLI.subcommands()["fit"]}
-
-        def init_parser(self, **options) -> LightningArgumentParser:
-            parser = PlainParser(**options)
-            parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML file with any of the keys below")
-            return parser
-
-        def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
-            super().parse_arguments(parser, args)
-            if run:
-                _check_checkpoint(self.config["fit"]["ckpt_path"])
-
-        def instantiate_classes(self) -> None:
-            with user_mistakes():
-                super().instantiate_classes()
-                _check_channels(self.model, self.datamodule)
-                check_nulls(self.model.transformer.config, self.datamodule.curriculum)
-
-        def before_fit(self) -> None:
-            if self.config["fit"]["ckpt_path"] == "last":
-                folders = [callback.dirpath for callback in self.trainer.checkpoint_callbacks]
-                found = [file for folder in folders if folder is not None for file in Path(folder).glob("last*.ckpt")]
-                if not found:
-                    raise UserError("--ckpt_path last: there is no last checkpoint; leave the option out to start anew")
-                for file in found:
-                    _check_checkpoint(file)
-
-        def fit(self, model, **options) -> None:
-            """Called for the mode `fit`; a checkpoint may bring tensors and plain values, never code."""
-            self.trainer.fit(model, **options | {"weights_only": True})
-
-    quiet_diffusers()
-    # Lightning's hints (few workers, no validation loader, arguments given in Python) do not apply here.
-    warnings.filterwarnings("ignore", module="lightning")
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-    for name in ("lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return TrainingCLI(
-        NavigationModule,
-        LightningDataModule,
-        subclass_mode_data=True,
-        args=arguments,
-        run=run,
-        seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
-        auto_configure_optimizers=False,
-    )
-
-
-def _check_channels(model, data) -> None:
-    """The transformer works on the latents of the autoencoder."""
-    if data.hparams.autoencoder is None:
-        raise ValueError("data.autoencoder is missing: expected the folder of a trained autoencoder.")
-    path = Path(data.hparams.autoencoder) / "config.json"
-    channels = json.loads(path.read_text(encoding="utf-8"))["latent_channels"]
-    config = model.transformer.config
-    if {config.in_channels, config.out_channels} != {channels}:
-        raise ValueError(
-            f"model.transformer: in_channels {config.in_channels} and out_channels {config.out_channels} do not fit the "
-            f"{channels} latent channels of {data.hparams.autoencoder}: give both as {channels}."
-        )
-
-
-def _check_checkpoint(path: str | Path | None) -> None:
-    if path is None or str(path) in ("last", "best", "hpc"):
-        return
-    if not Path(path).is_file():
-        raise UserError(f"--ckpt_path {path}: no such checkpoint")
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"--ckpt_path {path}: the checkpoint is damaged or cut short")
-
-
-def _key_names(parser) -> list[str]:
-    """Every key that a parser and its modes know, those of our nested settings included."""
-    from video4spatial.training import batches, callbacks, data
-
-    names = [action.dest for action in parser._actions]
-    for action in parser._actions:
-        if isinstance(action.choices, dict):
-            names += [key for sub in action.choices.values() if hasattr(sub, "_actions") for key in _key_names(sub)]
-    names += [field.name for field in dataclasses.fields(batches.Curriculum)]
-    for module in (callbacks, data):
-        for nested in vars(module).values():
-            if isinstance(nested, type) and nested.__module__ == module.__name__:
-                names += list(inspect.signature(nested).parameters)
-    return names

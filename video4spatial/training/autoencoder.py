@@ -1,4 +1,4 @@
-"""Training of the built-in picture autoencoder: the encoder is the best linear one, the decoder is refined by descent."""
+"""Training of the built-in picture autoencoder: its encoder is the best linear one, its decoder learns."""
 
 import lightning
 import torch
@@ -6,7 +6,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 from torch.nn import functional as F
 
-from video4spatial.models.autoencoder import decode_pictures, picture_posterior, pixel_patch
+from video4spatial.models.autoencoder import decode_pictures, load_autoencoder, picture_posterior, pixel_patch
 from video4spatial.training.progress import Progress
 
 _LINEAR_OFFSET = 12.0  # SiLU is the identity to five digits this far above zero
@@ -16,13 +16,16 @@ _CARRIER = 40.0  # a constant channel this large keeps group normalisation from 
 def build_autoencoder(channels: tuple[int, ...] = (128,), latent_channels: int = 48, patch: int = 8) -> AutoencoderKL:
     """A small diffusers `AutoencoderKL` over squares of patch x patch pixels.
 
-    Convolutions work on the squares, never at full resolution, where they would cost most: with the defaults everything happens
+    Convolutions work on the squares, never at full resolution, where they would cost most. With the defaults everything happens
     at an eighth of the picture's size.
 
     Args:
         channels: width of each resolution level; patch * 2^(levels - 1) is the spatial compression.
         latent_channels: channels of the latents.
-        patch: side of the pixel squares taken as channels.
+        patch: side of the squares in pixels; the pixels of a square are taken as channels.
+
+    Returns:
+        The autoencoder, with random weights.
     """
     return AutoencoderKL(
         in_channels=3 * patch**2,
@@ -43,12 +46,13 @@ def build_autoencoder(channels: tuple[int, ...] = (128,), latent_channels: int =
 
 @torch.no_grad()
 def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
-    """Set a one-level autoencoder to principal component analysis of its pixel squares, the best linear autoencoder.
+    """Set an autoencoder to the principal components of pixel squares, the best linear autoencoder.
 
-    Residual blocks start at zero effect. The two places where normalisation and SiLU stand in the way are made linear: a large
-    constant channel fixes the normalisation, and an offset keeps SiLU in its linear range. This saves the thousands of steps that
-    finding the principal components by gradient descent takes, and errors of latents then weigh as errors of pixels do, because
-    the basis is orthonormal.
+    Finding them by gradient descent would take thousands of steps. Their basis is orthonormal, so errors of latents weigh as
+    errors of pixels do.
+
+    Residual blocks start at zero effect. Normalisation and SiLU stand in the way at two places and are made linear there: a large
+    constant channel fixes the normalisation, and an offset keeps SiLU where it is the identity.
 
     Args:
         autoencoder: changed in place; one resolution level, fewer latent channels than its width.
@@ -57,9 +61,8 @@ def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
     Raises:
         ValueError: for an autoencoder of another shape.
     """
-    width, latents = autoencoder.config.block_out_channels[0], autoencoder.config.latent_channels
-    if len(autoencoder.config.block_out_channels) != 1 or latents >= width:
-        raise ValueError("start_linear needs one resolution level and fewer latent channels than its width.")
+    check_linear(autoencoder)
+    latents = autoencoder.config.latent_channels
     squares = F.pixel_unshuffle(pictures, pixel_patch(autoencoder)).permute(0, 2, 3, 1).flatten(0, 2)
     mean = squares.mean(0)
     _, _, basis = torch.linalg.svd(squares[torch.randperm(len(squares))[:20000]] - mean, full_matrices=False)
@@ -70,21 +73,6 @@ def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
             nn.init.zeros_(module.conv2.weight)
             nn.init.zeros_(module.conv2.bias)
 
-    def centre_tap(convolution: nn.Conv2d, matrix: torch.Tensor, bias: torch.Tensor) -> None:
-        rows, columns = matrix.shape
-        convolution.weight[:rows] = 0
-        convolution.weight[:rows, :columns, 1, 1] = matrix
-        convolution.bias[:rows] = bias
-
-    def carry(convolution: nn.Conv2d) -> None:
-        convolution.weight[latents] = 0
-        convolution.bias[latents] = _CARRIER
-
-    def make_linear(norm: nn.GroupNorm, incoming: torch.Tensor) -> None:
-        deviation, centre = incoming.flatten(1).std(1).mean(), incoming.flatten(1).mean(1).mean()
-        norm.weight[:latents] = deviation
-        norm.bias[:latents] = centre + _LINEAR_OFFSET
-
     encoder, decoder = autoencoder.encoder, autoencoder.decoder
     identity = torch.eye(latents)
     seen = {}
@@ -92,30 +80,69 @@ def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
         part.conv_norm_out.register_forward_pre_hook(lambda module, inputs, n=name: seen.__setitem__(n, inputs[0]))
         for name, part in (("encoder", encoder), ("decoder", decoder))
     ]
-    centre_tap(encoder.conv_in, basis / scale, -(basis @ mean) / scale)
-    carry(encoder.conv_in)
+    _centre_tap(encoder.conv_in, basis / scale, -(basis @ mean) / scale)
+    _carry(encoder.conv_in, latents)
     picture_posterior(autoencoder, pictures[:64])
-    make_linear(encoder.conv_norm_out, seen["encoder"])
+    _make_linear(encoder.conv_norm_out, seen["encoder"], latents)
     nn.init.zeros_(encoder.conv_out.weight)
-    centre_tap(encoder.conv_out, identity, torch.full((latents,), -_LINEAR_OFFSET))
+    _centre_tap(encoder.conv_out, identity, torch.full((latents,), -_LINEAR_OFFSET))
     encoder.conv_out.bias[latents:] = -12.0  # all but deterministic
-    centre_tap(decoder.conv_in, identity, torch.zeros(latents))
-    carry(decoder.conv_in)
+    _centre_tap(decoder.conv_in, identity, torch.zeros(latents))
+    _carry(decoder.conv_in, latents)
     decode_pictures(autoencoder, picture_posterior(autoencoder, pictures[:64]).mode())
-    make_linear(decoder.conv_norm_out, seen["decoder"])
+    _make_linear(decoder.conv_norm_out, seen["decoder"], latents)
     nn.init.zeros_(decoder.conv_out.weight)
-    centre_tap(decoder.conv_out, basis.T * scale, mean - (basis.T * scale).sum(1) * _LINEAR_OFFSET)
+    _centre_tap(decoder.conv_out, basis.T * scale, mean - (basis.T * scale).sum(1) * _LINEAR_OFFSET)
     for hook in hooks:
         hook.remove()
 
 
+def _centre_tap(convolution: nn.Conv2d, matrix: torch.Tensor, bias: torch.Tensor) -> None:
+    """Let the first channels that go out be a linear function [out, in] of the first that come in, pixel by pixel."""
+    rows, columns = matrix.shape
+    convolution.weight[:rows] = 0
+    convolution.weight[:rows, :columns, 1, 1] = matrix
+    convolution.bias[:rows] = bias
+
+
+def _carry(convolution: nn.Conv2d, channel: int) -> None:
+    """Let a channel be a large constant."""
+    convolution.weight[channel] = 0
+    convolution.bias[channel] = _CARRIER
+
+
+def _make_linear(norm: nn.GroupNorm, incoming: torch.Tensor, channels: int) -> None:
+    """Let normalisation give back the first channels of what comes in [B, C, h, w], moved to where SiLU is the identity."""
+    deviation, centre = incoming.flatten(1).std(1).mean(), incoming.flatten(1).mean(1).mean()
+    norm.weight[:channels] = deviation
+    norm.bias[:channels] = centre + _LINEAR_OFFSET
+
+
+def check_linear(autoencoder: AutoencoderKL) -> None:
+    """Refuse an autoencoder that `start_linear` cannot set.
+
+    Raises:
+        ValueError: if it has several resolution levels, or not fewer latent channels than its width.
+    """
+    widths, latents = tuple(autoencoder.config.block_out_channels), autoencoder.config.latent_channels
+    if len(widths) != 1 or latents >= widths[0]:
+        raise ValueError(
+            f"channels {list(widths)}, latent_channels {latents}: a linear start needs one level, wider than the latent channels."
+        )
+
+
 class AutoencoderModule(lightning.LightningModule):
-    """Refines the decoder for the fixed encoder that `start_linear` made, so that latents encoded before stay valid.
+    """Trains the decoder. The encoder stays the linear one of `start_linear`, so latents that were encoded before stay valid.
 
     Args:
         channels, latent_channels, patch: of `build_autoencoder`.
-        learning_rate: of AdamW, with warm-up and a cosine fall over training.
+        learning_rate: of AdamW. It warms up over 200 steps and falls as a cosine over the training.
         gradient_weight: weight of the absolute error of picture gradients, which keeps edges.
+        init_from: folder of an autoencoder to start from, which then says the first three arguments; None starts from
+            `start_linear` on pictures of the data module.
+
+    Raises:
+        ValueError: for an autoencoder that has no linear start, or a folder of another kind of autoencoder.
     """
 
     def __init__(
@@ -125,20 +152,52 @@ class AutoencoderModule(lightning.LightningModule):
         patch: int = 8,
         learning_rate: float = 1e-4,
         gradient_weight: float = 0.5,
+        init_from: str | None = None,
     ):
         super().__init__()
         self.save_hyperparameters()
-        self.autoencoder = build_autoencoder(channels, latent_channels, patch)
+        if init_from is None:
+            self.autoencoder = build_autoencoder(channels, latent_channels, patch)
+            check_linear(self.autoencoder)
+        else:
+            self.autoencoder = load_autoencoder(init_from)
+            if not isinstance(self.autoencoder, AutoencoderKL):
+                raise ValueError(f"model.init_from: {init_from} is no autoencoder of pictures: expected an AutoencoderKL.")
         self.autoencoder.encoder.requires_grad_(False)
 
+    def check_data(self, data: lightning.LightningDataModule) -> None:
+        """Refuse data of which the latents would be drawn.
+
+        Args:
+            data: that it is to be trained on.
+
+        Raises:
+            ValueError: if it names an autoencoder.
+        """
+        if data.hparams.autoencoder is not None:
+            raise ValueError(f"data.autoencoder {data.hparams.autoencoder}: an autoencoder trains on pictures; expected null.")
+
+    def setup(self, stage: str) -> None:
+        """Start from the linear autoencoder of the data module's pictures."""
+        if stage == "fit" and self.hparams.init_from is None and self.trainer.datamodule is not None:
+            # Steps below zero are not trained on.
+            start_linear(self.autoencoder, torch.cat([self.trainer.datamodule.draw(step) for step in range(-40, 0)]))
+
     def training_step(self, batch: torch.Tensor, batch_index: int) -> torch.Tensor:
-        """Loss of pictures [B, 3, H, W] in [-1, 1]."""
+        """Loss of one batch of pictures [B, 3, H, W] in [-1, 1]."""
         losses = self.losses(batch)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(batch))
         return losses["loss"]
 
     def losses(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Reconstruction and gradient losses, and the PSNR in dB."""
+        """How well pictures are reconstructed.
+
+        Args:
+            pictures: [B, 3, H, W] in [-1, 1].
+
+        Returns:
+            `loss`, from the errors of pixels and of their gradients, and `psnr` in dB.
+        """
         with torch.no_grad():
             latents = picture_posterior(self.autoencoder, pictures).mode()
         decoded = decode_pictures(self.autoencoder, latents)
@@ -148,7 +207,7 @@ class AutoencoderModule(lightning.LightningModule):
         return {"loss": loss, "psnr": -10 * torch.log10(squared.detach() / 4)}
 
     def configure_optimizers(self):
-        """AdamW."""
+        """AdamW on the decoder."""
         decoder = self.autoencoder.decoder.parameters()
         return torch.optim.AdamW(decoder, lr=self.hparams.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
 

@@ -12,16 +12,16 @@ from safetensors.torch import load_file, save_file
 from video4spatial.cameras import Cameras
 from video4spatial.files import written_aside
 from video4spatial.simulation.renderer import render
-from video4spatial.simulation.scenes import generate_scene
+from video4spatial.simulation.scenes import Scene, generate_scene
 from video4spatial.simulation.walks import capture_walk, navigation_target
 
 
 @dataclass(frozen=True)
 class SceneBank:
-    """Pictures and cameras of S scenes (or passes through scenes).
+    """Pictures and cameras of S entries. An entry is one pass through a scene.
 
-    The N frames of a scene are its walk, then K targets of `target_frames` - 1 frames each; a target's frame 0 is the walk frame
-    it starts from.
+    Its N frames are a walk, then K targets of `target_frames` - 1 frames each. Frame 0 of a target is the frame of the walk that
+    it starts from, and is not stored twice.
 
     Args:
         frames: [S, N, H, W, 3] uint8.
@@ -48,7 +48,14 @@ class SceneBank:
         return self.frames.shape[1] - self.anchors.shape[1] * (self.target_frames - 1)
 
     def save(self, path: str | Path) -> None:
-        """Write the bank to a safetensors file, whole or not at all."""
+        """Write the bank to a safetensors file, whole or not at all.
+
+        Args:
+            path: of the file; one that stands there is replaced.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
         names = ("frames", "depth", "camera_to_world", "intrinsics", "anchors")
         tensors = {name: getattr(self, name).cpu().contiguous() for name in names}
         with written_aside(path) as aside:
@@ -56,7 +63,14 @@ class SceneBank:
 
     @classmethod
     def load(cls, path: str | Path) -> "SceneBank":
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            OSError: if there is none.
+        """
         with safe_open(path, "pt") as file:
             target_frames = int(file.metadata()["target_frames"])
         return cls(**load_file(path), target_frames=target_frames)
@@ -76,58 +90,42 @@ def render_bank(
     device: torch.device | str | None = None,
     progress: Callable[[list], Iterable] = iter,
 ) -> SceneBank:
-    """Generate, walk through and render scenes.
+    """Generate scenes, walk through them and render what is seen.
+
+    Half of the targets move little (5 to 25 degrees, 0.1 to 0.6 m), half as far as those of the benchmark (20 to 60 degrees, 0.3 to
+    1.5 m).
 
     Args:
-        seeds: scene seeds.
-        walk_frames, targets_per_scene, target_frames: sizes of a scene's entry (`SceneBank`).
-        height, width: picture size; rendered at twice that and box-filtered.
+        seeds: of the scenes.
+        walk_frames: frames of each walk.
+        targets_per_scene: targets of each entry.
+        target_frames: frames of each target, the anchor included.
+        height, width: picture size in pixels; rendered at twice that and box-filtered.
         latent_size: rows and columns at which depth is kept.
         frame_rate: frames per second.
-        fov_degrees: range that a scene's horizontal field of view is drawn from.
+        fov_degrees: range that a scene's horizontal field of view is drawn from, in degrees.
         variants: entries per scene, each with its own walk, targets and field of view.
-        device: where to render; a CUDA device, or None for the CPU.
+        device: where to render: a CUDA device, or None for the CPU.
         progress: wraps the list of entries, for a progress bar.
 
     Returns:
-        The bank, without latents. Half of the targets move little (5-25 degrees, 0.1-0.6 m), half as far as the benchmark's
-        (20-60 degrees, 0.3-1.5 m).
+        The bank, without latents.
     """
+    rows = (np.arange(latent_size[0]) * 2 + 1) * height // (2 * latent_size[0])
+    columns = (np.arange(latent_size[1]) * 2 + 1) * width // (2 * latent_size[1])
     entries = []
     for seed, variant in progress([(seed, variant) for seed in seeds for variant in range(variants)]):
         random = np.random.default_rng([seed, variant, 1])
         scene = generate_scene(seed)
         fov = random.uniform(*fov_degrees)
-        walk = capture_walk(
-            scene, walk_frames, frame_rate=frame_rate, seed=int(random.integers(2**31)), fov_degrees=fov
-        )
-        anchors, paths = [], [walk]
-        while len(anchors) < targets_per_scene:
-            anchor = int(random.integers(walk_frames))
-            easy = len(anchors) % 2 == 0
-            try:
-                path = navigation_target(
-                    scene,
-                    walk[anchor],
-                    target_frames,
-                    frame_rate=frame_rate,
-                    seed=int(random.integers(2**31)),
-                    rotation_range=(5, 25) if easy else (20, 60),
-                    path_range=(0.1, 0.6) if easy else (0.3, 1.5),
-                )
-            except ValueError:
-                continue  # a corner one cannot leave that way: another anchor is drawn
-            anchors.append(anchor)
-            paths.append(path[1:])
-        cameras = Cameras.concatenate(paths)
+        walk = capture_walk(scene, walk_frames, frame_rate=frame_rate, seed=int(random.integers(2**31)), fov_degrees=fov)
+        anchors, targets = _targets(scene, walk, targets_per_scene, target_frames, frame_rate, random)
+        cameras = Cameras.concatenate([walk, *(target[1:] for target in targets)])
         pictures = render(scene, cameras, height, width, supersample=2, device=device)
-        rows = (np.arange(latent_size[0]) * 2 + 1) * height // (2 * latent_size[0])
-        columns = (np.arange(latent_size[1]) * 2 + 1) * width // (2 * latent_size[1])
-        depth = pictures.depth[:, rows][:, :, columns]
         entries.append(
             {
                 "frames": torch.from_numpy(pictures.rgb),
-                "depth": torch.from_numpy(depth).half(),
+                "depth": torch.from_numpy(pictures.depth[:, rows][:, :, columns]).half(),
                 "camera_to_world": cameras.camera_to_world,
                 "intrinsics": cameras.intrinsics[0],
                 "anchors": torch.tensor(anchors),
@@ -135,3 +133,23 @@ def render_bank(
         )
     stacked = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
     return SceneBank(**stacked, target_frames=target_frames)
+
+
+def _targets(
+    scene: Scene, walk: Cameras, count: int, target_frames: int, frame_rate: float, random: np.random.Generator
+) -> tuple[list[int], list[Cameras]]:
+    """Frames of the walk and the targets that start there, in turn near and far ones."""
+    anchors, targets = [], []
+    while len(targets) < count:
+        anchor = int(random.integers(len(walk)))
+        near = len(targets) % 2 == 0
+        try:
+            target = navigation_target(
+                scene, walk[anchor], target_frames, frame_rate=frame_rate, seed=int(random.integers(2**31)),
+                rotation_range=(5, 25) if near else (20, 60), path_range=(0.1, 0.6) if near else (0.3, 1.5),
+            )  # fmt: skip
+        except ValueError:
+            continue  # a corner that cannot be left in this way: another anchor is drawn
+        anchors.append(anchor)
+        targets.append(target)
+    return anchors, targets

@@ -1,0 +1,59 @@
+"""Videos of validation scenes, made while the model trains."""
+
+import json
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+
+from video4spatial.clips import Clip
+from video4spatial.evaluation.metrics.image import psnr
+from video4spatial.media import write_video
+from video4spatial.pipelines import Video4SpatialPipeline
+from video4spatial.training.callbacks.averaging import averaged
+from video4spatial.training.model_folder import build_pipeline
+
+
+class ValidationVideos(lightning.Callback):
+    """Generates a few clips of validation scenes and writes them beside the truth, with their PSNR as a line of JSON.
+
+    Averaged weights are taken where they are kept. The noise levels are those that the model trains for.
+
+    Args:
+        folder: where to write `step_NNNNNNN/NAME.mp4` (generated | truth, at the frame rate of the data) and `psnr.jsonl`.
+        every: steps between runs.
+        clips: how many.
+        context_frames: frames of context.
+        num_inference_steps: denoising steps.
+    """
+
+    def __init__(self, folder: str, every: int = 1000, clips: int = 4, context_frames: int = 8, num_inference_steps: int = 8):
+        self.folder, self.every, self.clip_count = Path(folder), every, clips
+        self.context_frames, self.num_inference_steps = context_frames, num_inference_steps
+        self.clips: list[Clip] = []
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_) -> None:
+        """Generate when it is time. The random numbers of the training are not touched."""
+        step, data = trainer.global_step, trainer.datamodule
+        if step == 0 or step % self.every or not trainer.is_global_zero:
+            return
+        self.clips = self.clips or data.validation_clips(self.clip_count, self.context_frames, module.reads_text)
+        if not self.clips:
+            return
+        pipeline = build_pipeline(averaged(trainer, module), data, domain="")
+        pipeline.set_progress_bar_config(disable=True)
+        scores = []
+        for index, clip in enumerate(self.clips):
+            frames = self._generate(pipeline, clip, seed=index)
+            scores.append(float(np.mean(psnr(frames, clip.target_frames)[1:])))
+            beside = np.concatenate([frames, clip.target_frames], axis=2)
+            write_video(self.folder / f"step_{step:07d}" / f"{clip.name}.mp4", beside, data.hparams.frame_rate)
+        with (self.folder / "psnr.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, "psnr": scores}) + "\n")
+
+    def _generate(self, pipeline: Video4SpatialPipeline, clip: Clip, seed: int) -> np.ndarray:
+        """Frames [T, H, W, 3] uint8 of a clip's target."""
+        context = pipeline.encode_context(clip.context_frames, clip.context_times)
+        generator = torch.Generator().manual_seed(seed)
+        return pipeline(context, clip.instruction, clip.anchor, self.num_inference_steps, generator=generator).frames

@@ -1,0 +1,75 @@
+"""The pipeline folder that a training leaves."""
+
+import json
+from pathlib import Path
+
+import lightning
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+from video4spatial.files import written_aside
+from video4spatial.models.autoencoder import load_autoencoder
+from video4spatial.pipelines import Video4SpatialPipeline
+
+
+def build_pipeline(module: lightning.LightningModule, data: lightning.LightningDataModule, domain: str) -> Video4SpatialPipeline:
+    """The pipeline that a transformer under training belongs to. It samples at the noise shift of the training.
+
+    Args:
+        module: with the transformer, the text encoder if it reads text, and `noise_shift` among its hyperparameters.
+        data: its data module, which knows the autoencoder, the picture size, the frame rate and the frames per video.
+        domain: what the model has seen, in words.
+    """
+    return Video4SpatialPipeline(
+        vae=load_autoencoder(data.hparams.autoencoder).to(module.transformer.device),
+        transformer=module.transformer,
+        text_encoder=module.text_encoder,
+        tokenizer=module.tokenizer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=module.hparams.noise_shift),
+        height=data.hparams.size,
+        width=data.hparams.size,
+        frame_rate=data.hparams.frame_rate,
+        target_frames=data.hparams.target_frames,
+        context_frames=data.curriculum.context_frames[1],
+        domain=domain,
+    )
+
+
+def save_pipeline(pipeline: Video4SpatialPipeline, folder: str | Path) -> None:
+    """Write a pipeline folder, whole or not at all. It does not tell which folders its parts were loaded from.
+
+    Args:
+        pipeline: to be written.
+        folder: where to; what stands there is replaced.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with written_aside(folder) as aside:
+        pipeline.save_pretrained(aside)
+        for configuration in aside.rglob("*.json"):
+            content = json.loads(configuration.read_text())
+            if isinstance(content, dict) and content.pop("_name_or_path", None) is not None:
+                configuration.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def save_in_half_precision(
+    model: Path, folder: str | Path, num_inference_steps: int | None = None, domain: str | None = None
+) -> None:
+    """Write a pipeline in half precision, as the built-in models are stored. It loads in single precision again.
+
+    Args:
+        model: folder of the pipeline.
+        folder: where to write it; what stands there is replaced.
+        num_inference_steps: denoising steps that it is used with unless others are asked for; None keeps what it says.
+        domain: what the model has seen, in words; None keeps what it says.
+
+    Raises:
+        OSError: if it cannot be read or written.
+    """
+    # The autoencoder has large offsets (`start_linear`), which bfloat16 would round away.
+    dtypes = {"transformer": torch.bfloat16, "vae": torch.float16}
+    pipeline = Video4SpatialPipeline.from_pretrained(model, torch_dtype=dtypes)
+    said = {"num_inference_steps": num_inference_steps, "domain": domain}
+    pipeline.register_to_config(**{name: value for name, value in said.items() if value is not None})
+    save_pipeline(pipeline, folder)
