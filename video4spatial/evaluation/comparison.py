@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from video4spatial.clips import Clip
-from video4spatial.evaluation.measurement import Measurement, Metric
+from video4spatial.evaluation.aggregation import aggregate, paired_difference
+from video4spatial.evaluation.measurement import Metric
 from video4spatial.evaluation.metrics.registry import METRICS
 from video4spatial.evaluation.results import metric as result_cell
-from video4spatial.evaluation.scorecard import aggregate, paired_difference
+from video4spatial.evaluation.scorecard import ScoredClip
 
 SAME = ("test_set", "height", "width")
 """Settings that two runs must share for their figures to mean the same."""
 
 USUAL_ROWS = ("model", "generated")
 """What is compared when no row is named: the first of these that both runs have, otherwise the first row they share."""
-
-
-@dataclass(frozen=True)
-class ScoredClip:
-    """All measurements of one row on one clip.
-
-    Args:
-        clip, scene: as the clip's.
-        fingerprint: of what the clip was made from; clips of one name but different fingerprints are different clips.
-        measurements: by metric name.
-    """
-
-    clip: str
-    scene: str
-    fingerprint: str
-    measurements: Mapping[str, Measurement]
-
-    @classmethod
-    def of(cls, clip: Clip, measurements: Mapping[str, Measurement]) -> ScoredClip:
-        """The measurements of a clip that is at hand."""
-        made_from = json.dumps(clip.provenance or clip.name, sort_keys=True, default=str)
-        return cls(clip.name, clip.scene, hashlib.sha256(made_from.encode()).hexdigest()[:16], measurements)
-
-    def as_dict(self) -> dict:
-        """A JSON-ready form, see `from_dict`."""
-        measurements = {name: measurement.as_dict() for name, measurement in self.measurements.items()}
-        return {"clip": self.clip, "scene": self.scene, "fingerprint": self.fingerprint, "measurements": measurements}
-
-    @classmethod
-    def from_dict(cls, content: dict) -> ScoredClip:
-        """Read back what `as_dict` wrote."""
-        measurements = {name: Measurement(**fields) for name, fields in content["measurements"].items()}
-        return cls(content["clip"], content["scene"], content["fingerprint"], measurements)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from scipy.stats import rankdata, spearmanr
 from video4spatial.evaluation.degradations import GRADED, Degradation
 from video4spatial.evaluation.measurement import Measurement, Metric
 from video4spatial.evaluation.results import metric as result_cell
-from video4spatial.evaluation.scorecard import aggregate, bootstrap_interval, paired_difference, scene_means
+from video4spatial.evaluation.aggregation import aggregate, bootstrap_interval, paired_difference, scene_means
 
 Scored = list[tuple[str, dict[str, Measurement]]]
 """One video of every clip: (scene, measurements by metric)."""

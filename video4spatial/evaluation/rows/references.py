@@ -1,7 +1,7 @@
-"""The reference rows that stand beside every model: what a figure is worth only shows next to them.
+"""References that stand beside every model: what a figure is worth only shows next to them.
 
-Most are videos made without a model (Clip -> frames [T, H, W, 3] uint8); some run the model on another context (Clip ->
-Clip).
+Most make a video without a model (Clip -> frames [T, H, W, 3] uint8); `other_scene_context` and `anchor_only` change the context
+that the model is shown (Clip -> Clip).
 """
 
 import hashlib
@@ -40,8 +40,7 @@ def vae_ceiling(clip: Clip, reconstruct: Callable[[np.ndarray], np.ndarray]) -> 
 
 
 def copy_nearest(clip: Clip) -> np.ndarray:
-    """For each target camera the nearest context frame by metres + degrees / 45. It knows the true cameras of the
-    context.
+    """For each target camera the nearest context frame by metres + degrees / 45, with the true cameras of the context.
 
     Raises:
         ValueError: if the cameras of context or target are unknown.
@@ -53,7 +52,7 @@ def copy_nearest(clip: Clip) -> np.ndarray:
 
 
 def copy_nearest_blurred(clip: Clip, sigma: float) -> np.ndarray:
-    """`copy_nearest` blurred to hide that things lie in the wrong place: what PSNR likes best about a copy.
+    """`copy_nearest` blurred, which hides that things lie in the wrong place: PSNR likes this better than the sharp copy.
 
     Args:
         clip: with context cameras.
@@ -63,7 +62,7 @@ def copy_nearest_blurred(clip: Clip, sigma: float) -> np.ndarray:
 
 
 def fit_blur(clips: Sequence[Clip]) -> float:
-    """The blur of `copy_nearest_blurred` that has the highest mean PSNR.
+    """Find the blur with which `copy_nearest_blurred` has the highest mean PSNR.
 
     Args:
         clips: validation clips, never those that are scored.
@@ -105,21 +104,8 @@ def shuffled(clip: Clip) -> np.ndarray:
     return truth[np.concatenate([[0], 1 + np.random.default_rng(seed).permutation(len(truth) - 1)])]
 
 
-FRAME_REFERENCES: dict[str, Callable[[Clip], np.ndarray]] = {
-    "ground_truth": ground_truth,
-    "ground_truth_blurred": ground_truth_blurred,
-    "copy_nearest": copy_nearest,
-    "mean_colour": mean_colour,
-    "static": static,
-    "reversed": reversed_truth,
-    "shuffled": shuffled,
-}
-"""References that need nothing but the clip; `vae_ceiling` and `copy_nearest_blurred` need something fitted."""
-
-
 def other_scene_context(clip: Clip, other: Clip) -> Clip:
-    """The clip with another scene's context around its own anchor frame: what the model gains from a context that is
-    wrong.
+    """The clip with another scene's context around its own anchor frame: what the model makes of a wrong context.
 
     Args:
         clip: whose anchor, instruction and truth are kept.
