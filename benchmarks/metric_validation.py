@@ -26,16 +26,17 @@ import torch
 from rich.progress import track
 
 from video4spatial.clips import Clip
-from video4spatial.evaluation.benchmark import MODEL_ROWS, Sampling, generate
+from video4spatial.evaluation.aggregation import aggregate
 from video4spatial.evaluation.degradations import CHEATS, GRADED, Stage, backwards, blur, cheats, film, texture_faded
 from video4spatial.evaluation.estimators import ESTIMATORS, Evidence
 from video4spatial.evaluation.measurement import Measurement, Metric, Sample
 from video4spatial.evaluation.metrics.registry import METRICS, metrics_named
 from video4spatial.evaluation.results import write_results
-from video4spatial.evaluation.scorecard import aggregate, score_clip
+from video4spatial.evaluation.rows.inputs import RowInputs, Sampling
+from video4spatial.evaluation.rows.model import model_with_context_cameras, through_autoencoder
+from video4spatial.evaluation.scorecard import score_clip
 from video4spatial.evaluation.test_set import TestClip, load_test_set
 from video4spatial.evaluation.validation import Measured, accepts, headline, validation_row, video_name
-from video4spatial.models.autoencoder import decode, encode, frames_to_tensor, tensor_to_frames
 from video4spatial.pipelines import Video4SpatialPipeline
 from video4spatial.pretrained import resolve_model
 from video4spatial.simulation.scenes import generate_scene
@@ -60,16 +61,13 @@ def _pipeline() -> Video4SpatialPipeline:
     return pipeline
 
 
-@torch.no_grad()
 def _through_autoencoder(clip: Clip) -> np.ndarray:
-    frames, vae = film(clip), _pipeline().vae
-    return tensor_to_frames(decode(vae, encode(vae, frames_to_tensor(frames, vae.device))))[: len(frames)]
+    return through_autoencoder(_pipeline(), film(clip))
 
 
 def _generated(clip: Clip) -> np.ndarray:
-    pipeline, row = _pipeline(), MODEL_ROWS["model_with_context_cameras"]
-    shown = row.context(clip, clip, pipeline.config.context_frames)
-    return generate(pipeline, shown, Sampling(num_inference_steps=pipeline.config.num_inference_steps), row=row)
+    pipeline = _pipeline()
+    return model_with_context_cameras(RowInputs(clip, pipeline, Sampling(pipeline.config.num_inference_steps)))
 
 
 def measure_clip(entries: tuple[TestClip, TestClip], size: int, metrics: list[str]) -> tuple[str, dict, dict]:

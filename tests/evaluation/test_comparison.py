@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from video4spatial.evaluation.comparison import Run, ScoredClip, compare_runs, read_run
+from video4spatial.evaluation.aggregation import aggregate
+from video4spatial.evaluation.comparison import Run, compare_runs, read_run
 from video4spatial.evaluation.measurement import Measurement
 from video4spatial.evaluation.metrics.registry import METRICS
 from video4spatial.evaluation.results import write_results
-from video4spatial.evaluation.scorecard import aggregate
+from video4spatial.evaluation.scorecard import ScoredClip
 
 SETTINGS = {"test_set": "rooms", "height": 64, "width": 64}
 

@@ -21,7 +21,8 @@ from video4spatial.evaluation.estimators import essential, pnp, sfm
 from video4spatial.geometry.features import find_features
 from video4spatial.evaluation.measurement import EstimatedCameras, Measurement, Sample
 from video4spatial.evaluation.metrics.registry import METRICS
-from video4spatial.evaluation.scorecard import aggregate, score_clip
+from video4spatial.evaluation.aggregation import aggregate
+from video4spatial.evaluation.scorecard import score_clip
 from video4spatial.simulation.renderer import render
 
 

@@ -262,7 +262,7 @@ def continuity_problem(sample: Sample) -> str | None:
 
 def motion_problem(sample: Sample) -> str | None:
     """Why the video counts as standing still, or None."""
-    cameras = sample.estimated_cameras[np.flatnonzero(sample.estimate.position_known)]
+    cameras = sample.estimate.placed
     moved = cameras.distance_to(cameras[0]) + cameras.rotation_to(cameras[0]) / 45
     if float(moved.max()) < SETTINGS.least_motion:
         return "the camera of the generated frames does not move"
@@ -341,10 +341,9 @@ def measure_path_efficiency(sample: Sample) -> Measurement:
     """
     if not isinstance(sample.clip.instruction, Ground):
         return Measurement(None, "not_applicable", "there is nothing to find")
-    known = np.flatnonzero(sample.estimate.position_known)
-    if len(known) < 2:
+    cameras = sample.estimate.placed
+    if len(cameras) < 2:
         return Measurement.missing(sample.estimate.reason or "no camera is known")
-    cameras = sample.estimated_cameras[known]
     walked = float(cameras.path_length())
     if walked < SETTINGS.noise[1]:
         return Measurement.missing("the camera of the generated frames does not move")

@@ -5,6 +5,7 @@ from functools import partial
 from video4spatial.evaluation.metrics import camera, consistency, grounding, image, plugins, spatial_distance
 from video4spatial.evaluation.metrics.detectors import DETECTORS, Detector
 from video4spatial.evaluation.measurement import Metric, SetMetric
+from video4spatial.naming import unknown
 
 CONTEXT = ("target_cameras", "target_depth", "context_depth")
 TRUTH = ("target_frames",)
@@ -363,7 +364,7 @@ def metrics_named(names: tuple[str, ...] | list[str] | None = None) -> list[Metr
     Raises:
         ValueError: for names that are not registered.
     """
-    unknown = [name for name in names or () if name not in METRICS]
-    if unknown:
-        raise ValueError(f"unknown metric {', '.join(unknown)}: choose from {', '.join(METRICS)}.")
+    problems = [unknown("metric", name, METRICS) for name in names or () if name not in METRICS]
+    if problems:
+        raise ValueError("; ".join(problems) + ".")
     return [METRICS[name] for name in names] if names is not None else list(METRICS.values())

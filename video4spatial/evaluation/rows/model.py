@@ -58,12 +58,12 @@ def through_autoencoder(pipeline: Video4SpatialPipeline, frames: np.ndarray) -> 
 
 def model(inputs: RowInputs) -> np.ndarray:
     """The model as it is meant to be used: as many context frames as it was trained with, cameras unknown."""
-    return _generated(inputs, _trained_length(inputs.clip, inputs.pipeline))
+    return _generated(inputs, trained_length(inputs.clip, inputs.pipeline))
 
 
 def model_with_context_cameras(inputs: RowInputs) -> np.ndarray:
     """The same, told the cameras of the context."""
-    return _generated(inputs, _trained_length(inputs.clip, inputs.pipeline), context_cameras=True)
+    return _generated(inputs, trained_length(inputs.clip, inputs.pipeline), context_cameras=True)
 
 
 def shorter_context(inputs: RowInputs, count: int) -> np.ndarray:
@@ -73,7 +73,7 @@ def shorter_context(inputs: RowInputs, count: int) -> np.ndarray:
 
 def other_scene_context(inputs: RowInputs) -> np.ndarray:
     """The model shown another scene's context around the clip's own anchor frame."""
-    shown = (_trained_length(clip, inputs.pipeline) for clip in (inputs.clip, inputs.other))
+    shown = (trained_length(clip, inputs.pipeline) for clip in (inputs.clip, inputs.other))
     return _generated(inputs, references.other_scene_context(*shown))
 
 
@@ -90,6 +90,17 @@ def no_context(inputs: RowInputs) -> np.ndarray:
 def vae_ceiling(inputs: RowInputs) -> np.ndarray:
     """The true frames through the model's autoencoder: what it can show at best."""
     return references.vae_ceiling(inputs.clip, lambda frames: through_autoencoder(inputs.pipeline, frames))
+
+
+def trained_length(clip: Clip, pipeline: Video4SpatialPipeline) -> Clip:
+    """The clip with as many evenly spread context frames as the model was trained with.
+
+    Args:
+        clip: those with fewer frames stay as they are.
+        pipeline: whose configuration says how many.
+    """
+    total = len(clip.context_frames)
+    return clip.with_context(evenly_spread(total, min(pipeline.config.context_frames, total), clip.anchor))
 
 
 def nested_contexts(clip: Clip, sizes: tuple[int, ...] = (2, 8, 32)) -> dict[int, Clip]:
@@ -113,9 +124,3 @@ def _generated(inputs: RowInputs, shown: Clip, *, context_cameras: bool = False,
     if not context_cameras:
         shown = replace(shown, context_cameras=None)
     return generate(inputs.pipeline, shown, inputs.sampling, inputs.noise, in_scene=in_scene)
-
-
-def _trained_length(clip: Clip, pipeline: Video4SpatialPipeline) -> Clip:
-    """The clip with as many evenly spread context frames as the model was trained with, or all where it has fewer."""
-    total = len(clip.context_frames)
-    return clip.with_context(evenly_spread(total, min(pipeline.config.context_frames, total), clip.anchor))
