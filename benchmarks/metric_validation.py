@@ -3,7 +3,7 @@
     python benchmarks/metric_validation.py [--clips 6] [--metrics NAMES] [--processes 2]
         [--output benchmarks/results/metric_validation.json]
 
-True videos of simulated test clips are made worse by degrees (`video4spatial.evaluation.degradations`) and scored by every
+True videos of simulated test clips are made worse by degrees (`video4spatial.evaluation.faults`) and scored by every
 metric of the registry. Each metric's row has the least Spearman correlation between level and deterioration over what it
 declares to see, the level from which on the change is sure (as a share of the strongest), and how many cheats it accepts;
 the row `scorecard` has the same for the headline metrics together, which are chosen by the rule of `validation.headline`.
@@ -27,8 +27,9 @@ from rich.progress import track
 
 from video4spatial.clips import Clip
 from video4spatial.evaluation.aggregation import aggregate
-from video4spatial.evaluation.degradations import CHEATS, GRADED, Stage, backwards, blur, cheats, film, texture_faded
+from video4spatial.evaluation.degradations import backwards, blur, texture_faded
 from video4spatial.evaluation.estimators import ESTIMATORS, Evidence
+from video4spatial.evaluation.faults import CHEATS, GRADED, Stage, cheats, film
 from video4spatial.evaluation.measurement import Measurement, Metric, Sample
 from video4spatial.evaluation.metrics.registry import METRICS, metrics_named
 from video4spatial.evaluation.results import write_results

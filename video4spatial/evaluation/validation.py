@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from scipy.stats import rankdata, spearmanr
 
-from video4spatial.evaluation.degradations import GRADED, Degradation
+from video4spatial.evaluation.faults import GRADED, Degradation
 from video4spatial.evaluation.measurement import Measurement, Metric
 from video4spatial.evaluation.results import metric as result_cell
 from video4spatial.evaluation.aggregation import aggregate, bootstrap_interval, paired_difference, scene_means

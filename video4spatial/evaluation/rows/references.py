@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from video4spatial.clips import Clip
+from video4spatial.evaluation.degradations import blur
 from video4spatial.evaluation.metrics.image import psnr
 from video4spatial.geometry.visibility import viewpoint_distance
 
@@ -26,7 +26,7 @@ def ground_truth(clip: Clip) -> np.ndarray:
 
 def ground_truth_blurred(clip: Clip) -> np.ndarray:
     """The true frames under a Gaussian of 2 pixels at a height of 64: the floor of camera estimators on soft pictures."""
-    return _blurred(_truth(clip, "ground_truth_blurred"), 2.0)
+    return blur(_truth(clip, "ground_truth_blurred"), 2.0)
 
 
 def vae_ceiling(clip: Clip, reconstruct: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -58,7 +58,7 @@ def copy_nearest_blurred(clip: Clip, sigma: float) -> np.ndarray:
         clip: with context cameras.
         sigma: pixels at a height of 64, from `fit_blur`; scaled with the height.
     """
-    return _blurred(copy_nearest(clip), sigma)
+    return blur(copy_nearest(clip), sigma)
 
 
 def fit_blur(clips: Sequence[Clip]) -> float:
@@ -76,7 +76,7 @@ def fit_blur(clips: Sequence[Clip]) -> float:
     if not clips:
         raise ValueError("fitting the blur needs at least one validation clip.")
     copies = [(copy_nearest(clip)[1:], _truth(clip, "fit_blur")[1:]) for clip in clips]
-    means = [np.mean([psnr(_blurred(copy, sigma), truth).mean() for copy, truth in copies]) for sigma in BLUR_SIGMAS]
+    means = [np.mean([psnr(blur(copy, sigma), truth).mean() for copy, truth in copies]) for sigma in BLUR_SIGMAS]
     return BLUR_SIGMAS[int(np.argmax(means))]
 
 
@@ -136,8 +136,3 @@ def _truth(clip: Clip, row: str) -> np.ndarray:
     if clip.target_frames is None:
         raise ValueError(f"clip {clip.name}: {row} needs the true frames.")
     return clip.target_frames
-
-
-def _blurred(frames: np.ndarray, sigma: float) -> np.ndarray:
-    pixels = sigma * frames.shape[1] / 64
-    return gaussian_filter(frames.astype(np.float32), (0, pixels, pixels, 0)).round().clip(0, 255).astype(np.uint8)
