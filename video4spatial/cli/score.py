@@ -31,7 +31,8 @@ def score_parser() -> Parser:
     add("--anchor", metavar="N", type=integer(), default=-1,
         help="anchor frame of the context, from either end (default %(default)s)")  # fmt: skip
     add("--cameras", metavar="FILE",
-        help="cameras that were commanded, one per frame: adds epipolar consistency (for many clips: a folder of files)")  # fmt: skip
+        help="cameras that were commanded, one per frame: adds epipolar consistency "
+        "(for many clips: a folder of files)")  # fmt: skip
     add("--metrics", metavar="NAMES",
         help="names with commas between, of all clips' metrics or of metrics of the whole set (fid, kid, fvd); see docs/metrics.md "
         "(default: pixels, motion and, with cameras, epipolar consistency)")  # fmt: skip
@@ -102,7 +103,7 @@ def _chosen_metrics(options: Namespace) -> tuple[tuple[str, ...], tuple[str, ...
             raise UserError("--metrics: " + unknown("metric", name, [*METRICS, *SET_METRICS]))
     of_clips, of_sets = (tuple(name for name in names if name in known) for known in (METRICS, SET_METRICS))
     if options.report and not of_clips:
-        raise UserError(f"--metrics: {options.metrics} is of all clips together, and a page (--report) needs a metric of single clips.")
+        raise UserError(f"--metrics: {options.metrics} is of all clips together, and --report needs a metric of single clips.")
     return of_clips, of_sets
 
 
@@ -120,7 +121,9 @@ def _show(rows: list[dict]) -> None:
             say(f"  {name:24}{shown}")
 
 
-def _write_report(options: Namespace, pairs: list, rows: list[dict], metrics: tuple, settings: dict, scored: dict, frames_of: dict) -> None:
+def _write_report(
+    options: Namespace, pairs: list, rows: list[dict], metrics: tuple, settings: dict, scored: dict, frames_of: dict
+) -> None:
     from video4spatial.evaluation.metrics.registry import METRICS
     from video4spatial.evaluation.reports.benchmark_page import write_benchmark_page
     from video4spatial.evaluation.reports.shown_clips import shown_clips

@@ -46,14 +46,14 @@ class Aggregate:
 
 
 def aggregate(metric: Metric, measurements: Sequence[tuple[str, Measurement]]) -> Aggregate:
-    """Figures of one metric over clips.
+    """Put the measurements of one metric together.
 
     Args:
         metric: whose measurements they are.
         measurements: (scene, measurement) per clip.
 
     Returns:
-        Never NaN: where nothing was measured the values are None and the status says why.
+        `Aggregate`. Where nothing was measured, its values are None (never NaN) and its status says why.
     """
     applicable = [(scene, m) for scene, m in measurements if m.status != "not_applicable"]
     measured = [(scene, m.value) for scene, m in applicable if m.status == "ok"]
@@ -73,14 +73,21 @@ def aggregate(metric: Metric, measurements: Sequence[tuple[str, Measurement]]) -
 
 
 def _counted(metric: Metric, measurement: Measurement) -> float | None:
-    """The value with what is missing counted as worst; a value that no worst is known of stays as it is."""
+    """The value, with the missing part counted as the metric's worst value if it has one."""
     if measurement.status != "ok" or metric.worst is None:
         return measurement.value if measurement.status == "ok" else metric.worst
     return measurement.share * measurement.value + (1 - measurement.share) * metric.worst
 
 
 def scene_means(values: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Mean of each scene, in order of first appearance."""
+    """Mean of each scene.
+
+    Args:
+        values: (scene, value) per clip.
+
+    Returns:
+        {scene: mean}, in order of first appearance.
+    """
     scenes: dict[str, list[float]] = {}
     for scene, value in values:
         scenes.setdefault(scene, []).append(value)
@@ -94,7 +101,7 @@ def bootstrap_interval(values: np.ndarray) -> tuple[float | None, float | None]:
         values: [S], one per scene.
 
     Returns:
-        Low and high; None for fewer than two scenes, of which nothing can be said.
+        Low and high; None for fewer than two scenes, which allow no interval.
     """
     if len(values) < 2:
         return None, None
@@ -106,16 +113,16 @@ def bootstrap_interval(values: np.ndarray) -> tuple[float | None, float | None]:
 def paired_difference(
     metric: Metric, first: Sequence[tuple[str, Measurement]], second: Sequence[tuple[str, Measurement]]
 ) -> dict:
-    """How much better the first row is than the second on the same clips.
+    """The first row minus the second on the same clips.
 
     Args:
         metric: whose measurements they are.
         first, second: (scene, measurement) per clip, in the same order.
 
     Returns:
-        A cell as in results files: mean over scenes of first - second with its interval over scenes. A clip that only
-        one of them managed counts with the metric's worst value for the other, so that failing cannot win. `better` is
-        `first`, `second`, or `undecided` while the interval holds zero.
+        A cell as in results files: mean over scenes of first - second with its interval over scenes. Where only one row has a value
+        for a clip, the other counts as the metric's worst value, so that failing cannot win. `better` is `first`, `second`, or
+        `undecided` where the interval holds zero.
 
     Raises:
         ValueError: if the rows do not list the same scenes in the same order.

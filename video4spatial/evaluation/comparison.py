@@ -42,6 +42,9 @@ class Run:
 def read_run(path: str | Path) -> Run:
     """Read a results file.
 
+    Args:
+        path: as `results.write_results` wrote it.
+
     Raises:
         ValueError: for a file of another form.
         OSError: for one that cannot be read.
@@ -104,14 +107,13 @@ class Comparison:
 def compare_runs(first: Run, second: Run, row: str | None = None, against: str | None = None) -> Comparison:
     """How the second run does against the first.
 
-    Where both hold single clips, differences are taken clip by clip and their interval by bootstrap over scenes
-    (`paired_difference`). Where one holds means only, the interval of the difference is put together from those of the
-    means (Zou and Donner, 2008, for independent means); runs over the same clips are anything but independent, so it is
-    wider than it needs to be and decides less.
+    Where both hold single clips, differences are taken clip by clip, with a bootstrap interval over scenes (`paired_difference`).
+    Where one holds means only, the interval follows from those of the two means (Zou and Donner, 2008, for independent means). Runs
+    over the same clips are not independent, so that interval is too wide and decides less.
 
     Args:
         first, second: two runs over the same test set.
-        row: of the second run; default see `USUAL_ROWS`.
+        row: of the second run; default by `USUAL_ROWS`.
         against: row of the first run; default the same.
 
     Raises:
@@ -182,10 +184,10 @@ def _unpaired(first: Run, second: Run, against: str, row: str, names: tuple[str,
     counts = first.settings.get("clips"), second.settings.get("clips")
     if counts[0] != counts[1]:
         raise ValueError(
-            f"these runs do not compare: {counts[0]} clips in {first.name} and {counts[1]} in {second.name}, and without "
-            "the figures of single clips (v4s benchmark navigation --details) those they share cannot be picked out."
+            f"these runs do not compare: {counts[0]} clips in {first.name} and {counts[1]} in {second.name}, and without the "
+            "figures of single clips those they share cannot be picked out."
         )
-    notes = ["means only, not clip by clip: write the figures of single clips with --details to see smaller differences"]
+    notes = ["means only, not clip by clip: with the figures of single clips in both files smaller differences would show"]
     cells = first.rows[against], second.rows[row]
     shared = [name for name in cells[0] if name in cells[1]]
     notes += _unknown(shared)
@@ -198,8 +200,8 @@ def _unpaired(first: Run, second: Run, against: str, row: str, names: tuple[str,
 
 
 def _unknown(names: Sequence[str]) -> list[str]:
-    unknown = [name for name in names if name not in METRICS]
-    return [f"left out, unknown to this version: {', '.join(unknown)}"] if unknown else []
+    strange = [name for name in names if name not in METRICS]
+    return [f"left out, unknown to this version: {', '.join(strange)}"] if strange else []
 
 
 def _difference_of_means(first: dict, second: dict) -> dict:

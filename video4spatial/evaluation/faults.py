@@ -175,7 +175,9 @@ _ALL = (
         "backwards", (0.1, 0.25, 0.5, 0.75, 1.0), "of the path", lambda stage, level: stage.film(backwards(stage.cameras, level))
     ),
     Degradation("frozen", SHARES, "of the frames", lambda stage, level: frozen(stage.clip.target_frames, level)),
-    Degradation("static", SHARES, "of the frames", lambda stage, level: replaced(stage.clip.target_frames, static(stage.clip), level)),
+    Degradation(
+        "static", SHARES, "of the frames", lambda stage, level: replaced(stage.clip.target_frames, static(stage.clip), level)
+    ),
     Degradation(
         "copied_context", SHARES, "of the frames",
         lambda stage, level: replaced(stage.clip.target_frames, copy_nearest(stage.clip), level),

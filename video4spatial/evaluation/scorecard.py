@@ -94,7 +94,12 @@ class ScoredClip:
 
     @classmethod
     def of(cls, clip: Clip, measurements: Mapping[str, Measurement]) -> ScoredClip:
-        """The measurements of a clip that is at hand."""
+        """The record of a clip.
+
+        Args:
+            clip: that was measured.
+            measurements: by metric name.
+        """
         made_from = json.dumps(clip.provenance or clip.name, sort_keys=True, default=str)
         return cls(clip.name, clip.scene, hashlib.sha256(made_from.encode()).hexdigest()[:16], measurements)
 

@@ -55,7 +55,13 @@ class ScoringPool:
             self._ask(row, clip, self.pool.submit(_score_pickled, pickle.dumps((clip, frames, self.metrics))))
 
     def refuse(self, row: str, clip: Clip, reason: str) -> None:
-        """Note that a row has no video of a clip: all its measurements are missing, for this reason."""
+        """Note that a row has no video of a clip: all its measurements are missing.
+
+        Args:
+            row: its name.
+            clip: what was asked for.
+            reason: why there is none.
+        """
         self._ask(row, clip, _finished({metric: Measurement.missing(reason) for metric in self.metrics}))
 
     def results(self) -> dict[str, list[ScoredClip]]:

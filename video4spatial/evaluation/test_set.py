@@ -92,7 +92,8 @@ def load_test_set(name: str = NAME, limit: int | None = None) -> list[TestClip]:
     path = Path(name) if name.endswith(".json") else folder / f"{name}.json"
     if not path.is_file():
         known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
-        raise ValueError(f"there is no test set {name!r}{did_you_mean(name, known)}: choose one of {', '.join(known)}, or give a .json file.")
+        hint = did_you_mean(name, known)
+        raise ValueError(f"there is no test set {name!r}{hint}: choose one of {', '.join(known)}, or give a .json file.")
     content = json.loads(path.read_text())
     missing = {"name", "settings", "clips"} - set(content)
     if missing:

@@ -83,7 +83,8 @@ def write_benchmark_page(
 
 def _heading(name: str) -> dict:
     metric = METRICS[name]
-    return {"name": name.replace("_", " "), "arrow": ARROWS[metric.direction], "unit": metric.unit, "explanation": metric.explanation}
+    arrow = ARROWS[metric.direction]
+    return {"name": name.replace("_", " "), "arrow": arrow, "unit": metric.unit, "explanation": metric.explanation}
 
 
 def _leaderboard(rows: Sequence[dict], metrics: Sequence[str], paired: Mapping[str, dict]) -> list[dict]:
@@ -181,7 +182,7 @@ def _shown_clip(entry: ShownClip, frame_rate: float, metrics: Sequence[str], col
         "heat": None if heat is None else [picture_uri(picture) for picture in heat[0][strip(heat[0], 9)]],
         "curves": _figures(curves, colors),
         "path": _path(entry),
-        "lost": {row.replace("_", " "): lost for row, cameras in entry.estimated_cameras.items() if (lost := frames_without_camera(cameras))},
+        "lost": {row.replace("_", " "): frames_without_camera(cameras) for row, cameras in entry.estimated_cameras.items()},
         "epipolar": _epipolar(clip, frames) if entry.why == "worst" else None,
     }
 

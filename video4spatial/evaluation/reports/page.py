@@ -89,7 +89,12 @@ def svg(figure: Figure) -> str:
 
 
 def score_entry(name: str, measurement: Measurement) -> dict:
-    """A measurement with its metric's unit, direction and explanation, as text."""
+    """A measurement as text, with its metric's unit, direction and explanation.
+
+    Args:
+        name: of the metric; one that is not registered has no unit.
+        measurement: on one clip.
+    """
     metric = METRICS.get(name)
     return {
         "name": name.replace("_", " "),

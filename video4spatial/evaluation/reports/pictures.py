@@ -62,7 +62,12 @@ def side_by_side(videos: Sequence[tuple[str, np.ndarray]], height: int = 256) ->
 
 
 def strip(frames: np.ndarray, count: int = 12) -> list[int]:
-    """Positions of up to `count` frames, evenly spread from the first to the last."""
+    """Positions of frames to show beside each other, evenly spread from the first to the last.
+
+    Args:
+        frames: of which some are shown.
+        count: most of them.
+    """
     return sorted(set(np.round(np.linspace(0, len(frames) - 1, min(count, len(frames)))).astype(int).tolist()))
 
 
@@ -129,14 +134,15 @@ def epipolar_lines(first: np.ndarray, second: np.ndarray, cameras: Cameras, heig
 def _lines_drawn(
     first: np.ndarray, second: np.ndarray, points: np.ndarray, partners: np.ndarray | None, lines: np.ndarray, height: int
 ) -> np.ndarray:
-    """Two frames beside each other [height, W', 3], with points [K, 2] in the first, and lines [K, 3] and partners in the second."""
+    """Two frames side by side [height, W', 3]: points [K, 2] in the first, lines [K, 3] and partners [K, 2] in the second."""
     factor = height / first.shape[0]
     width = round(first.shape[1] * factor)
     canvas = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_CUBIC) for frame in (first, second)]
     for index, (a, b, c) in enumerate(lines * (1, 1, factor)):
         color = tuple(int(part * 255) for part in matplotlib.colormaps["turbo"](0.08 + 0.84 * index / max(1, len(lines) - 1))[:3])
         # Clipped by hand to the borders of the picture: OpenCV cuts off what lies far outside.
-        ends = [(0, -c / b), (width, -(c + a * width) / b)] if abs(b) > abs(a) else [(-c / a, 0), (-(c + b * height) / a, height)]
+        across, along = [(0, -c / b), (width, -(c + a * width) / b)], [(-c / a, 0), (-(c + b * height) / a, height)]
+        ends = across if abs(b) > abs(a) else along
         (x0, y0), (x1, y1) = np.clip(ends, -1e4, 1e4).round().astype(int).tolist()
         cv2.line(canvas[1], (x0, y0), (x1, y1), color, 1, cv2.LINE_AA)
         marked = [(canvas[0], points[index])] + ([] if partners is None else [(canvas[1], partners[index])])

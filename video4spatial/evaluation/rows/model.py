@@ -51,7 +51,15 @@ def generate(pipeline: Video4SpatialPipeline, clip: Clip, sampling: Sampling, no
 
 @torch.no_grad()
 def through_autoencoder(pipeline: Video4SpatialPipeline, frames: np.ndarray) -> np.ndarray:
-    """Frames [T, H, W, 3] uint8 after the model's autoencoder has encoded and decoded them."""
+    """Encode and decode frames.
+
+    Args:
+        pipeline: whose autoencoder is used.
+        frames: [T, H, W, 3] uint8.
+
+    Returns:
+        [T, H, W, 3] uint8.
+    """
     latents = encode(pipeline.vae, frames_to_tensor(frames, pipeline.vae.device))
     return tensor_to_frames(decode(pipeline.vae, latents))[: len(frames)]
 
@@ -67,7 +75,12 @@ def model_with_context_cameras(inputs: RowInputs) -> np.ndarray:
 
 
 def shorter_context(inputs: RowInputs, count: int) -> np.ndarray:
-    """The model shown `count` context frames, one of the sizes of `nested_contexts`."""
+    """The model shown fewer context frames.
+
+    Args:
+        inputs: with a clip of at least 32 context frames.
+        count: one of the sizes of `nested_contexts`.
+    """
     return _generated(inputs, nested_contexts(inputs.clip)[count])
 
 
