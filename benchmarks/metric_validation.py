@@ -3,12 +3,12 @@
     python benchmarks/metric_validation.py [--clips 6] [--metrics NAMES] [--processes 2]
         [--output benchmarks/results/metric_validation.json]
 
-True videos of simulated test clips are made worse by degrees (`video4spatial.evaluation.faults`) and scored by every metric of the
-registry. Each metric has a row: the least Spearman correlation between level and deterioration over the degradations that it declares
-to see, the level from which on the change is sure (as a share of the strongest), and the number of cheats that it accepts. The row
-`scorecard` has the same for the headline metrics together, which `validation.headline` chooses by rule. Cheats imitate an honest row:
-the truth through the autoencoder of the built-in model (at the size of the clips), or the model itself, told the context's cameras
-(at its own size). Rows named after an estimator have its error on true videos by resolution, texture and blur.
+True videos of simulated test clips are made worse by degrees (`video4spatial.evaluation.faults`) and scored by every metric of
+the registry. Each metric has a row: the least Spearman correlation between level and deterioration over the degradations that it
+declares to see, the level from which on the change is sure (as a share of the strongest), and the number of cheats that it accepts.
+The row `scorecard` has the same for the headline metrics together, which `validation.headline` chooses by rule. Cheats imitate an
+honest row: the truth through the autoencoder of the built-in model (at the size of the clips), or the model itself, told the
+context's cameras (at its own size). Rows named after an estimator have its error on true videos by resolution, texture and blur.
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from video4spatial.evaluation.faults import CHEATS, GRADED
+from video4spatial.evaluation.faults import GRADED
 from video4spatial.evaluation.measurement import Measurement, Metric
-from video4spatial.evaluation.metrics.registry import METRICS
 from video4spatial.evaluation.validation import (
     accepts, combined_ranks, headline, ladder, rank_differences, spearman, threshold, validation_row, video_name,
 )  # fmt: skip

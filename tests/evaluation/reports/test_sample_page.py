@@ -58,8 +58,9 @@ def test_frames_without_a_camera_are_counted_and_not_drawn(clip, tmp_path):
     for poses in (clip.target_cameras.camera_to_world, elsewhere):
         cameras = EstimatedCameras(type(clip.target_cameras)(poses, clip.target_cameras.intrinsics), known, reasons=lost)
         page = write_sample_page(
-            tmp_path, title="x", generated=clip.target_frames, cameras=clip.target_cameras, frame_rate=4.0, estimated_cameras=cameras
-        ).read_text()
+            tmp_path, title="x", generated=clip.target_frames, cameras=clip.target_cameras, frame_rate=4.0,
+            estimated_cameras=cameras,
+        ).read_text()  # fmt: skip
         assert "2 of 4 frames: the frame resembles no view of the scene" in page
         pages.append(re.findall(r"<t[hd][^>]*>([^<]*)", page))
     assert pages[0] == pages[1] and "seen in the frames" in pages[0]

@@ -304,41 +304,18 @@ def _found(sample: Sample, detector: Detector | None) -> Found | Measurement:
     return sample.once(_default_find) if detector is None else find(sample, detector)
 
 
-def _share(sample: Sample, detector: Detector | None, name: str, over) -> Measurement:
+def measure_at_end(sample: Sample, rule: str, detector: Detector | None = None) -> Measurement:
+    """1 where one of the last frames shows the object as a rule wants it.
+
+    Args:
+        sample: of a clip with something to find.
+        rule: `visible`, `centred` or `right_size`, as in `Found`.
+        detector: as in `find`.
+    """
     found = _found(sample, detector)
     if isinstance(found, Measurement):
         return found
-    return Measurement(float(over(getattr(found, name))), diagnostics=found.diagnostics())
-
-
-def measure_visible_at_end(sample: Sample, detector: Detector | None = None) -> Measurement:
-    """1 where the object is seen in one of the last frames.
-
-    Args:
-        sample: of a clip with something to find.
-        detector: as in `find`.
-    """
-    return _share(sample, detector, "visible", np.any)
-
-
-def measure_centred_at_end(sample: Sample, detector: Detector | None = None) -> Measurement:
-    """1 where the object is seen near the middle of one of the last frames.
-
-    Args:
-        sample: of a clip with something to find.
-        detector: as in `find`.
-    """
-    return _share(sample, detector, "centred", np.any)
-
-
-def measure_right_size_at_end(sample: Sample, detector: Detector | None = None) -> Measurement:
-    """1 where the object is seen at a sensible size in one of the last frames.
-
-    Args:
-        sample: of a clip with something to find.
-        detector: as in `find`.
-    """
-    return _share(sample, detector, "right_size", np.any)
+    return Measurement(float(getattr(found, rule).any()), diagnostics=found.diagnostics())
 
 
 def measure_box_persistence(sample: Sample, detector: Detector | None = None) -> Measurement:
@@ -348,7 +325,8 @@ def measure_box_persistence(sample: Sample, detector: Detector | None = None) ->
         sample: of a clip with something to find.
         detector: as in `find`.
     """
-    return _share(sample, detector, "visible", np.mean)
+    found = _found(sample, detector)
+    return found if isinstance(found, Measurement) else Measurement(float(found.visible.mean()), diagnostics=found.diagnostics())
 
 
 def measure_box_iou(sample: Sample, detector: Detector | None = None) -> Measurement:

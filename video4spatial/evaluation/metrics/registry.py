@@ -275,16 +275,16 @@ _ALL = (
     ),
     # Grounding: whether the object asked for is found.
     Metric(
-        "visible_at_end", grounding.measure_visible_at_end, "higher", "", 0.0, CAMERAS,
+        "visible_at_end", partial(grounding.measure_at_end, rule="visible"), "higher", "", 0.0, CAMERAS,
         "Whether the object is seen in one of the last frames.",
         source="own: true box at the measured camera, hidden by points of the context, colours compared", sees=("static",),
     ),
     Metric(
-        "centred_at_end", grounding.measure_centred_at_end, "higher", "", 0.0, CAMERAS,
+        "centred_at_end", partial(grounding.measure_at_end, rule="centred"), "higher", "", 0.0, CAMERAS,
         "Whether it is seen near the middle of one of the last frames.", source="own", sees=("static",),
     ),
     Metric(
-        "right_size_at_end", grounding.measure_right_size_at_end, "higher", "", 0.0, CAMERAS,
+        "right_size_at_end", partial(grounding.measure_at_end, rule="right_size"), "higher", "", 0.0, CAMERAS,
         "Whether it is seen neither tiny nor filling one of the last frames.", source="own", sees=("static",),
     ),
     Metric(
