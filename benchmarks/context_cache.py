@@ -33,6 +33,8 @@ from rich.progress import track
 
 from video4spatial import Video4SpatialPipeline
 from video4spatial.cameras import parse_trajectory
+from video4spatial.clips import Navigate
+from video4spatial.conditioning.passes import encode_parts
 from video4spatial.diffusion import JointGuidance
 from video4spatial.evaluation.results import merge_rows, metric, write_results
 from video4spatial.models import CacheStorage, Video4SpatialTransformer3DModel
@@ -90,7 +92,7 @@ def sampled(
     pipeline: Video4SpatialPipeline, context: SceneContext, guidance: JointGuidance, steps: int = STEPS, frames: int | None = None
 ) -> torch.Tensor:
     """Latents of one trajectory, of the model's own length unless `frames` are given."""
-    path = parse_trajectory(PATH, frames or pipeline.config.target_frames)
+    path = Navigate(parse_trajectory(PATH, frames or pipeline.config.target_frames))
     generator = torch.Generator().manual_seed(0)
     return pipeline(
         context, path, num_inference_steps=steps, guidance=guidance, generator=generator, output_type="latent"
@@ -99,7 +101,7 @@ def sampled(
 
 def prefilled(pipeline: Video4SpatialPipeline, scene: SceneContext) -> SceneContext:
     """A scene whose pictures are encoded, with its cache."""
-    cache = pipeline._encode_parts(scene, scene.latents, None, CacheStorage())
+    cache, _ = encode_parts(pipeline.transformer, scene.inputs)
     return replace(scene, cache=cache)
 
 
@@ -271,7 +273,7 @@ def branch_times(pipeline: Video4SpatialPipeline, context: SceneContext, wide, r
 def profile(pipeline: Video4SpatialPipeline) -> dict[str, float]:
     """Shares of the time of one call at the model's own settings: encoding pictures, prefill, denoising, decoding."""
     frames = pictures(pipeline, pipeline.config.context_frames)
-    path = parse_trajectory(PATH, pipeline.config.target_frames)
+    path = Navigate(parse_trajectory(PATH, pipeline.config.target_frames))
     spent = {name: [] for name in ("encode pictures", "prefill", "denoise", "decode")}
     for _ in range(6):
         whole, context = seconds(lambda: pipeline.encode_context(frames))
@@ -298,7 +300,7 @@ def frames_figures(model: str, count: int, repeats: int) -> dict[str, float]:
         times.append(taken)
         total += taken
     steps = []
-    path = parse_trajectory(PATH, pipeline.config.target_frames)
+    path = Navigate(parse_trajectory(PATH, pipeline.config.target_frames))
 
     def on_step_end(pipe, step, timestep, tensors):
         steps.append(time.perf_counter())

@@ -111,7 +111,7 @@ def generated(
 ) -> np.ndarray:
     """The video of a clip in an encoded context."""
     generator = torch.Generator().manual_seed(noise)
-    return pipeline(context, clip.instruction.cameras, anchor=clip.anchor, generator=generator, guidance=guidance).frames
+    return pipeline(context, clip.instruction, anchor=clip.anchor, generator=generator, guidance=guidance).frames
 
 
 def flops(

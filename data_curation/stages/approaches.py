@@ -18,7 +18,7 @@ from scipy.sparse import csgraph, csr_matrix
 
 from data_curation.stages.visibility import Visibility
 from video4spatial.cameras import Cameras
-from video4spatial.geometry.visibility import viewpoint_distance
+from video4spatial.cameras.viewpoints import viewpoint_distance
 from video4spatial.captures import Capture
 
 Origin = Literal["captured", "reversed", "graph"]

@@ -1,28 +1,22 @@
 """Cameras of plain footage by structure from motion (COLMAP, the extra `sfm`). Lengths are those of the reconstruction, not metres.
 
-A short or almost straight path leaves the focal length open: a wrong one is made up for by turns and points that fit it, which the
-epipolar check does not notice either.
-
-Works on the processor, in a temporary folder. Seeds are fixed, so that runs with one thread repeat; with more, sums are rounded in
-another order and cameras differ in their last digits, rarely in which frames are registered.
+A short or almost straight path leaves the focal length open. A wrong one is made up for by turns and points that fit it, and the
+epipolar check does not notice it either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import atan, degrees, radians, tan
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from math import atan, degrees
 
-import cv2
 import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras
-from video4spatial.cameras.rotations import invert_rigid
-from video4spatial.geometry.structure_from_motion import MappingError, MappingSettings, import_pycolmap, map_pictures, quiet
 from video4spatial.captures import Capture
+from video4spatial.geometry import GeometryError
+from video4spatial.geometry.structure_from_motion import MappingSettings, SparseModel, evenly_thinned, map_pictures
 
 BATCH = 32
 FIELDS_OF_VIEW = (25.0, 130.0)  # degrees; with little parallax the focal length runs away
@@ -79,55 +73,64 @@ class Reconstruction:
 def reconstruct(capture: Capture, settings: ReconstructionSettings = ReconstructionSettings()) -> Reconstruction:
     """Find the cameras of a capture from its pictures alone.
 
+    Args:
+        capture: whose own cameras, if it has any, are not looked at.
+        settings: how cameras are looked for.
+
     Raises:
-        ReconstructionError: where fewer than half of the frames can be related to each other.
+        ReconstructionError: for a short capture, frames of which fewer than half can be related to each other, and a field of view
+            that cannot be.
         ImportError: without pycolmap.
     """
-    pycolmap = import_pycolmap()
     if len(capture) < settings.least_frames:
-        raise ReconstructionError(f"capture {capture.name!r} has {len(capture)} frames; cameras need at least {settings.least_frames}")
-    count = min(settings.frames, len(capture))
-    tried = tuple(np.unique(np.linspace(0, len(capture) - 1, count).round().astype(int)).tolist())
-    factor = min(1.0, settings.side / max(capture.height, capture.width))
-    size = max(1, round(capture.width * factor)), max(1, round(capture.height * factor))
+        count = f"capture {capture.name!r} has {len(capture)} frames"
+        raise ReconstructionError(f"{count}; cameras need at least {settings.least_frames}")
+    tried = tuple(evenly_thinned(len(capture), settings.frames))
+    mapping = MappingSettings(
+        features=settings.features, overlap=settings.overlap, exhaustive=settings.exhaustive, threads=settings.threads,
+        largest=settings.side, fov_degrees=settings.fov_degrees,
+    )  # fmt: skip
     try:
-        with quiet(pycolmap), TemporaryDirectory() as name:
-            folder = Path(name)
-            _write_pictures(capture, tried, size, folder / "images")
-            model = map_pictures(folder, _mapping(settings), lens=_lens(settings, size))
-            registered = {int(Path(image.name).stem): image for image in model.images.values() if image.has_pose}
-            if 2 * len(registered) < len(tried):
-                raise ReconstructionError(
-                    f"only {len(registered)} of {len(tried)} frames could be registered: the footage breaks into parts "
-                    "that do not overlap"
-                )
-            intrinsics = _intrinsics(next(iter(model.cameras.values())))
-            fov_degrees = 2 * degrees(atan(0.5 / float(intrinsics[0, 0])))
-            if not FIELDS_OF_VIEW[0] < fov_degrees < FIELDS_OF_VIEW[1]:
-                raise ReconstructionError(f"a field of view of {fov_degrees:.1f} degrees was found: too little parallax to find it")
-    except (MappingError, ReconstructionError) as error:
+        model = map_pictures(_pictures(capture, tried), mapping)
+        _check(model, len(tried))
+    except GeometryError as error:
         raise ReconstructionError(f"capture {capture.name!r}: {error}") from None
-    frames = tuple(sorted(registered))
-    motions = torch.from_numpy(np.stack([registered[frame].cam_from_world().matrix() for frame in frames]))
-    world_to_camera = torch.cat([motions, torch.tensor([[[0.0, 0, 0, 1]]], dtype=torch.float64).expand(len(frames), 1, 4)], dim=1)
+    numbers = sorted(model.poses)
+    frames = tuple(tried[number] for number in numbers)
+    times = torch.from_numpy(np.asarray(capture.times, dtype=np.float64)[list(frames)])
     cameras = Cameras(
-        invert_rigid(world_to_camera),
-        intrinsics,
-        metric=False,
-        times=torch.from_numpy(np.asarray(capture.times, dtype=np.float64)[list(frames)]),
+        torch.stack([model.poses[number] for number in numbers]), model.intrinsics, metric=False, times=times,
         convention="structure from motion (COLMAP)",
-    )
-    return Reconstruction(frames, tried, cameras, model.num_points3D(), float(model.compute_mean_reprojection_error()))
+    )  # fmt: skip
+    return Reconstruction(frames, tried, cameras, model.points, model.error_pixels)
+
+
+def _check(model: SparseModel, tried: int) -> None:
+    """Refuse a model that holds too few of the frames that were tried, or a lens that nobody has."""
+    if 2 * len(model.poses) < tried:
+        raise GeometryError(
+            f"only {len(model.poses)} of {tried} frames could be registered: the footage breaks into parts that do not overlap"
+        )
+    fov_degrees = 2 * degrees(atan(0.5 / float(model.intrinsics[0, 0])))
+    if not FIELDS_OF_VIEW[0] < fov_degrees < FIELDS_OF_VIEW[1]:
+        raise GeometryError(f"a field of view of {fov_degrees:.1f} degrees was found: too little parallax to find it")
 
 
 def with_cameras(capture: Capture, reconstruction: Reconstruction) -> Capture:
     """The frames of a capture that were registered, with their cameras.
 
-    Depth, objects and the direction of up are not passed on: they belong to the world and the unit of other cameras.
+    Args:
+        capture: that was reconstructed.
+        reconstruction: of it.
+
+    Returns:
+        A capture of those frames under new numbers. Depth, objects and the direction of up are not passed on: they belong to the
+        world and the unit of other cameras.
     """
     frames = reconstruction.frames
-    left_out = {**capture.provenance.get("left_out", {}), "not_registered": sorted(set(reconstruction.tried) - set(frames))}
-    found = {"frames_tried": len(reconstruction.tried), "points": reconstruction.points, "error_pixels": reconstruction.error_pixels}
+    tried, not_registered = len(reconstruction.tried), sorted(set(reconstruction.tried) - set(frames))
+    left_out = {**capture.provenance.get("left_out", {}), "not_registered": not_registered}
+    found = {"frames_tried": tried, "points": reconstruction.points, "error_pixels": reconstruction.error_pixels}
     return replace(
         capture,
         frame_count=len(frames),
@@ -158,28 +161,7 @@ class _Chosen:
         return self.read([self.frames[index] for index in indices])
 
 
-def _write_pictures(capture: Capture, frames: tuple[int, ...], size: tuple[int, int], folder: Path) -> None:
-    folder.mkdir()
+def _pictures(capture: Capture, frames: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """The frames one by one, read in batches."""
     for start in range(0, len(frames), BATCH):
-        batch = frames[start : start + BATCH]
-        for frame, picture in zip(batch, capture.read_frames(batch)):
-            small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-            cv2.imwrite(str(folder / f"{frame:08d}.png"), cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-
-
-def _mapping(settings: ReconstructionSettings) -> MappingSettings:
-    return MappingSettings(
-        features=settings.features, overlap=settings.overlap, exhaustive=settings.exhaustive, threads=settings.threads
-    )
-
-
-def _lens(settings: ReconstructionSettings, size: tuple[int, int]) -> tuple[float, float, float]:
-    """Focal length and principal point to start from, in pixels of pictures of a width and height."""
-    return size[0] / (2 * tan(radians(settings.fov_degrees) / 2)), size[0] / 2, size[1] / 2
-
-
-def _intrinsics(camera) -> torch.Tensor:
-    """Normalised intrinsics [3, 3] of COLMAP's SIMPLE_PINHOLE, which counts pixels from the corner as we do."""
-    focal, x, y = camera.params.tolist()
-    width, height = camera.width, camera.height
-    return torch.tensor([[focal / width, 0, x / width], [0, focal / height, y / height], [0, 0, 1]], dtype=torch.float64)
+        yield from capture.read_frames(frames[start : start + BATCH])

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory
-from video4spatial.geometry.visibility import seen_from, viewpoint_distance
+from video4spatial.cameras.viewpoints import viewpoint_distance
+from video4spatial.geometry.visibility import seen_from
 from video4spatial.conditioning.plans import PLANS, ContextMaterial, ContextPart, ContextPlan, plan_context
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import generate_scene

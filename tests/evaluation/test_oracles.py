@@ -19,13 +19,8 @@ from video4spatial.evaluation.metrics.camera import (
     summed_errors,
     translation_errors,
 )
-from video4spatial.evaluation.metrics.consistency import (
-    agreement,
-    epipolar_distances,
-    fundamental_matrix,
-    sampson_distances,
-    tsed,
-)
+from video4spatial.evaluation.metrics.consistency import agreement, tsed
+from video4spatial.geometry.two_views import epipolar_distances, fundamental_matrix, sampson_distances
 
 
 def trajectory(seed: int, count: int = 24, noise: float = 0.0) -> Cameras:

@@ -84,9 +84,10 @@ def masked_reference(model, context, targets, segments):
     """Segment-causal attention written as one masked pass over all tokens: an independent twin of the cache."""
     tokens_per_latent = 4
     context_tokens, context_rotary = model._embed(context["context_latents"], context["context_positions"])
-    context_tokens = context_tokens + model.scene_camera_encoder(context["context_scene_rays"])
+    context_tokens = context_tokens + model.scene_camera_encoder(context["context_scene_rays"], model.null_scene_camera)
     tokens, rotary = model._embed(targets["hidden_states"], targets["positions"])
-    tokens = tokens + model.camera_encoder(targets["rays"]) + model.scene_camera_encoder(targets["scene_rays"])
+    tokens = tokens + model.camera_encoder(targets["rays"], model.null_camera)
+    tokens = tokens + model.scene_camera_encoder(targets["scene_rays"], model.null_scene_camera)
     num_context, num_targets = context_tokens.shape[1], tokens.shape[1]
     owner = sum(([i] * count for i, count in enumerate(segments)), []) + [len(segments)] * num_targets
     owner = torch.tensor(owner).repeat_interleave(tokens_per_latent)

@@ -8,6 +8,7 @@ from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3
 
 from tests.models.conditions.test_text import tiny_text_parts
 from video4spatial.cameras import parse_trajectory
+from video4spatial.clips import Navigate
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.models.wan_weights import export_wan, save_wan_lora
 from video4spatial.pipelines.from_wan import flow_scheduler, load_wan_pipeline
@@ -222,7 +223,7 @@ def test_a_pipeline_from_wan_walks_through_a_scene(folder, tmp_path):
     pipeline.set_progress_bar_config(disable=True)
     frames = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
     context = pipeline.encode_context(frames, chunk_length=5)
-    output = pipeline(context, parse_trajectory("forward 1", 5), num_inference_steps=2)
+    output = pipeline(context, Navigate(parse_trajectory("forward 1", 5)), num_inference_steps=2)
     assert output.frames.shape == (5, 64, 64, 3) and output.latents.shape == (1, 4, 2, 4, 4)
 
 
@@ -236,7 +237,10 @@ def test_a_pipeline_from_wan_reads_text_and_is_saved(folder, tmp_path):
     pipeline.set_progress_bar_config(disable=True)
     context = pipeline.encode_context(np.zeros((1, 64, 64, 3), dtype=np.uint8))
     cameras, latents = parse_trajectory("forward 1", 5), torch.randn(1, 4, 1, 4, 4, dtype=torch.bfloat16)
-    told = [pipeline(context, cameras, latents=latents, num_inference_steps=1, prompt=p).latents for p in ("a chair", "a door")]
+    told = [
+        pipeline(context, instruction, latents=latents, num_inference_steps=1).latents
+        for instruction in (Navigate(cameras, "a chair"), Navigate(cameras, "a door"))
+    ]
     assert not torch.equal(*told)
     pipeline.save_pretrained(tmp_path / "saved")
     again = type(pipeline).from_pretrained(tmp_path / "saved")

@@ -5,11 +5,12 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from tests.conftest import seeded_transformer
 from video4spatial import Video4SpatialPipeline
-from video4spatial.cameras import Cameras, parse_trajectory
+from video4spatial.cameras import parse_trajectory, plucker_rays
+from video4spatial.clips import Ground, Navigate
 
 
-def path(frames: int = 5, expression: str = "forward 0.4m, turn left 30deg") -> Cameras:
-    return parse_trajectory(expression, frames)
+def path(frames: int = 5, expression: str = "forward 0.4m, turn left 30deg") -> Navigate:
+    return Navigate(parse_trajectory(expression, frames))
 
 
 def seed(value: int) -> torch.Generator:
@@ -78,14 +79,14 @@ def test_conditions_matter(tiny_pipeline, random_frames):
     context = tiny_pipeline.encode_context(frames)
 
     def run(**changes):
-        options = {"context": context, "cameras": path(), "num_inference_steps": 2, "generator": seed(0), **changes}
+        options = {"context": context, "instruction": path(), "num_inference_steps": 2, "generator": seed(0), **changes}
         return tiny_pipeline(**options).latents
 
     base = run()
     known = tiny_pipeline.encode_context(frames, cameras=parse_trajectory("turn right 60deg", 3))
     late = tiny_pipeline.encode_context(frames, times=np.array([0.0, 4.0, 4.5]))
     variants = [
-        run(cameras=path(expression="truck right 1m")), run(anchor=0), run(guidance_scale=2.0), run(context=known),
+        run(instruction=path(expression="truck right 1m")), run(anchor=0), run(guidance_scale=2.0), run(context=known),
         run(context=late), run(context=tiny_pipeline.encode_context(frames[1:])),
         run(context=None, anchor_frame=frames[-1]),
     ]  # fmt: skip
@@ -99,7 +100,7 @@ def test_guidance_is_the_stated_combination(tiny_pipeline, random_frames):
     result = tiny_pipeline(context, path(), num_inference_steps=1, guidance_scale=3.0, latents=noise).latents[:, :, 1:]
     model = tiny_pipeline.transformer
     positions = float(context.positions.max()) + 4.0 + torch.arange(5, dtype=torch.float64).unsqueeze(0)
-    rays = tiny_pipeline._rays(path().relative_to(0), noise)
+    rays = plucker_rays(path().cameras.relative_to(0), 4, 4).unsqueeze(0)
     timesteps = torch.tensor([[0.0] + [1000.0] * 4])
     with torch.no_grad():
         given = torch.cat([context.latents[:, :, -1:], noise], dim=2)
@@ -147,7 +148,7 @@ def test_a_video_autoencoder_pads_and_trims(tiny_wan_vae, random_frames, frames)
 def test_all_problems_of_a_context_are_named_at_once(tiny_pipeline):
     with pytest.raises(ValueError) as error:
         tiny_pipeline.encode_context(
-            np.zeros((3, 16, 32, 3), np.uint8), times=np.array([0.0, 0.0]), cameras=path(2), chunk_length=2
+            np.zeros((3, 16, 32, 3), np.uint8), times=np.array([0.0, 0.0]), cameras=path(2).cameras, chunk_length=2
         )
     for part in ("16x32", "2 times for 3 frames", "2 cameras for 3 frames", "chunk_length 2"):
         assert part in str(error.value)
@@ -158,7 +159,11 @@ def test_bad_calls_are_refused(tiny_pipeline, random_frames):
     with pytest.raises(ValueError, match="anchor 3 is outside the context of 3 frames: expected -3 to 2"):
         tiny_pipeline(context, path(), anchor=3)
     with pytest.raises(ValueError, match="at least 2 cameras"):
-        tiny_pipeline(context, path()[0])
+        tiny_pipeline(context, Navigate(path().cameras[0]))
+    with pytest.raises(ValueError, match="of type Cameras: expected Navigate.cameras. or Ground"):
+        tiny_pipeline(context, path().cameras)
+    with pytest.raises(ValueError, match="'go to the lamp': this model reads no text"):
+        tiny_pipeline(context, Ground("go to the lamp"))
     with pytest.raises(ValueError, match="not both"):
         tiny_pipeline(context, path(), anchor_frame=random_frames(0, 1)[0])
     with pytest.raises(ValueError, match="not after the context's last"):

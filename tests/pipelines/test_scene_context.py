@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import seeded_transformer
 from tests.pipelines.test_pipeline import path, seed
-from video4spatial.cameras import parse_trajectory
+from video4spatial.cameras import parse_trajectory, plucker_rays
+from video4spatial.clips import Navigate
 from video4spatial.diffusion import JointGuidance
 from video4spatial.models import CacheStorage
 from video4spatial.pipelines import ContextPart, ContextPlan, Video4SpatialPipeline
@@ -71,7 +72,7 @@ def test_three_way_guidance_is_the_stated_combination(pipeline, random_frames):
     result = pipeline(context, path(), num_inference_steps=1, guidance=guidance, latents=noise).latents[:, :, 1:]
     model = pipeline.transformer
     positions = float(context.positions.max()) + 4.0 + torch.arange(5, dtype=torch.float64).unsqueeze(0)
-    timesteps, rays = torch.tensor([[0.0] + [1000.0] * 4]), pipeline._rays(path().relative_to(0), noise)
+    timesteps, rays = torch.tensor([[0.0] + [1000.0] * 4]), plucker_rays(path().cameras.relative_to(0), 4, 4).unsqueeze(0)
     given = torch.cat([context.latents[:, :, -1:], noise], dim=2)
     with torch.no_grad():
         v = model(given, timesteps, positions=positions, rays=rays, context=context.cache).sample[:, :, 1:]
@@ -120,7 +121,7 @@ def test_nulls_that_the_model_does_not_know_are_refused(tiny_pipeline, random_fr
     with pytest.raises(ValueError, match="guidance_scale .2. or guidance, not both"):
         tiny_pipeline(context, path(), guidance_scale=2.0, guidance=JointGuidance.absent(2.0))
     with pytest.raises(ValueError, match="this model reads no text"):
-        tiny_pipeline(context, path(), prompt="a room")
+        tiny_pipeline(context, Navigate(path().cameras, "a room"))
 
 
 def test_saved_scenes_give_the_same_video(pipeline, random_frames, tmp_path):

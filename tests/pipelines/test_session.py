@@ -7,6 +7,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from tests.conftest import seeded_transformer
 from video4spatial.cameras import parse_trajectory
+from video4spatial.clips import Navigate
 from video4spatial.pipelines import SceneSession, SessionSettings, Video4SpatialPipeline
 
 QUICK = SessionSettings(num_inference_steps=1, chunk_frames=3)
@@ -35,10 +36,10 @@ def test_a_session_is_its_chunks_one_by_one(tiny_pipeline, random_frames):
     session = SceneSession(tiny_pipeline, context, settings=QUICK)
     video = session.move(path)
     generator = torch.Generator().manual_seed(0)
-    first = tiny_pipeline(context, path[:3], num_inference_steps=1, generator=generator)
+    first = tiny_pipeline(context, Navigate(path[:3]), num_inference_steps=1, generator=generator)
     world = path.placed_at(cameras[-1])
     longer = tiny_pipeline.append_context(context, first.frames[1:], cameras=world[1:3], latents=first.latents[:, :, 1:])
-    second = tiny_pipeline(longer, path[2:], num_inference_steps=1, generator=generator)
+    second = tiny_pipeline(longer, Navigate(path[2:]), num_inference_steps=1, generator=generator)
     assert np.array_equal(video.frames, np.concatenate([first.frames, second.frames[1:]]))
     assert session.context.cameras[-2:].allclose(world[3:], 1e-9)
 

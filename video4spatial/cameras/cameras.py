@@ -96,6 +96,33 @@ class Cameras:
             times=torch.cat([part.times for part in parts], dim=-1) if known else None,
         )
 
+    @classmethod
+    def stacked(cls, paths: Sequence[Cameras]) -> Cameras:
+        """Put paths of one length side by side on a new leading axis. Times are dropped.
+
+        Args:
+            paths: B of them, each [..., T]. The convention is the first's.
+
+        Returns:
+            [B, ..., T] cameras.
+
+        Raises:
+            CameraError: for no paths, other lengths or batch shapes, or metric beside non-metric cameras.
+        """
+        paths = list(paths)
+        if not paths:
+            raise CameraError("nothing to stack: give at least one Cameras")
+        for path in paths[1:]:
+            paths[0]._check_compatible(path, "stack")
+            if len(path) != len(paths[0]):
+                raise CameraError(f"cannot stack paths of {len(paths[0])} and {len(path)} cameras")
+        return replace(
+            paths[0],
+            camera_to_world=torch.stack([path.camera_to_world for path in paths]),
+            intrinsics=torch.stack([path.intrinsics for path in paths]),
+            times=None,
+        )
+
     def concatenated(self, other: Cameras) -> Cameras:
         """These cameras, then the other ones: `Cameras.concatenate([self, other])`."""
         return Cameras.concatenate([self, other])

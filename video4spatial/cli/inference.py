@@ -308,6 +308,8 @@ def generate(pipeline, context, clip, model: ModelFolder, options: Namespace, st
     Raises:
         UserError: where the scene and a chunk are more than --max-context-tokens.
     """
+    from video4spatial.clips import Navigate
+
     path = clip.instruction.cameras
     chunk = chunk_frames(options, model, len(path))
     _check_room(pipeline, context, chunk, options)
@@ -317,18 +319,17 @@ def generate(pipeline, context, clip, model: ModelFolder, options: Namespace, st
         with counted("denoising", steps) as advance:
             output = pipeline(
                 context,
-                path,
+                Navigate(path, options.prompt or ""),
                 anchor=clip.anchor,
                 num_inference_steps=steps,
                 guidance=guidance(options),
                 generator=torch.Generator().manual_seed(options.seed),
-                prompt=options.prompt,
                 callback_on_step_end=lambda *_: advance(),
             )
         return Generated(output.frames, context.approximations, 1)
     from video4spatial.pipelines.session import SceneSession, SessionSettings
 
-    settings = SessionSettings(steps, guidance(options), chunk, options.max_context_tokens, options.seed, options.prompt)
+    settings = SessionSettings(steps, guidance(options), chunk, options.max_context_tokens, options.seed, options.prompt or "")
     session = SceneSession(pipeline, context, clip.anchor, settings)
     starts = range(0, len(path) - 1, chunk - 1)  # each chunk begins with the last frame of the one before
     with counted("generating chunks", len(starts)) as advance:

@@ -17,9 +17,9 @@ import torch
 from torch.nn import functional as F
 
 from video4spatial.cameras import Cameras, camera_rays
-from video4spatial.cameras.motions import did_you_mean
-from video4spatial.geometry.visibility import viewpoint_distance
+from video4spatial.cameras.viewpoints import viewpoint_distance
 from video4spatial.clips.simulated import evenly_spread
+from video4spatial.naming import did_you_mean, unknown
 
 THUMBNAIL = 8
 """Side of the pictures that `diverse` compares."""
@@ -189,7 +189,7 @@ def plan_context(name: str, material: ContextMaterial, budget: int | None = None
         ValueError: for an unknown plan, and naming all that does not fit it.
     """
     if name not in PLANS:
-        raise ValueError(f"unknown context plan {name!r}{did_you_mean(name, PLANS)}: choose one of {', '.join(PLANS)}.")
+        raise ValueError(f"{unknown('context plan', name, PLANS)}: choose one of {', '.join(PLANS)}.")
     plan, count = PLANS[name], material.num_chunks
     problems = []
     if budget is not None and not _whole(budget, 1):
@@ -215,11 +215,11 @@ def _everything(material: ContextMaterial, budget: int) -> ContextPlan:
             f"context plan 'all' keeps all {material.num_chunks} chunks, more than the budget of {budget}: leave the budget out, or "
             "choose another plan."
         )
-    return _in_full(range(material.num_chunks))
+    return in_full(range(material.num_chunks))
 
 
 def _stride(material: ContextMaterial, budget: int) -> ContextPlan:
-    return _in_full(evenly_spread(material.num_chunks, budget, material.anchor_chunk))
+    return in_full(evenly_spread(material.num_chunks, budget, material.anchor_chunk))
 
 
 def _diverse(material: ContextMaterial, budget: int) -> ContextPlan:
@@ -231,7 +231,7 @@ def _diverse(material: ContextMaterial, budget: int) -> ContextPlan:
         nearest = np.minimum(nearest, np.linalg.norm(features - features[chosen[-1]], axis=1))
         nearest[chosen] = -1.0
         chosen.append(int(nearest.argmax()))
-    return _in_full(chosen)
+    return in_full(chosen)
 
 
 def _frustum(material: ContextMaterial, budget: int, depth_range: tuple[float, float] = (0.25, 1.5)) -> ContextPlan:
@@ -256,7 +256,7 @@ def _frustum(material: ContextMaterial, budget: int, depth_range: tuple[float, f
     while True:
         chosen.append(choice)
         if len(chosen) == budget:
-            return _in_full(chosen)
+            return in_full(chosen)
         news = seen[choice] & ~covered
         covered |= news
         gains = gains - seen[:, news].sum(1)
@@ -268,14 +268,13 @@ def _frustum(material: ContextMaterial, budget: int, depth_range: tuple[float, f
 
 def _far_pooled(material: ContextMaterial, budget: int, pool: int = 4) -> ContextPlan:
     near = _nearest(material, budget)
-    far = [chunk for chunk in range(material.num_chunks) if chunk not in near]
     _check_pool(pool)
-    return ContextPlan((*([_part(far, pool)] if far else []), _part(near)))
+    return far_pooled(set(range(material.num_chunks)) - near, near, pool)
 
 
 def _coarse_to_fine(material: ContextMaterial, budget: int, pool: int = 4, coarse_share: float = 0.5) -> ContextPlan:
     _check_pool(pool)
-    return ContextPlan((_part(range(material.num_chunks), pool), _part(_nearest(material, budget))), coarse_share)
+    return coarse_to_fine(range(material.num_chunks), _nearest(material, budget), pool, coarse_share)
 
 
 _ALL = (
@@ -306,12 +305,44 @@ PLANS: dict[str, Plan] = {plan.name: plan for plan in _ALL}
 # ---- parts of plans ---------------------------------------------------------------------------------------------------------
 
 
+def in_full(chunks: Iterable[int]) -> ContextPlan:
+    """Chunks in full, as one segment."""
+    return ContextPlan((_part(chunks),))
+
+
+def far_pooled(far: Iterable[int], near: Iterable[int], pool: int) -> ContextPlan:
+    """Far chunks pooled by `pool`, then near ones in full; without far ones the near ones alone."""
+    far = list(far)
+    return ContextPlan((*([_part(far, pool)] if far else []), _part(near)))
+
+
+def coarse_to_fine(chunks: Iterable[int], near: Iterable[int], pool: int, coarse_share: float = 0.0) -> ContextPlan:
+    """All chunks pooled by `pool`, then the near ones in full.
+
+    Args:
+        chunks, near: all of them, and those that are given in full as well.
+        pool: side of the squares of tokens that are averaged.
+        coarse_share: share of the denoising steps, the first ones, that see the pooled chunks alone.
+    """
+    return ContextPlan((_part(chunks, pool), _part(near)), coarse_share)
+
+
+def latent_indices(parts: Iterable[ContextPart], chunks: Iterable[int], count: int) -> list[int]:
+    """Where the latents of chunks stand among those of all chunks that some part shows.
+
+    Args:
+        parts: the segments of a scene, whose chunks' latents are kept in ascending order, each once.
+        chunks: whose latents are looked for.
+        count: of all latents.
+    """
+    shown = sorted({chunk for part in parts for chunk in part.chunks})
+    per_chunk = count // len(shown)
+    places = {chunk: index * per_chunk for index, chunk in enumerate(shown)}
+    return [places[chunk] + offset for chunk in chunks for offset in range(per_chunk)]
+
+
 def _part(chunks: Iterable[int], pool: int = 1) -> ContextPart:
     return ContextPart(tuple(sorted(int(chunk) for chunk in chunks)), pool)
-
-
-def _in_full(chunks: Iterable[int]) -> ContextPlan:
-    return ContextPlan((_part(chunks),))
 
 
 def _nearest(material: ContextMaterial, count: int) -> set[int]:

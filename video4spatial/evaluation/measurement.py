@@ -1,7 +1,6 @@
 """What a metric is given (`Sample`), what it returns (`Measurement`) and what it declares (`Metric`)."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from video4spatial.cameras import Cameras
 from video4spatial.clips import Clip
 from video4spatial.evaluation.results import STATUSES
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
 
 
 @dataclass(frozen=True)
@@ -94,75 +94,6 @@ class Measurement:
         if self.share < 1:
             fields["share"] = self.share
         return {name: value for name, value in fields.items() if value != ""}
-
-
-@dataclass(frozen=True)
-class EstimatedCameras:
-    """Cameras measured from generated frames; some frames may have none.
-
-    Missing frames are never filled in from the commanded cameras: that would score the command, not the video. The anchor's pose
-    stands in their place and is no measurement: use `placed`, or the masks.
-
-    Args:
-        cameras: T cameras in the world of the commanded ones, whose frame 0 is the anchor as given. Metric, or with one
-            unknown scale about the anchor.
-        rotation_known: [T] bool frames whose rotation was measured; default all. Frame 0 is always known.
-        position_known: [T] bool frames whose position was measured as well; default those whose rotation was.
-        confidence: [T] the estimator's own figure (inliers, correlation), 0 where a frame is missing; None without one.
-        reasons: [T] why a frame, or only its position, is missing; empty where it is not.
-
-    Raises:
-        ValueError: for masks that do not fit each other or the cameras.
-    """
-
-    cameras: Cameras
-    rotation_known: np.ndarray | None = None
-    position_known: np.ndarray | None = None
-    confidence: np.ndarray | None = None
-    reasons: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        count = len(self.cameras)
-        if self.rotation_known is None:
-            object.__setattr__(self, "rotation_known", np.ones(count, dtype=bool))
-        if self.position_known is None:
-            object.__setattr__(self, "position_known", self.rotation_known.copy())
-        if not self.reasons:
-            object.__setattr__(self, "reasons", ("",) * count)
-        problems = [
-            f"{len(values)} entries of {name} for {count} cameras"
-            for name, values in [
-                ("rotation_known", self.rotation_known), ("position_known", self.position_known),
-                ("confidence", self.confidence), ("reasons", self.reasons),
-            ]
-            if values is not None and len(values) != count
-        ]  # fmt: skip
-        if not problems:
-            if not (self.rotation_known[0] and self.position_known[0]):
-                problems.append("frame 0 is the anchor, whose camera is given, but it is marked as missing")
-            if (self.position_known & ~self.rotation_known).any():
-                problems.append("positions without rotations")
-        if problems:
-            raise ValueError("estimated cameras: " + "; ".join(problems) + ".")
-
-    def __len__(self) -> int:
-        return len(self.cameras)
-
-    @property
-    def placed(self) -> Cameras:
-        """The cameras of those frames whose position was measured, the anchor's first."""
-        return self.cameras[np.flatnonzero(self.position_known).tolist()]
-
-    @property
-    def coverage(self) -> float:
-        """Share of frames 1..T-1 whose rotation was measured."""
-        return float(self.rotation_known[1:].mean()) if len(self) > 1 else 1.0
-
-    @property
-    def reason(self) -> str:
-        """The three most frequent reasons why frames are missing, with their numbers; empty where none is."""
-        counts = Counter(reason for reason in self.reasons[1:] if reason)
-        return "; ".join(f"{reason} ({count} of {len(self) - 1} frames)" for reason, count in counts.most_common(3))
 
 
 @dataclass(frozen=True)

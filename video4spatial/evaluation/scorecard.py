@@ -13,8 +13,9 @@ import numpy as np
 from video4spatial.cameras import Cameras
 from video4spatial.clips import Clip
 from video4spatial.evaluation.estimators import estimate_cameras
-from video4spatial.evaluation.measurement import EstimatedCameras, Measurement, Metric, Sample
+from video4spatial.evaluation.measurement import Measurement, Metric, Sample
 from video4spatial.evaluation.metrics.registry import metrics_named
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
 
 logger = logging.getLogger(__name__)
 

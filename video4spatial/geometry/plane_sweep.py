@@ -58,9 +58,9 @@ def plane_sweep(
 ) -> SweptDepth:
     """Depth of some frames of a video.
 
-    For every depth the other frames are warped onto a frame as if all it shows were that far away; where they agree with it, it is.
-    Costs are absolute colour differences averaged over a window and over the frames that agree best; the least is refined by a
-    parabola (Collins, CVPR 1996; Gallup et al., CVPR 2007, with fronto-parallel planes only).
+    For every depth that is tried, the other frames are warped onto a frame as if all it shows were that far away. Where they agree
+    with it, the depth is right. Costs are absolute colour differences averaged over a window and over the frames that agree best;
+    the least cost is refined by a parabola (Collins, CVPR 1996; Gallup et al., CVPR 2007, with fronto-parallel planes only).
 
     Args:
         frames: [T, H, W, 3] uint8.
@@ -75,61 +75,92 @@ def plane_sweep(
     height, width = frames.shape[1:3]
     pictures = torch.from_numpy(frames).movedim(-1, 1).float()  # [T, 3, H, W]
     inverse = torch.linspace(1 / settings.nearest, 1 / settings.farthest, settings.planes) / radius  # [D], near to far
-    margin = settings.window // 2
-
-    def smoothed(values: Tensor) -> Tensor:
-        """Mean over the window of [N, C, H, W]."""
-        values = pad(values, [margin] * 4, mode="replicate")
-        for axis, size in ((-1, width), (-2, height)):  # shifted sums: three times as fast as avg_pool2d on a CPU
-            values = sum(values.narrow(axis, shift, size) for shift in range(settings.window))
-        return values / settings.window**2
-
-    spread = (smoothed(pictures**2) - smoothed(pictures) ** 2).clamp(min=0).mean(1).sqrt()  # [T, H, W]
-    intrinsics = cameras.pixel_intrinsics(height, width)
-    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    pixels = torch.stack([columns, rows, torch.ones_like(rows)]).reshape(3, -1)  # [3, H W]
+    window = settings.window
+    spread = (_window_mean(pictures**2, window) - _window_mean(pictures, window) ** 2).clamp(min=0).mean(1).sqrt()  # [T, H, W]
     depth, confidence = torch.zeros(2, len(references), height, width)
-    size = torch.tensor([width, height], dtype=torch.float32)
     for place, reference in enumerate(references):
         others = neighbours(cameras, reference, radius, settings)
-        if not others:
-            continue
-        relative = cameras.world_to_camera[others] @ cameras.camera_to_world[reference]  # [S, 4, 4]
-        turned = (intrinsics[others] @ relative[:, :3, :3] @ torch.linalg.inv(intrinsics[reference])).float() @ pixels  # [S, 3, H W]
-        moved = (intrinsics[others] @ relative[:, :3, 3:]).float()  # [S, 3, 1]
-        projected = turned[:, None] + moved[:, None] * inverse[None, :, None, None]  # [S, D, 3, H W], as far as depth 1
-        in_front = projected[:, :, 2] > 1e-3
-        places = projected[:, :, :2] / projected[:, :, 2:].clamp(min=1e-3)  # [S, D, 2, H W]
-        places = places.movedim(2, -1) / size * 2 - 1
-        inside = in_front & (places.abs() < 1).all(-1)  # [S, D, H W]
-        grid = places.clamp(-2, 2).reshape(len(others), -1, width, 2)
-        warped = grid_sample(pictures[others], grid, padding_mode="border", align_corners=False)  # [S, 3, D H, W]
-        warped = warped.view(len(others), 3, settings.planes, height, width)
-        cost = (warped - pictures[reference][None, :, None]).abs().mean(1)  # [S, D, H, W]
-        seen = inside.view(cost.shape).float()
-        share = smoothed(seen)
-        cost = smoothed(cost * seen) / share.clamp(min=1e-3)
-        # Where a frame does not see the place it has no say; where too few see it, the depth is not tried.
-        cost = cost.where(share > 0.5, torch.tensor(math.inf)).sort(0).values[: min(settings.agreeing, len(others))]
-        known = cost.isfinite()
-        cost = cost.where(known, torch.zeros(())).sum(0) / known.sum(0).clamp(min=1)
-        cost = cost.where(known[0], torch.tensor(255.0))  # [D, H, W]
-        best, index = cost.min(0)
-        inner = index.clamp(1, settings.planes - 2)
-        before, middle, after = (cost.gather(0, (inner + step)[None])[0] for step in (-1, 0, 1))
-        bend = before - 2 * middle + after
-        shift = (0.5 * (before - after) / bend.clamp(min=1e-6)).clamp(-0.5, 0.5) * (inner == index)
-        found = inverse[0] + (index + shift) * (inverse[1] - inverse[0])
-        near = (torch.arange(settings.planes)[:, None, None] - index).abs() <= 2
-        second = cost.masked_fill(near, 255.0).min(0).values
-        usable = (spread[reference] >= settings.texture) & (best < 255.0) & (index > 0) & (index < settings.planes - 1)
-        depth[place] = usable / found
-        confidence[place] = usable * (1 - (best + 1.0) / (second + 1.0)).clamp(min=0)
+        if others:
+            warped, inside = _warped(pictures, cameras, reference, others, inverse)
+            cost = _matching_cost(pictures[reference], warped, inside, settings)
+            textured = spread[reference] >= settings.texture
+            depth[place], confidence[place] = _best_depth(cost, inverse, textured)
     return SweptDepth(depth.numpy(), confidence.numpy())
 
 
+def _window_mean(values: Tensor, window: int) -> Tensor:
+    """Mean over a square window around every pixel of [N, C, H, W]; borders are repeated."""
+    height, width = values.shape[-2:]
+    values = pad(values, [window // 2] * 4, mode="replicate")
+    for axis, size in ((-1, width), (-2, height)):  # shifted sums: three times as fast as avg_pool2d on a CPU
+        values = sum(values.narrow(axis, shift, size) for shift in range(window))
+    return values / window**2
+
+
+def _warped(pictures: Tensor, cameras: Cameras, reference: int, others: list[int], inverse: Tensor) -> tuple[Tensor, Tensor]:
+    """S other frames as the reference would see them if all it shows were at one depth, for D inverse depths.
+
+    Returns:
+        [S, 3, D, H, W] pictures and [S, D, H, W] bool where the other frame sees the place.
+    """
+    height, width = pictures.shape[-2:]
+    intrinsics = cameras.pixel_intrinsics(height, width)
+    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    pixels = torch.stack([columns, rows, torch.ones_like(rows)]).reshape(3, -1)  # [3, H W]
+    relative = cameras.world_to_camera[others] @ cameras.camera_to_world[reference]  # [S, 4, 4]
+    turned = (intrinsics[others] @ relative[:, :3, :3] @ torch.linalg.inv(intrinsics[reference])).float() @ pixels  # [S, 3, H W]
+    moved = (intrinsics[others] @ relative[:, :3, 3:]).float()  # [S, 3, 1]
+    projected = turned[:, None] + moved[:, None] * inverse[None, :, None, None]  # [S, D, 3, H W], as far as depth 1
+    in_front = projected[:, :, 2] > 1e-3
+    places = projected[:, :, :2] / projected[:, :, 2:].clamp(min=1e-3)  # [S, D, 2, H W]
+    places = places.movedim(2, -1) / torch.tensor([width, height], dtype=torch.float32) * 2 - 1
+    inside = in_front & (places.abs() < 1).all(-1)  # [S, D, H W]
+    grid = places.clamp(-2, 2).reshape(len(others), -1, width, 2)
+    warped = grid_sample(pictures[others], grid, padding_mode="border", align_corners=False)  # [S, 3, D H, W]
+    shape = (len(others), len(inverse), height, width)
+    return warped.view(len(others), 3, *shape[1:]), inside.view(shape)
+
+
+def _matching_cost(picture: Tensor, warped: Tensor, inside: Tensor, settings: PlaneSweepSettings) -> Tensor:
+    """Colour difference [D, H, W] of a picture [3, H, W] and the frames warped onto it that agree best; 255 where none sees it."""
+    cost = (warped - picture[None, :, None]).abs().mean(1)  # [S, D, H, W]
+    seen = inside.float()
+    share = _window_mean(seen, settings.window)
+    cost = _window_mean(cost * seen, settings.window) / share.clamp(min=1e-3)
+    # Where a frame does not see the place it has no say; where too few see it, the depth is not tried.
+    cost = cost.where(share > 0.5, torch.tensor(math.inf)).sort(0).values[: min(settings.agreeing, len(cost))]
+    known = cost.isfinite()
+    cost = cost.where(known, torch.zeros(())).sum(0) / known.sum(0).clamp(min=1)
+    return cost.where(known[0], torch.tensor(255.0))
+
+
+def _best_depth(cost: Tensor, inverse: Tensor, textured: Tensor) -> tuple[Tensor, Tensor]:
+    """Depth and confidence [H, W] from the cost [D, H, W] of D inverse depths, where the picture is textured [H, W]."""
+    planes = len(inverse)
+    best, index = cost.min(0)
+    inner = index.clamp(1, planes - 2)
+    before, middle, after = (cost.gather(0, (inner + step)[None])[0] for step in (-1, 0, 1))
+    bend = before - 2 * middle + after
+    shift = (0.5 * (before - after) / bend.clamp(min=1e-6)).clamp(-0.5, 0.5) * (inner == index)
+    found = inverse[0] + (index + shift) * (inverse[1] - inverse[0])
+    near = (torch.arange(planes)[:, None, None] - index).abs() <= 2
+    second = cost.masked_fill(near, 255.0).min(0).values
+    usable = textured & (best < 255.0) & (index > 0) & (index < planes - 1)
+    return usable / found, usable * (1 - (best + 1.0) / (second + 1.0)).clamp(min=0)
+
+
 def neighbours(cameras: Cameras, reference: int, radius: float, settings: PlaneSweepSettings) -> list[int]:
-    """The frames a frame is best compared with: seen from about the wanted distance, in about the same direction."""
+    """The frames that a frame is best compared with: from about the wanted distance, in about the same direction.
+
+    Args:
+        cameras: T cameras.
+        reference: index of the frame.
+        radius: of the scene, in the unit of the cameras.
+        settings: which distances and turns are wanted, and how many frames.
+
+    Returns:
+        Indices, the best first; none where no frame is seen from elsewhere.
+    """
     distance = torch.linalg.vector_norm(cameras.positions - cameras.positions[reference], dim=-1) / radius
     angle = torch.rad2deg(torch.acos((cameras.forward @ cameras.forward[reference]).clamp(-1, 1)))
     useful = (distance > 0.1 * settings.baseline) & (angle < settings.most_turned)

@@ -1,26 +1,39 @@
-"""Structure from motion by COLMAP (the extra `sfm`): a folder of pictures in, a sparse model out.
+"""Structure from motion by COLMAP (the extra `sfm`): pictures in, a sparse model or the cameras of a video out.
 
-Works on the processor. Seeds are fixed, so that runs with one thread repeat; with more, sums are rounded in another order
-and cameras differ in their last digits, rarely in which frames are registered.
+COLMAP sees pictures and lenses, never a pose. It works on the processor, in a temporary folder. Seeds are fixed, so that
+runs with one thread repeat. With more threads sums are rounded in another order: cameras differ in their last digits, but
+rarely in which frames are registered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
+from math import radians, tan
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
+import cv2
 import numpy as np
+import torch
+from torch import Tensor
+
+from video4spatial.cameras import Cameras
+from video4spatial.cameras.rotations import invert_rigid
+from video4spatial.geometry import GeometryError
+from video4spatial.geometry.alignment import aligned_poses
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
+from video4spatial.geometry.features import SIDE, find_features
 
 FEWEST_FRAMES = 3
 SEED = 0
 HOMOGRAPHIES = ("PLANAR", "PANORAMIC", "PLANAR_OR_PANORAMIC")  # COLMAP's kinds of pairs
 
-
-class MappingError(ValueError):
-    """Pictures that give no model; the message says why."""
+CONTEXT = 16
+"""Most frames of a context that are reconstructed together with a video."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,9 @@ class MappingSettings:
             after the other from a first pair. With known lenses this is the sturdier way for few pictures: a first pair that sees
             little depth may turn the whole model inside out.
         threads: of the processor, -1 for all.
+        smallest: pixels; pictures whose longer side is smaller are enlarged to it.
+        largest: pixels; pictures whose longer side is larger are reduced to it; None for no limit.
+        fov_degrees: horizontal field of view to start from where the lens is not known.
     """
 
     features: int = 4096
@@ -46,10 +62,37 @@ class MappingSettings:
     error: float = 4.0
     joint: bool = False
     threads: int = 1
+    smallest: int = 0
+    largest: int | None = None
+    fov_degrees: float = 60.0
+
+
+SMALL_PICTURES = MappingSettings(features=1024, contrast=0.003, exhaustive=128, error=3.0, joint=True, smallest=SIDE)
+"""For few and small pictures of known lenses. Enlarged pictures are smooth, so features of less contrast are taken than
+COLMAP does by default."""
+
+
+@dataclass(frozen=True)
+class SparseModel:
+    """What COLMAP made of pictures, in a world and a unit of its own.
+
+    Args:
+        poses: camera_to_world [4, 4] float64 by number of the picture, of those that were registered.
+        points_seen: how many points of the model each of them shows.
+        intrinsics: [3, 3] normalised, of the lens that was found for all pictures; None where lenses were given.
+        points: how many points there are.
+        error_pixels: mean distance of features from their points, in pixels of the pictures that COLMAP saw.
+    """
+
+    poses: dict[int, Tensor]
+    points_seen: dict[int, int]
+    intrinsics: Tensor | None
+    points: int
+    error_pixels: float
 
 
 def import_pycolmap() -> ModuleType:
-    """The library.
+    """The library, which is loaded only where it is used.
 
     Raises:
         ImportError: with what to install.
@@ -61,8 +104,95 @@ def import_pycolmap() -> ModuleType:
     return pycolmap
 
 
+def evenly_thinned(count: int, most: int) -> list[int]:
+    """Indices of at most `most` of `count` frames, evenly spread from the first to the last, ascending."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
+
+
+def cameras_by_mapping(
+    frames: np.ndarray,
+    intrinsics: Tensor,
+    anchor: Cameras,
+    context_frames: np.ndarray | None = None,
+    context_cameras: Cameras | None = None,
+    settings: MappingSettings = SMALL_PICTURES,
+) -> EstimatedCameras:
+    """The cameras of a video, reconstructed together with pictures of the same scene.
+
+    The model is laid over the cameras that are known (`aligned_poses`). Where no camera of the context is known, the
+    anchor alone fixes turn and shift, and the scale stays open.
+
+    Args:
+        frames: [T, H, W, 3] uint8; frame 0 is the anchor.
+        intrinsics: [T, 3, 3] normalised, kept as they are.
+        anchor: camera of frame 0 (T = 1).
+        context_frames: [N, h, w, 3] uint8, of which at most `CONTEXT` take part, or None.
+        context_cameras: their N cameras in the anchor's world, or None; then they share the anchor's lens.
+        settings: how pictures are related to each other.
+
+    Returns:
+        Cameras of the frames that COLMAP registers; the confidence is the number of points a frame sees.
+
+    Raises:
+        GeometryError: where the frames give no model, or one that holds no known camera.
+        ImportError: without pycolmap.
+    """
+    chosen = [] if context_frames is None else evenly_thinned(len(context_frames), CONTEXT)
+    if len(frames) + len(chosen) < FEWEST_FRAMES:
+        raise GeometryError(f"structure from motion needs at least {FEWEST_FRAMES} frames")
+    if not any(len(find_features(frame)) for frame in frames[1:]):
+        raise GeometryError("no frame has a feature")
+    lenses = [anchor.intrinsics[0] if context_cameras is None else context_cameras.intrinsics[index] for index in chosen]
+    pictures = chain((context_frames[index] for index in chosen), frames)
+    model = map_pictures(pictures, settings, torch.stack([*lenses, *intrinsics]))
+    first = len(chosen)  # the context comes first
+    context = {chosen[number]: pose for number, pose in model.poses.items() if number < first}
+    video = {number - first: pose for number, pose in model.poses.items() if number >= first}
+    placed, metric = aligned_poses(video, context, anchor, context_cameras)
+    return EstimatedCameras.from_poses(
+        placed, intrinsics, anchor, metric=metric,
+        confidence={index: float(model.points_seen[first + index]) for index in placed},
+        reasons="COLMAP did not register the frame", convention="structure from motion (COLMAP)",
+    )  # fmt: skip
+
+
+def map_pictures(
+    pictures: Iterable[np.ndarray], settings: MappingSettings = MappingSettings(), intrinsics: Tensor | None = None
+) -> SparseModel:
+    """The model that holds most of some pictures.
+
+    Args:
+        pictures: N pictures [H, W, 3] uint8, numbered in this order; each is written to disk before the next is asked for.
+        settings: of features, matches and mapping.
+        intrinsics: [N, 3, 3] normalised, each kept as it is. By default all pictures, which must have one size, share a
+            lens without distortion, whose focal length is refined: a radial lens needs more parallax than most footage has.
+
+    Raises:
+        GeometryError: where the pictures cannot be related to each other.
+        ImportError: without pycolmap.
+    """
+    pycolmap = import_pycolmap()
+    with _quiet(pycolmap), TemporaryDirectory() as name:
+        folder = Path(name)
+        database, images, output = folder / "database.db", folder / "images", folder / "models"
+        images.mkdir(), output.mkdir()
+        sizes = [_write(picture, images / f"{number:08d}.png", settings) for number, picture in enumerate(pictures)]
+        pycolmap.set_random_seed(SEED)
+        _extract(pycolmap, database, images, settings, sizes[0] if intrinsics is None else None)
+        if intrinsics is not None:
+            _set_intrinsics(pycolmap, database, intrinsics.numpy(), sizes)
+        _match(pycolmap, database, settings, len(sizes))
+        _check_pairs(pycolmap, database)
+        run = _map_jointly if settings.joint else _map_one_by_one
+        models = run(pycolmap, database, images, output, settings.threads, refine_lens=intrinsics is None)
+        if not models:
+            raise GeometryError("no pair of frames that match has enough parallax to start from")
+        model = max(models.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()))
+        return _read_back(model, with_lens=intrinsics is None)
+
+
 @contextmanager
-def quiet(pycolmap: ModuleType) -> Iterator[None]:
+def _quiet(pycolmap: ModuleType) -> Iterator[None]:
     """Without COLMAP's log: what goes wrong is raised."""
     level = pycolmap.logging.minloglevel
     pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value
@@ -72,61 +202,77 @@ def quiet(pycolmap: ModuleType) -> Iterator[None]:
         pycolmap.logging.minloglevel = level
 
 
-def map_pictures(
-    folder: Path,
-    settings: MappingSettings,
-    *,
-    lens: tuple[float, float, float] | None = None,
-    intrinsics: Mapping[str, np.ndarray] | None = None,
-):
-    """The model with most pictures.
+def _write(picture: np.ndarray, path: Path, settings: MappingSettings) -> tuple[int, int]:
+    """Write a picture in the size that COLMAP is to see, and return its width and height."""
+    height, width = picture.shape[:2]
+    longer = max(height, width)
+    factor = max(longer, settings.smallest) / longer
+    if settings.largest is not None and longer > settings.largest:
+        factor = settings.largest / longer
+    if factor != 1:
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA)
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return picture.shape[1], picture.shape[0]
 
-    Args:
-        folder: with the pictures in `images`; the database and models are put beside them.
-        settings: of features, matches and mapping.
-        lens: focal length and principal point (x, y) in pixels that all pictures share at first; the focal length is refined.
-        intrinsics: [3, 3] in pixels by picture name, each kept as it is. One of the two is needed.
 
-    Returns:
-        A `pycolmap.Reconstruction`.
-
-    Raises:
-        MappingError: where the pictures cannot be related to each other.
-        ImportError: without pycolmap.
-    """
-    pycolmap = import_pycolmap()
-    database, images, threads = folder / "database.db", folder / "images", settings.threads
-    pycolmap.set_random_seed(SEED)
-    # Without distortion: a radial lens needs more parallax than most footage has.
-    if intrinsics is None:
+def _extract(
+    pycolmap: ModuleType, database: Path, images: Path, settings: MappingSettings, shared_size: tuple[int, int] | None
+) -> None:
+    """Find features. With the pictures' one width and height they share a lens, otherwise each has its own."""
+    if shared_size is None:
+        reader, mode = pycolmap.ImageReaderOptions(camera_model="PINHOLE"), pycolmap.CameraMode.PER_IMAGE
+    else:
+        width, height = shared_size
+        lens = width / (2 * tan(radians(settings.fov_degrees) / 2)), width / 2, height / 2
         reader = pycolmap.ImageReaderOptions(camera_model="SIMPLE_PINHOLE", camera_params=",".join(map(str, lens)))
         mode = pycolmap.CameraMode.SINGLE
-    else:
-        reader, mode = pycolmap.ImageReaderOptions(camera_model="PINHOLE"), pycolmap.CameraMode.PER_IMAGE
-    extraction = pycolmap.FeatureExtractionOptions(num_threads=threads, use_gpu=False)
+    extraction = pycolmap.FeatureExtractionOptions(num_threads=settings.threads, use_gpu=False)
     extraction.sift.max_num_features = settings.features
     extraction.sift.peak_threshold = settings.contrast
     pycolmap.extract_features(
         database, images, camera_mode=mode, reader_options=reader, extraction_options=extraction, device=pycolmap.Device.cpu,
     )  # fmt: skip
-    if intrinsics is not None:
-        _set_intrinsics(pycolmap, database, intrinsics)
-    matching = pycolmap.FeatureMatchingOptions(num_threads=threads, use_gpu=False)
+
+
+def _set_intrinsics(pycolmap: ModuleType, database: Path, intrinsics: np.ndarray, sizes: list[tuple[int, int]]) -> None:
+    """Give every picture its lens: intrinsics [N, 3, 3] normalised, width and height of each picture."""
+    with pycolmap.Database.open(database) as opened:
+        for image in opened.read_all_images():
+            number = _number(image)
+            matrix = intrinsics[number] * np.array([*sizes[number], 1.0])[:, None]
+            camera = opened.read_camera(image.camera_id)
+            camera.params = [matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]]
+            camera.has_prior_focal_length = True
+            opened.update_camera(camera)
+
+
+def _match(pycolmap: ModuleType, database: Path, settings: MappingSettings, count: int) -> None:
+    """Match `count` pictures with each other, or, where they are many, in order."""
+    matching = pycolmap.FeatureMatchingOptions(num_threads=settings.threads, use_gpu=False)
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = SEED
     verification.ransac.max_error = settings.error
-    if len(list(images.iterdir())) <= settings.exhaustive:
+    if count <= settings.exhaustive:
         match, pairing = pycolmap.match_exhaustive, pycolmap.ExhaustivePairingOptions()
     else:
         match, pairing = pycolmap.match_sequential, pycolmap.SequentialPairingOptions(overlap=settings.overlap)
     match(database, matching, pairing, verification, device=pycolmap.Device.cpu)
-    _check_pairs(pycolmap, database)
-    (folder / "models").mkdir()
-    run = _map_jointly if settings.joint else _map_one_by_one
-    models = run(pycolmap, database, images, folder / "models", threads, refine_lens=intrinsics is None)
-    if not models:
-        raise MappingError("no pair of frames that match has enough parallax to start from")
-    return max(models.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()))
+
+
+def _check_pairs(pycolmap: ModuleType, database: Path) -> None:
+    """Refuse footage whose matches tell nothing about the way of the camera."""
+    with pycolmap.Database.open(database) as opened:
+        _, geometries = opened.read_two_view_geometries()
+    matching = [geometry for geometry in geometries if len(geometry.inlier_matches)]
+    kinds = [pycolmap.TwoViewGeometryConfiguration(geometry.config).name for geometry in matching]
+    if not kinds:
+        raise GeometryError("no two frames show enough of the same features (blank, blurred or far apart)")
+    if all(kind in HOMOGRAPHIES for kind in kinds):
+        raise GeometryError(
+            f"a homography explains all {len(kinds)} matching pairs of frames: the camera only turns, stands still, "
+            "or sees a single plane"
+        )
 
 
 def _map_one_by_one(pycolmap: ModuleType, database: Path, images: Path, output: Path, threads: int, refine_lens: bool) -> dict:
@@ -145,26 +291,30 @@ def _map_jointly(pycolmap: ModuleType, database: Path, images: Path, output: Pat
     return pycolmap.global_mapping(database, images, output, options)
 
 
-def _set_intrinsics(pycolmap: ModuleType, database: Path, intrinsics: Mapping[str, np.ndarray]) -> None:
-    with pycolmap.Database.open(database) as opened:
-        for image in opened.read_all_images():
-            matrix = intrinsics[image.name]
-            camera = opened.read_camera(image.camera_id)
-            camera.params = [matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]]
-            camera.has_prior_focal_length = True
-            opened.update_camera(camera)
+def _read_back(model, with_lens: bool) -> SparseModel:
+    """What is kept of a `pycolmap.Reconstruction`."""
+    images = {_number(image): image for image in model.images.values() if image.has_pose}
+    poses = {}
+    for number, image in images.items():
+        world_to_camera = torch.eye(4, dtype=torch.float64)
+        world_to_camera[:3] = torch.from_numpy(image.cam_from_world().matrix())
+        poses[number] = invert_rigid(world_to_camera)
+    return SparseModel(
+        poses,
+        {number: int(image.num_points3D) for number, image in images.items()},
+        _lens(next(iter(model.cameras.values()))) if with_lens else None,
+        model.num_points3D(),
+        float(model.compute_mean_reprojection_error()),
+    )
 
 
-def _check_pairs(pycolmap: ModuleType, database: Path) -> None:
-    """Refuse footage whose matches tell nothing about the way of the camera."""
-    with pycolmap.Database.open(database) as opened:
-        _, geometries = opened.read_two_view_geometries()
-    matching = [geometry for geometry in geometries if len(geometry.inlier_matches)]
-    kinds = [pycolmap.TwoViewGeometryConfiguration(geometry.config).name for geometry in matching]
-    if not kinds:
-        raise MappingError("no two frames show enough of the same features (blank, blurred or far apart)")
-    if all(kind in HOMOGRAPHIES for kind in kinds):
-        raise MappingError(
-            f"a homography explains all {len(kinds)} matching pairs of frames: the camera only turns, stands still, "
-            "or sees a single plane"
-        )
+def _number(image) -> int:
+    """The number of a picture, by its name."""
+    return int(Path(image.name).stem)
+
+
+def _lens(camera) -> Tensor:
+    """Normalised intrinsics [3, 3] of COLMAP's SIMPLE_PINHOLE, which counts pixels from the corner as we do."""
+    focal, x, y = camera.params.tolist()
+    width, height = camera.width, camera.height
+    return torch.tensor([[focal / width, 0, x / width], [0, focal / height, y / height], [0, 0, 1]], dtype=torch.float64)

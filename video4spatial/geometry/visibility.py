@@ -1,30 +1,14 @@
 """Which pixels of a view other views see, by depth reprojection, and pictures warped from them."""
 
+from __future__ import annotations
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from video4spatial.cameras.cameras import Cameras
-
-NEAR = 1e-3
-"""Points closer to the image plane than this (in world units) are behind the camera for our purposes."""
-
-
-def viewpoint_distance(first: Cameras, second: Cameras) -> Tensor:
-    """How far apart viewpoints are: metres + degrees / 45, the measure by which trajectories share out time.
-
-    Args:
-        first: T cameras.
-        second: N cameras of the same world.
-
-    Returns:
-        [T, N] float64.
-    """
-    metres = torch.cdist(first.positions, second.positions)
-    relative = first.rotations[:, None].mT @ second.rotations[None]
-    trace = torch.diagonal(relative, dim1=-2, dim2=-1).sum(-1)
-    degrees = torch.rad2deg(torch.acos(((trace - 1) / 2).clamp(-1, 1)))
-    return metres + degrees / 45.0
+from video4spatial.cameras import Cameras
+from video4spatial.cameras.viewpoints import viewpoint_distance
+from video4spatial.geometry.splatting import NEAR, world_points
 
 
 def covisible_mask(
@@ -75,8 +59,14 @@ def seen_from(
 ) -> np.ndarray:
     """As `covisible_mask`, for each context view on its own.
 
+    Args:
+        target_cameras, target_depth, context_cameras, context_depth, tolerance: as there.
+
     Returns:
         [T, N, H, W] bool.
+
+    Raises:
+        ValueError: where cameras and depth maps differ in number.
     """
     _check(target_cameras, target_depth, context_cameras, context_depth)
     points, known = _world_points(target_cameras, target_depth)
@@ -133,9 +123,7 @@ def warp_context(
     return pictures.numpy(), seen.numpy()
 
 
-def _check(
-    target_cameras: Cameras, target_depth: np.ndarray, context_cameras: Cameras, context_depth: np.ndarray
-) -> None:
+def _check(target_cameras: Cameras, target_depth: np.ndarray, context_cameras: Cameras, context_depth: np.ndarray) -> None:
     problems = [
         f"{name}: {len(cameras)} cameras and depth {list(depth.shape)}, expected [{len(cameras)}, height, width]"
         for name, cameras, depth in [
@@ -150,17 +138,9 @@ def _check(
 
 def _world_points(cameras: Cameras, depth: np.ndarray) -> tuple[Tensor, Tensor]:
     """Surface points [T, H W, 3] of all pixels and whether their depth is known [T, H, W]."""
-    height, width = depth.shape[1:]
     depths = torch.from_numpy(np.ascontiguousarray(depth, dtype=np.float32))
     known = depths.isfinite() & (depths > NEAR)
-    depths = depths.where(known, torch.ones(()))
-    columns = (torch.arange(width) + 0.5) / width
-    rows = (torch.arange(height) + 0.5) / height
-    grid = (height, width)
-    pixels = torch.stack([columns.expand(grid), rows[:, None].expand(grid), torch.ones(grid)], dim=-1)
-    to_world = (cameras.rotations @ torch.linalg.inv(cameras.intrinsics)).float()  # [T, 3, 3]
-    rays = pixels.reshape(1, -1, 3) @ to_world.mT  # depth along the axis is 1
-    return rays * depths.flatten(1)[..., None] + cameras.positions.float()[:, None], known
+    return world_points(cameras, depths.where(known, torch.ones(()))), known
 
 
 def _projections(cameras: Cameras, height: int, width: int) -> Tensor:

@@ -1,12 +1,60 @@
 """Frames to normalised latents and back, for picture autoencoders and video autoencoders alike."""
 
+import json
 import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderKLWan
 from torch.nn import functional as F
 
 Autoencoder = AutoencoderKL | AutoencoderKLWan
+
+
+def read_autoencoder_config(folder: str | Path) -> dict[str, Any]:
+    """The configuration of an autoencoder's folder, without loading its weights.
+
+    Args:
+        folder: with a `config.json`, as diffusers writes it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is of another class than those of `Autoencoder`.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is not the folder of an autoencoder (no config.json).")
+    config = json.loads(path.read_text(encoding="utf-8"))
+    name, known = config.get("_class_name"), [kind.__name__ for kind in get_args(Autoencoder)]
+    if name not in known:
+        raise ValueError(f"{folder} holds a model of class {name}: expected an autoencoder, {' or '.join(known)}.")
+    return config
+
+
+def load_autoencoder(folder: str | Path) -> Autoencoder:
+    """Load an autoencoder of pictures or video, of the class that its folder names, ready for encoding and decoding.
+
+    Args:
+        folder: with `config.json` and weights, as diffusers writes them.
+
+    Raises:
+        FileNotFoundError: if it holds no `config.json`.
+        ValueError: if it holds a model of a class that is not supported.
+    """
+    name = read_autoencoder_config(folder)["_class_name"]
+    (kind,) = (kind for kind in get_args(Autoencoder) if kind.__name__ == name)
+    return kind.from_pretrained(folder).eval()
+
+
+def latent_channels(config: Mapping[str, Any]) -> int:
+    """Channels of an autoencoder's latents.
+
+    Args:
+        config: its configuration, as a model has it or as `read_autoencoder_config` reads it.
+    """
+    return config["z_dim"] if "z_dim" in config else config["latent_channels"]
 
 
 def spatial_compression(autoencoder: Autoencoder) -> int:
@@ -21,9 +69,14 @@ def pixel_patch(autoencoder: Autoencoder) -> int:
     return math.isqrt(autoencoder.config.in_channels // 3)
 
 
-def temporal_compression(autoencoder: Autoencoder) -> int:
-    """Frames per latent after the first; 1 for a picture autoencoder, which takes every frame by itself."""
-    return autoencoder.config.scale_factor_temporal if isinstance(autoencoder, AutoencoderKLWan) else 1
+def temporal_compression(autoencoder: Autoencoder | Mapping[str, Any]) -> int:
+    """Frames per latent after the first; 1 for a picture autoencoder, which takes every frame by itself.
+
+    Args:
+        autoencoder: a model, or its configuration.
+    """
+    config = autoencoder if isinstance(autoencoder, Mapping) else autoencoder.config
+    return config.get("scale_factor_temporal", 4) if "z_dim" in config else 1
 
 
 def latent_frames(num_frames: int, compression: int) -> int:

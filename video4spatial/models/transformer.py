@@ -38,7 +38,7 @@ class TransformerOutput(BaseOutput):
 
 
 @dataclass(frozen=True)
-class Placement:
+class TargetPlacement:
     """Where target tokens stand and what is known of their cameras: the same in all denoising steps (`place`).
 
     Args:
@@ -274,7 +274,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         width: int,
         rays: torch.Tensor | None = None,
         scene_rays: torch.Tensor | None = None,
-    ) -> Placement:
+    ) -> TargetPlacement:
         """What `forward` computes of positions and cameras, to be computed once where they stay the same.
 
         Args:
@@ -283,7 +283,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
             rays, scene_rays: [B, F, camera_channels, H, W] or None, as for `forward`.
 
         Returns:
-            A `Placement` on the model's device, to be given to `forward` with targets of this shape.
+            A `TargetPlacement` on the model's device, to be given to `forward` with targets of this shape.
         """
         return self._place(positions, height, width, rays, scene_rays, self.device)
 
@@ -312,7 +312,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         context_positions: torch.Tensor | None = None,
         context_scene_rays: torch.Tensor | None = None,
         context_timestep: float = 0.0,
-        placement: Placement | None = None,
+        placement: TargetPlacement | None = None,
         return_geometry: bool = False,
         return_dict: bool = True,
     ) -> TransformerOutput | tuple:
@@ -418,9 +418,9 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         rays: torch.Tensor | None,
         scene_rays: torch.Tensor | None,
         device: torch.device,
-    ) -> Placement:
+    ) -> TargetPlacement:
         rotary = self._rotary(positions, height, width, rays if scene_rays is None else scene_rays, device)
-        return Placement(rotary, self._camera_tokens("anchor", rays) + self._camera_tokens("scene", scene_rays))
+        return TargetPlacement(rotary, self._camera_tokens("anchor", rays) + self._camera_tokens("scene", scene_rays))
 
     def _directions(self, rays: torch.Tensor | None, height: int, width: int) -> torch.Tensor:
         """Where tokens look: from rays [B, F, channels, H, W] (a latent's last camera), or straight ahead: [B, F, P, 3]."""
@@ -438,12 +438,12 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         return F.normalize(directions, dim=-1)
 
     def _camera_tokens(self, kind: Literal["anchor", "scene"], rays: torch.Tensor | None) -> torch.Tensor:
-        """What to add to tokens for rays of a kind, or the learned null where they are unknown."""
+        """What to add to tokens for rays relative to the anchor or to the scene's first camera; nothing in models without cameras."""
         if self.config.camera_channels is None:
             return torch.zeros((), dtype=self.proj_out.weight.dtype, device=self.proj_out.weight.device)
         if kind == "anchor":
-            return self.null_camera if rays is None else self.camera_encoder(rays)
-        return self.null_scene_camera if rays is None else self.scene_camera_encoder(rays)
+            return self.camera_encoder(rays, self.null_camera)
+        return self.scene_camera_encoder(rays, self.null_scene_camera)
 
     def _unpatchify(self, tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """Projected tokens [B, F, P, ph * pw * C] to latents [B, C, F, H, W]."""

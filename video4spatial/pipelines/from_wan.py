@@ -6,6 +6,7 @@ import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
 
 from video4spatial.models import Video4SpatialTransformer3DModel
+from video4spatial.models.conditions.text import load_text
 from video4spatial.models.wan_weights import read_json, read_wan_config, transformer_folder
 from video4spatial.pipelines.pipeline import Video4SpatialPipeline
 
@@ -48,7 +49,8 @@ def load_wan_pipeline(
         raise ValueError(f"{folder}/vae holds a {kind}: expected an AutoencoderKLWan.")
     scheduler = flow_scheduler(folder / "scheduler")
     vae = AutoencoderKLWan.from_pretrained(folder / "vae", use_safetensors=True)
-    text_encoder, tokenizer = _load_text(folder, torch_dtype)
+    has_text = (folder / "text_encoder").is_dir()
+    text_encoder, tokenizer = load_text(folder, torch_dtype) if has_text else (None, None)
     problems = []
     if vae.config.z_dim != config["in_channels"]:
         problems.append(f"the autoencoder has {vae.config.z_dim} latent channels, the transformer takes {config['in_channels']}")
@@ -88,15 +90,3 @@ def flow_scheduler(folder: Path) -> FlowMatchEulerDiscreteScheduler:
     if shift is None or config.get("use_dynamic_shifting"):
         raise ValueError(f"{folder}/scheduler_config.json: expected a constant flow_shift or shift, as Wan has it.")
     return FlowMatchEulerDiscreteScheduler(num_train_timesteps=config.get("num_train_timesteps", 1000), shift=shift)
-
-
-def _load_text(folder: Path, torch_dtype: torch.dtype):
-    """Text encoder and tokenizer of a pipeline folder, or None and None."""
-    if not (folder / "text_encoder").is_dir():
-        return None, None
-    try:
-        from transformers import AutoTokenizer, UMT5EncoderModel
-    except ImportError as error:
-        raise ImportError(f"{folder}/text_encoder needs the library transformers: pip install transformers") from error
-    text_encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch_dtype, use_safetensors=True)
-    return text_encoder.eval(), AutoTokenizer.from_pretrained(folder / "tokenizer")

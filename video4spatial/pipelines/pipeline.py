@@ -4,7 +4,6 @@ import copy
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,41 +12,43 @@ from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 
-from video4spatial.cameras import Cameras, plucker_rays, poses_to_latent
+from video4spatial.cameras import Cameras
+from video4spatial.clips.instruction import Ground, Instruction, Navigate
+from video4spatial.conditioning.inputs import Conditioner, TargetInputs
+from video4spatial.conditioning.passes import NOISE, SeenScene, encode_parts, place, predict, whole_scene
+from video4spatial.conditioning.plans import ContextPart, ContextPlan
 from video4spatial.diffusion import JointGuidance, to_flow
-from video4spatial.models import CacheStorage, ContextCache, Video4SpatialTransformer3DModel
+from video4spatial.models import CacheStorage, Video4SpatialTransformer3DModel
 from video4spatial.models.autoencoder import (
     Autoencoder,
     decode,
     encode,
     frames_to_tensor,
-    latent_frames,
     spatial_compression,
     temporal_compression,
     tensor_to_frames,
 )
 from video4spatial.models.conditions.text import encode_prompt
 from video4spatial.pipelines.context_files import fingerprint, read_context, write_context
-from video4spatial.conditioning.plans import ContextPart, ContextPlan
 from video4spatial.pipelines.scene_context import SceneContext
 
-NOISE_TIMESTEP = 1000.0  # of the null context that is noise
-TARGET_GAP_SECONDS = 1.0  # between the last context frame and the first target on the scene clock
+TARGET_GAP_SECONDS = 1.0
+"""Between the last context frame and the anchor of the targets on the scene clock."""
 
 
 @dataclass
-class NavigationOutput(BaseOutput):
+class VideoOutput(BaseOutput):
     """What a call returns.
 
     Args:
         frames: [T, H, W, 3] uint8; frame 0 is the anchor as the autoencoder keeps it.
         latents: [1, C, F, h, w] the same, not decoded.
-        cameras: the T cameras that were followed, relative to the anchor.
+        cameras: the T cameras that were followed, relative to the anchor; None where the instruction is no path.
     """
 
     frames: np.ndarray
     latents: torch.Tensor
-    cameras: Cameras
+    cameras: Cameras | None
 
 
 class Video4SpatialPipeline(DiffusionPipeline):
@@ -180,7 +181,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
 
     def _extend(self, context, frames, times, cameras, chunk_length, plan, storage, latents=None) -> SceneContext:
         frames = np.asarray(frames)
-        rate, config = self.config.frame_rate, self.transformer.config
+        rate = self.config.frame_rate
         start = 0.0 if context is None else context.times[-1] + 1 / rate
         times = start + np.arange(len(frames)) / rate if times is None else np.asarray(times, dtype=np.float64)
         if plan is None:
@@ -196,23 +197,21 @@ class Video4SpatialPipeline(DiffusionPipeline):
             raise ValueError(f"latents {list(latents.shape)} for {len(frames)} frames: expected one latent for each frame.")
         latents = latents.to(device, self.transformer.dtype)
         first_time = float(times[0]) if context is None else context.start
-        # a latent stands where the last of its frames does: frames 0, c, 2c, ... of its chunk
-        seconds = np.concatenate([times[c][::compression] for c in chunks]) - first_time
-        positions = torch.from_numpy(seconds * rate / compression).unsqueeze(0)
-        scene_rays, origin = None, None
+        given = [frame for chunk in chunks for frame in range(chunk.start, chunk.stop)]
+        origin = relative = None
         if cameras is not None:
             origin = cameras[0] if context is None else context.origin
-            if config.camera_channels is not None:
-                relative = cameras.relative_to(origin)
-                scene_rays = torch.cat([self._rays(relative[c], latents) for c in chunks], dim=1)
+            relative = Cameras.stacked([cameras.relative_to(origin)[given]])
+        seconds = torch.from_numpy(times[given] - first_time).unsqueeze(0)
+        inputs = self._conditioner.context(latents, seconds, relative, plan.parts, chunk_length)
         scene = SceneContext(
-            frames, times, cameras, chunk_length, plan.parts, latents, positions, scene_rays, None, first_time, origin,
+            frames, times, cameras, chunk_length, plan.parts, latents, inputs.positions, inputs.scene_rays, None, first_time, origin,
             plan.coarse_share, latents.shape[2] * self.transformer.tokens_per_latent(*latents.shape[-2:]),
         )  # fmt: skip
         cache, computed = None if context is None else context.cache, 0
-        if config.attention_mode == "causal_context":
+        if self.transformer.config.attention_mode == "causal_context":
             before = 0 if cache is None else cache.num_tokens
-            cache = self._encode_parts(scene, latents, cache, storage)
+            cache, _ = encode_parts(self.transformer, inputs, cache, storage=storage)
             computed = cache.num_tokens - before
         else:
             computed = scene.context_tokens_computed
@@ -227,29 +226,17 @@ class Video4SpatialPipeline(DiffusionPipeline):
             cameras=None if cameras is None else Cameras.concatenate([context.cameras, cameras]),
             parts=(*context.parts, *moved),
             latents=torch.cat([context.latents, latents], dim=2),
-            positions=torch.cat([context.positions, positions], dim=1),
-            scene_rays=None if scene_rays is None else torch.cat([context.scene_rays, scene_rays], dim=1),
+            positions=torch.cat([context.positions, scene.positions], dim=1),
+            scene_rays=None if scene.scene_rays is None else torch.cat([context.scene_rays, scene.scene_rays], dim=1),
             cache=cache,
             context_tokens_computed=computed,
         )
-
-    def _encode_parts(
-        self, scene: SceneContext, latents: torch.Tensor, cache: ContextCache | None, storage: CacheStorage, timestep: float = 0.0
-    ) -> ContextCache:
-        """The segments of a scene's parts, whose latents (or the noise in their place) are given, after those of a cache."""
-        for part in scene.parts:
-            held = scene.latent_indices(part.chunks)
-            rays = None if scene.scene_rays is None or timestep > 0 else scene.scene_rays[:, held]
-            cache, _ = self.transformer.encode_context(
-                latents[:, :, held], scene.positions[:, held], rays, cache, pool=part.pool, timestep=timestep, storage=storage
-            )
-        return cache
 
     @torch.no_grad()
     def __call__(
         self,
         context: SceneContext | None,
-        cameras: Cameras,
+        instruction: Instruction,
         anchor: int = -1,
         num_inference_steps: int | None = None,
         guidance_scale: float = 1.0,
@@ -258,16 +245,16 @@ class Video4SpatialPipeline(DiffusionPipeline):
         latents: torch.Tensor | None = None,
         callback_on_step_end: Callable | None = None,
         guidance: JointGuidance | None = None,
-        prompt: str | None = None,
         anchor_latent: torch.Tensor | None = None,
         output_type: str = "frames",
-    ) -> NavigationOutput:
-        """Generate the video seen along `cameras`.
+    ) -> VideoOutput:
+        """Generate the video seen while an instruction is carried out.
 
         Args:
             context: the encoded scene; None generates from the anchor frame alone.
-            cameras: T target cameras; only their motion relative to the first matters. Frame 0 is the anchor's viewpoint.
-            anchor: index of the context frame the path starts from, counted from either end.
+            instruction: `Navigate(cameras)`: the video has a frame for each camera; only their motion relative to the first, the
+                anchor's viewpoint, matters. `Ground(text)`, for models that read text: it has as many as the model was trained with.
+            anchor: index of the context frame the video starts from, counted from either end.
             num_inference_steps: denoising steps; default what suits the model (its configuration).
             guidance_scale: joint guidance over context and instruction with an absent null; 1 is off.
             generator: source of the noise; the same seed gives the same video.
@@ -275,74 +262,55 @@ class Video4SpatialPipeline(DiffusionPipeline):
             latents: [1, C, F, h, w] initial noise instead of drawing it (F counts the frames after the anchor).
             callback_on_step_end: called as (pipeline, step, timestep, {"latents": ...}); may return replacements.
             guidance: another null or separate scales, in place of `guidance_scale`.
-            prompt: what the video shows, in words, for models that read text; default the empty prompt.
             anchor_latent: [1, C, 1, h, w] clean latent of the anchor frame, where it is at hand.
             output_type: `frames`, or `latent` to leave the decoding out (`frames` of the output is then None).
 
         Returns:
-            `NavigationOutput`.
+            `VideoOutput`.
 
         Raises:
             ValueError: naming what does not fit.
         """
-        if num_inference_steps is None:
-            num_inference_steps = self.config.num_inference_steps
+        # 1. Check what was given.
+        steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
         guider = JointGuidance.absent(guidance_scale) if guidance is None else copy.copy(guidance)
-        self._check_call(context, cameras, anchor_frame, num_inference_steps, guider, guidance_scale, guidance, prompt)
-        compression, device = temporal_compression(self.vae), self._execution_device
-        num_frames = len(cameras)
-        padding = -(num_frames - 1) % compression
-        padded = Cameras.concatenate([cameras] + [cameras[-1]] * padding) if padding else cameras
-        relative = padded.relative_to(0)
-
-        start, scene_rays = 0.0, None
+        self._check_call(context, instruction, anchor_frame, steps, guider, guidance_scale, guidance)
+        num_frames = len(instruction.cameras) if isinstance(instruction, Navigate) else self.config.target_frames
         if context is not None:
             anchor = context.resolve_anchor(anchor)
-            last = (context.times[-1] - context.start) * self.config.frame_rate / compression
-            start = float(last) + TARGET_GAP_SECONDS * self.config.frame_rate / compression
+        # 2. What targets are told, by branch of guidance.
         if anchor_latent is None:
             anchor_latent = self._anchor_latent(context, anchor, anchor_frame)
-        if context is not None and context.scene_rays is not None:
-            anchor_pose = context.cameras[anchor].relative_to(context.origin).camera_to_world[0]
-            scene_rays = self._rays(relative.transformed(anchor_pose), anchor_latent)
-        rays = self._rays(relative, anchor_latent)
-        count = latent_frames(len(padded), compression)
-        positions = (start + torch.arange(count, dtype=torch.float64)).unsqueeze(0)
-
-        shape = (1, anchor_latent.shape[1], count - 1, *anchor_latent.shape[-2:])
-        if latents is None:
-            latents = randn_tensor(shape, generator=generator, device=device, dtype=anchor_latent.dtype)
-        elif tuple(latents.shape) != shape:
-            raise ValueError(f"latents of shape {tuple(latents.shape)}: expected {shape} for {num_frames} cameras.")
-        place = partial(self.transformer.place, height=shape[-2], width=shape[-1])
-        without_text = self._text(None)
-        text = self._text(prompt) if prompt else without_text
-        branches = {  # latent of the anchor, where and by which cameras targets are seen, text
-            "instruction": (anchor_latent, place(positions, rays=rays, scene_rays=scene_rays), text),
-            "context": (anchor_latent, place(positions), without_text),
-            "null": (None, place(positions[:, 1:]), without_text),
-        }
-        noise_inputs = {}
+        targets = self._targets(context, instruction, num_frames, anchor, anchor_latent)
+        count, size = targets.positions.shape[1], anchor_latent.shape[-2:]
+        no_text = self._text("")
+        branches = {branch: targets.branch(branch, no_text) for branch in ("instruction", "context", "null")}
+        placements = {branch: place(self.transformer, told, *size) for branch, told in branches.items()}
+        # 3. Noise.
+        latents = self._initial_noise(latents, anchor_latent, count - 1, generator)
+        no_scene = SeenScene()
         if context is not None and guider.null_context == "noise" and "null" in guider.weights:
-            noise_inputs = self._noise_inputs(context, generator)
+            no_scene = self._noise_scene(context, generator)
+        # 4. Denoise.
         scheduler = copy.deepcopy(self.scheduler)  # it counts steps: every call needs its own
-        scheduler.set_timesteps(num_inference_steps, device=device)
+        scheduler.set_timesteps(steps, device=self._execution_device)
         for step, timestep in enumerate(self.progress_bar(scheduler.timesteps)):
-            guider.set_state(step, num_inference_steps, timestep)
-            scene_inputs = self._context_inputs(context, step / num_inference_steps)
+            guider.set_state(step, steps, timestep)
+            scene = self._seen_scene(context, step / steps)
             flows = {}
             for branch in guider.weights:
-                seen = noise_inputs if branch == "null" else scene_inputs
-                flows[branch] = self._flow(scheduler, latents, timestep, *branches[branch], **seen)
+                seen = no_scene if branch == "null" else scene
+                flows[branch] = self._flow(scheduler, latents, timestep, branches[branch], placements[branch], seen)
             flow = guider.forward(flows.get("instruction"), flows.get("null"), flows.get("context")).pred
             latents = scheduler.step(flow, timestep, latents, return_dict=False)[0]
             if callback_on_step_end is not None:
                 latents = (callback_on_step_end(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)
-
+        # 5. Decode.
         latents = torch.cat([anchor_latent, latents], dim=2)
         frames = self.decode_latents(latents)[:num_frames] if output_type == "frames" else None
         self.maybe_free_model_hooks()
-        return NavigationOutput(frames=frames, latents=latents, cameras=cameras.relative_to(0))
+        followed = instruction.cameras.relative_to(0) if isinstance(instruction, Navigate) else None
+        return VideoOutput(frames=frames, latents=latents, cameras=followed)
 
     @torch.no_grad()
     def decode_latents(self, latents: torch.Tensor) -> np.ndarray:
@@ -350,35 +318,62 @@ class Video4SpatialPipeline(DiffusionPipeline):
         with self._vae_lock:
             return tensor_to_frames(decode(self.vae, latents))
 
-    def _context_inputs(self, context: SceneContext | None, progress: float) -> dict:
-        """What the transformer is given of the scene when this share of the steps is done."""
+    @property
+    def _conditioner(self) -> Conditioner:
+        return Conditioner.of(self.transformer.config, temporal_compression(self.vae), self.config.frame_rate)
+
+    def _targets(
+        self, context: SceneContext | None, instruction: Instruction, num_frames: int, anchor: int, anchor_latent: torch.Tensor
+    ) -> TargetInputs:
+        """What the transformer is told of targets of `num_frames` frames, filled up to whole latents by a camera that waits."""
+        compression, rate = temporal_compression(self.vae), self.config.frame_rate
+        padding = -(num_frames - 1) % compression
+        if isinstance(instruction, Navigate) and padding:
+            padded = Cameras.concatenate([instruction.cameras] + [instruction.cameras[-1]] * padding)
+            instruction = replace(instruction, cameras=padded)
+        seconds = torch.arange(num_frames + padding, dtype=torch.float64).unsqueeze(0) / rate
+        start, poses = 0.0, None
+        if context is not None:
+            last = (context.times[-1] - context.start) * rate / compression
+            start = float(last) + TARGET_GAP_SECONDS * rate / compression
+            if context.scene_rays is not None:
+                poses = context.cameras[anchor].relative_to(context.origin).camera_to_world
+        return self._conditioner.targets(
+            anchor_latent, seconds, start, [instruction], poses, self._text(instruction.words)
+        )
+
+    def _initial_noise(
+        self, latents: torch.Tensor | None, anchor_latent: torch.Tensor, count: int, generator: torch.Generator | None
+    ) -> torch.Tensor:
+        """The noise of `count` latents, drawn or as given."""
+        shape = (1, anchor_latent.shape[1], count, *anchor_latent.shape[-2:])
+        if latents is None:
+            return randn_tensor(shape, generator=generator, device=self._execution_device, dtype=anchor_latent.dtype)
+        if tuple(latents.shape) != shape:
+            raise ValueError(f"latents of shape {tuple(latents.shape)}: expected {shape} for this instruction.")
+        return latents
+
+    def _seen_scene(self, context: SceneContext | None, progress: float) -> SeenScene:
+        """What targets see of the scene when this share of the steps is done."""
         if context is None:
-            return {}
+            return SeenScene()
         if context.cache is not None:
-            return {"context": context.cache_at(progress)}
-        return {
-            "context_latents": context.latents,
-            "context_positions": context.positions,
-            "context_scene_rays": context.scene_rays,
-        }
+            return SeenScene({"context": context.cache_at(progress)})
+        return SeenScene(whole_scene(context.inputs))
 
-    def _noise_inputs(self, context: SceneContext, generator: torch.Generator | None) -> dict:
+    def _noise_scene(self, context: SceneContext, generator: torch.Generator | None) -> SeenScene:
         """One draw of noise in place of the scene, for the null branch of all steps."""
-        noise = randn_tensor(context.latents.shape, generator=generator, device=context.latents.device, dtype=context.latents.dtype)
+        like = context.latents
+        noise = randn_tensor(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+        nothing = context.inputs.replaced_by(noise)
         if context.cache is None:
-            return {"context_latents": noise, "context_positions": context.positions, "context_timestep": NOISE_TIMESTEP}
+            return SeenScene(whole_scene(nothing, NOISE))
         storage = CacheStorage(context.cache.dtype, context.cache.device)
-        return {"context": self._encode_parts(context, noise, None, storage, NOISE_TIMESTEP)}
+        return SeenScene({"context": encode_parts(self.transformer, nothing, timestep=NOISE, storage=storage)[0]})
 
-    def _flow(self, scheduler, latents, timestep, anchor_latent, placement, text, **context) -> torch.Tensor:
-        """The flow of the noisy targets [1, C, F, h, w]; the anchor, where given, stands clean before them."""
-        timesteps = timestep.expand(1, latents.shape[2])
-        model_input = latents
-        if anchor_latent is not None:
-            model_input = torch.cat([anchor_latent, latents], dim=2)
-            timesteps = torch.cat([timesteps.new_zeros(1, 1), timesteps], dim=1)
-        prediction = self.transformer(model_input, timesteps, text, placement=placement, return_dict=False, **context)[0]
-        prediction = prediction[:, :, -latents.shape[2] :]
+    def _flow(self, scheduler, latents, timestep, targets: TargetInputs, placement, scene: SeenScene) -> torch.Tensor:
+        """The flow of the noisy targets [1, C, F, h, w]."""
+        prediction, _ = predict(self.transformer, latents, timestep, targets, scene, placement=placement)
         sigma = timestep / scheduler.config.num_train_timesteps
         return to_flow(prediction, latents, sigma, self.transformer.config.prediction_type)
 
@@ -391,18 +386,11 @@ class Video4SpatialPipeline(DiffusionPipeline):
         with self._vae_lock:
             return encode(self.vae, frames_to_tensor(frame, self._execution_device)).to(self.transformer.dtype)
 
-    def _text(self, prompt: str | None) -> torch.Tensor | None:
-        """States of a prompt [1, L, text_dim]; None for models that read no text."""
+    def _text(self, words: str) -> torch.Tensor | None:
+        """States of words [1, L, text_dim]; None for models that read no text."""
         if self.text_encoder is None:
             return None
-        return encode_prompt(self.tokenizer, self.text_encoder, [prompt or ""]).to(self._execution_device, self.transformer.dtype)
-
-    def _rays(self, cameras: Cameras, latents: torch.Tensor) -> torch.Tensor | None:
-        """Plücker rays of T cameras on the grid of `latents`, packed per latent: [1, F, channels, h, w]."""
-        if self.transformer.config.camera_channels is None:
-            return None
-        rays = plucker_rays(cameras, *latents.shape[-2:], order=self.transformer.config.camera_order, device=latents.device)
-        return poses_to_latent(rays, temporal_compression(self.vae)).unsqueeze(0).to(latents.dtype)
+        return encode_prompt(self.tokenizer, self.text_encoder, [words]).to(self._execution_device, self.transformer.dtype)
 
     def _check_context(self, frames, times, cameras, chunk_length, plan, context):
         problems = []
@@ -437,21 +425,32 @@ class Video4SpatialPipeline(DiffusionPipeline):
         if problems:
             raise ValueError("the context does not fit:\n  " + "\n  ".join(problems))
 
-    def _check_call(self, context, cameras, anchor_frame, num_inference_steps, guider, guidance_scale, guidance, prompt):
+    def _check_call(self, context, instruction, anchor_frame, num_inference_steps, guider, guidance_scale, guidance):
         problems = []
-        if cameras.camera_to_world.ndim != 3 or len(cameras) < 2:
-            problems.append(f"{cameras!r}: expected one path of at least 2 cameras, the first at the anchor")
+        if not isinstance(instruction, Navigate | Ground):
+            problems.append(f"an instruction of type {type(instruction).__name__}: expected Navigate(cameras) or Ground(text)")
+        else:
+            cameras = instruction.cameras if isinstance(instruction, Navigate) else None
+            if cameras is not None and (cameras.camera_to_world.ndim != 3 or len(cameras) < 2):
+                problems.append(f"{cameras!r}: expected one path of at least 2 cameras, the first at the anchor")
+            problems += _problem(replace(self._conditioner, reads_text=self.text_encoder is not None).check, [instruction])
         if (context is None) != (anchor_frame is not None):
             problems.append("give a context, or an anchor_frame to go without one, and not both")
         if num_inference_steps < 1:
             problems.append(f"num_inference_steps {num_inference_steps}: expected at least 1")
         if guidance is not None and guidance_scale != 1.0:
             problems.append(f"give guidance_scale ({guidance_scale:g}) or guidance, not both")
-        if prompt and self.text_encoder is None:
-            problems.append(f"a prompt ({prompt!r}), but this model reads no text")
-        try:
-            guider.check(tuple(self.transformer.config.null_context), self.transformer.config.null_instruction)
-        except ValueError as error:
-            problems.append(str(error))
+        config = self.transformer.config
+        problems += _problem(guider.check, tuple(config.null_context), config.null_instruction)
         if problems:
             raise ValueError("the call does not fit:\n  " + "\n  ".join(problems))
+
+
+def _problem(check: Callable, *arguments) -> list[str]:
+    """What a check complains of, if anything."""
+    try:
+        check(*arguments)
+    except ValueError as error:
+        return [str(error)]
+    return []
+

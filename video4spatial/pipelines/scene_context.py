@@ -9,7 +9,8 @@ import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.models.context_cache import CacheStorage, ContextCache
-from video4spatial.conditioning.plans import ContextPart
+from video4spatial.conditioning.inputs import ContextInputs
+from video4spatial.conditioning.plans import ContextPart, latent_indices
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,12 @@ class SceneContext:
 
     def latent_indices(self, chunks: tuple[int, ...]) -> list[int]:
         """Where the latents of chunks stand in `latents`."""
-        shown = self.shown
-        per_chunk = self.latents.shape[2] // len(shown)
-        place = {chunk: index * per_chunk for index, chunk in enumerate(shown)}
-        return [place[chunk] + offset for chunk in chunks for offset in range(per_chunk)]
+        return latent_indices(self.parts, chunks, self.latents.shape[2])
+
+    @property
+    def inputs(self) -> ContextInputs:
+        """What the transformer takes of the scene."""
+        return ContextInputs(self.latents, self.positions, self.scene_rays, self.parts)
 
     def cache_at(self, progress: float) -> ContextCache | None:
         """What targets see when this share of the denoising steps is done."""
@@ -99,8 +102,8 @@ class SceneContext:
     def within(self, max_tokens: int, keep: int = 1) -> SceneContext:
         """The scene without its oldest segments after the first `keep`, as many as it takes to hold at most `max_tokens`.
 
-        The youngest segment stays: it is where the camera is. Frames that no segment holds any more leave the scene, and later ones move up. What stays has seen what goes, so the result is
-        approximate and says so.
+        The youngest segment stays: it is where the camera is. Frames that no segment holds any more leave the scene, and later ones
+        move up. What stays has seen what goes, so the result is approximate and says so.
 
         Args:
             max_tokens: bound on the tokens of the cache.

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory
+from video4spatial.clips.instruction import Navigate
 from video4spatial.diffusion import JointGuidance
 from video4spatial.models.autoencoder import temporal_compression
-from video4spatial.pipelines.pipeline import NavigationOutput, Video4SpatialPipeline
+from video4spatial.pipelines.pipeline import VideoOutput, Video4SpatialPipeline
 from video4spatial.pipelines.scene_context import SceneContext
 
 
@@ -26,7 +27,7 @@ class SessionSettings:
         chunk_frames: frames generated at a time, the one they start from included; None for as many as the model was trained with.
         max_tokens: most context tokens; None for no bound. Of what was generated the oldest goes first, the footage never.
         seed: of the noise.
-        prompt: what the videos show, in words, for models that read text.
+        prompt: what the videos show, in words, for models that read text; "" says nothing.
     """
 
     num_inference_steps: int | None = None
@@ -34,7 +35,7 @@ class SessionSettings:
     chunk_frames: int | None = None
     max_tokens: int | None = None
     seed: int = 0
-    prompt: str | None = None
+    prompt: str = ""
 
 
 class SceneSession:
@@ -87,7 +88,7 @@ class SceneSession:
         """Cameras of `frames`, relative to the starting frame; None before the first move."""
         return Cameras.concatenate(self._cameras) if self._cameras else None
 
-    def move(self, path: str | Cameras, frames: int | None = None) -> NavigationOutput:
+    def move(self, path: str | Cameras, frames: int | None = None) -> VideoOutput:
         """Follow a path from where the camera stands.
 
         Args:
@@ -120,7 +121,7 @@ class SceneSession:
             known = min(len(self._frames), 1)
             self._frames.append(video[known:])
             self._cameras.append(seen[known:])
-        return NavigationOutput(frames=video, latents=latents, cameras=relative)
+        return VideoOutput(frames=video, latents=latents, cameras=relative)
 
     def _pieces(self, path: Cameras) -> Iterator[Cameras]:
         """A path in chunks; each begins where the one before ended."""
@@ -128,15 +129,15 @@ class SceneSession:
         for start in range(0, max(len(path) - 1, 1), step):
             yield path[start : start + step + 1]
 
-    def _chunk(self, path: Cameras) -> NavigationOutput:
+    def _chunk(self, path: Cameras) -> VideoOutput:
         """Generate one chunk and let it join the memory."""
         settings, context, count = self.settings, self._context, len(path)
         apart = temporal_compression(self.pipeline.vae) == 1
         if not apart:  # the memory takes whole chunks: the camera waits at its end until there is one
             path = Cameras.concatenate([path, *[path[-1]] * (context.chunk_length - count)])
         output = self.pipeline(
-            context, path, anchor=self._anchor, num_inference_steps=settings.num_inference_steps, guidance=settings.guidance,
-            generator=self._generator, prompt=settings.prompt,
+            context, Navigate(path, settings.prompt), anchor=self._anchor, num_inference_steps=settings.num_inference_steps,
+            guidance=settings.guidance, generator=self._generator,
         )  # fmt: skip
         frames, latents = output.frames[1:], output.latents[:, :, 1:]
         if not apart:  # latents of a chunk lean on its first frame: frames are encoded anew

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from video4spatial.models.autoencoder import decode_pictures, picture_posterior, pixel_patch
+from video4spatial.training.progress import Progress
 
 _LINEAR_OFFSET = 12.0  # SiLU is the identity to five digits this far above zero
 _CARRIER = 40.0  # a constant channel this large keeps group normalisation from rescaling the others
@@ -129,7 +130,6 @@ class AutoencoderModule(lightning.LightningModule):
         self.save_hyperparameters()
         self.autoencoder = build_autoencoder(channels, latent_channels, patch)
         self.autoencoder.encoder.requires_grad_(False)
-        self.progress_of = lambda step: step / max(self.trainer.max_steps, 1)
 
     def training_step(self, batch: torch.Tensor, batch_index: int) -> torch.Tensor:
         """Loss of pictures [B, 3, H, W] in [-1, 1]."""
@@ -154,7 +154,7 @@ class AutoencoderModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch, batch_index: int) -> None:
         """Warm up over 200 steps, fall as a cosine."""
-        progress = torch.tensor(min(self.progress_of(self.global_step), 1.0))
+        progress = torch.tensor(Progress.of(self.trainer).at(self.global_step))
         scale = min(1.0, (self.global_step + 1) / 200) * float(0.02 + 0.98 * 0.5 * (1 + torch.cos(torch.pi * progress)))
         for group in self.optimizers().param_groups:
             group["lr"] = self.hparams.learning_rate * scale

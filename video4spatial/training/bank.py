@@ -1,7 +1,7 @@
 """A bank of rendered scenes: one capture walk per scene and navigation targets that start at frames of the walk."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from video4spatial.cameras import Cameras
-from video4spatial.models.autoencoder import Autoencoder, encode
+from video4spatial.files import written_aside
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import generate_scene
 from video4spatial.simulation.walks import capture_walk, navigation_target
@@ -18,7 +18,7 @@ from video4spatial.simulation.walks import capture_walk, navigation_target
 
 @dataclass(frozen=True)
 class SceneBank:
-    """Pictures, cameras and (once encoded) latents of S scenes (or passes through scenes).
+    """Pictures and cameras of S scenes (or passes through scenes).
 
     The N frames of a scene are its walk, then K targets of `target_frames` - 1 frames each; a target's frame 0 is the walk frame
     it starts from.
@@ -30,7 +30,6 @@ class SceneBank:
         intrinsics: [S, 3, 3] float64, normalised.
         anchors: [S, K] walk frame that each target starts from.
         target_frames: T, the anchor included.
-        latents: [S, N, C, h, w] float16, or None before `encoded`.
     """
 
     frames: torch.Tensor
@@ -39,7 +38,6 @@ class SceneBank:
     intrinsics: torch.Tensor
     anchors: torch.Tensor
     target_frames: int
-    latents: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -49,27 +47,12 @@ class SceneBank:
         """Frames of each capture walk."""
         return self.frames.shape[1] - self.anchors.shape[1] * (self.target_frames - 1)
 
-    @torch.no_grad()
-    def encoded(self, autoencoder: Autoencoder, device: torch.device | str, batch_size: int = 256) -> "SceneBank":
-        """The bank with its latents, which (and the depth) then live on `device`."""
-        flat = self.frames.flatten(0, 1)
-        latents = []
-        for start in range(0, len(flat), batch_size):
-            pictures = flat[start : start + batch_size].to(device).permute(0, 3, 1, 2).unsqueeze(2).float() / 127.5 - 1
-            latents.append(encode(autoencoder, pictures)[:, :, 0].half())
-        latents = torch.cat(latents).unflatten(0, self.frames.shape[:2])
-        return replace(self, latents=latents, depth=self.depth.to(device))
-
     def save(self, path: str | Path) -> None:
-        """Write pictures and cameras (not latents) to a safetensors file, whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Write the bank to a safetensors file, whole or not at all."""
         names = ("frames", "depth", "camera_to_world", "intrinsics", "anchors")
-        aside = path.with_name(path.name + ".part")
-        save_file(
-            {n: getattr(self, n).cpu().contiguous() for n in names}, aside, {"target_frames": str(self.target_frames)}
-        )
-        aside.replace(path)
+        tensors = {name: getattr(self, name).cpu().contiguous() for name in names}
+        with written_aside(path) as aside:
+            save_file(tensors, aside, {"target_frames": str(self.target_frames)})
 
     @classmethod
     def load(cls, path: str | Path) -> "SceneBank":

@@ -10,37 +10,13 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
 
+from video4spatial.clips import Navigate
 from video4spatial.evaluation.metrics.image import psnr
 from video4spatial.media import write_video
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.pipelines import Video4SpatialPipeline
-from video4spatial.training.batches import NavigationBatch
-
-
-class TimeBudget(lightning.Callback):
-    """Stops after a number of minutes and lets schedules follow the clock instead of the step count.
-
-    Training under a time budget is not reproducible step for step; use `max_steps` where that matters.
-
-    Args:
-        minutes: wall-clock time from the first step.
-    """
-
-    def __init__(self, minutes: float):
-        if minutes <= 0:
-            raise ValueError(f"minutes {minutes}: expected more than 0.")
-        self.seconds = 60 * minutes
-        self.started = None
-
-    def on_train_start(self, trainer, module) -> None:
-        """Start the clock."""
-        self.started = time.monotonic()
-        module.progress_of = lambda step: min((time.monotonic() - self.started) / self.seconds, 1.0)
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
-        """Stop when the time is over."""
-        if time.monotonic() - self.started >= self.seconds:
-            trainer.should_stop = True
+from video4spatial.training.sampler import Batch
+from video4spatial.training.progress import TimeBudget  # noqa: F401
 
 
 class JsonLog(lightning.Callback):
@@ -67,7 +43,7 @@ class JsonLog(lightning.Callback):
             if name.startswith("train/"):
                 self.sums.setdefault(name.removeprefix("train/"), []).append(float(value))
         self.count += 1
-        if isinstance(batch, NavigationBatch):
+        if isinstance(batch, Batch):
             self.samples += len(batch.latents)
             self.tokens += batch.num_tokens(module.transformer.tokens_per_latent(*batch.latents.shape[-2:]))
         else:
@@ -205,7 +181,7 @@ class ValidationVideos(lightning.Callback):
             context = pipeline.encode_context(clip.context_frames, clip.context_times)
             generator = torch.Generator().manual_seed(index)
             output = pipeline(
-                context, clip.target_cameras, clip.anchor, self.num_inference_steps, generator=generator
+                context, Navigate(clip.target_cameras), clip.anchor, self.num_inference_steps, generator=generator
             )
             scores.append(float(np.mean(psnr(output.frames, clip.target_frames)[1:])))
             write_video(folder / f"{clip.name}.mp4", np.concatenate([output.frames, clip.target_frames], axis=2), 4.0)

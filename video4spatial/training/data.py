@@ -1,5 +1,7 @@
-"""Data modules: simulated rooms rendered on the spot (pictures or navigation batches), and curated data sets."""
+"""Data modules: simulated rooms that are rendered when first needed (as pictures, or as examples), and curated data sets."""
 
+import hashlib
+import itertools
 import logging
 import os
 from collections.abc import Iterator
@@ -7,40 +9,89 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning
-import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from rich.progress import track
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from data_curation.readers import read_scene
-from video4spatial.cameras import Cameras
-from video4spatial.clips import Clip, Ground, Navigate
-from video4spatial.clips.augmentation import AugmentationSettings, augment
+from video4spatial.clips import AugmentationSettings, Clip
 from video4spatial.clips.dataset import ClipDataset
 from video4spatial.clips.simulated import evenly_spread, simulated_navigation_clip
-from video4spatial.models.autoencoder import encode
+from video4spatial.models.autoencoder import (
+    latent_channels,
+    load_autoencoder,
+    read_autoencoder_config,
+    spatial_compression,
+    temporal_compression,
+)
 from video4spatial.simulation.scenes import SEED_RANGES
 from video4spatial.training.bank import SceneBank, render_bank
-from video4spatial.training.batches import Curriculum, EncodedClip, NavigationBatch, clip_batch, draw_batch
+from video4spatial.training.curriculum import Curriculum
+from video4spatial.training.examples import BankExamples, ClipExamples, ExampleSource, readable
+from video4spatial.training.latents import LatentStore
+from video4spatial.training.progress import Progress
+from video4spatial.training.sampler import Batch, draw_batch, step_generator
 
 logger = logging.getLogger(__name__)
 
 
 class _EndlessSteps(IterableDataset):
-    """`draw(step)` for every step from the trainer's current one on, so that a resumed run goes on where it stopped."""
+    """What `data.draw` gives for every step from the trainer's current one on, so that a resumed run goes on where it stopped."""
 
-    def __init__(self, data: lightning.LightningDataModule):
+    def __init__(self, data: "StepData"):
         self.data = data
 
     def __iter__(self) -> Iterator:
-        step = self.data.trainer.global_step
-        while True:
-            yield self.data.draw(step)
-            step += 1
+        trainer, worker = self.data.trainer, get_worker_info()
+        rank, progress = trainer.global_rank, Progress.of(trainer)
+        first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)  # a loader takes from its workers in turn
+        for step in itertools.count(trainer.global_step + first, stride):
+            yield self.data.draw(step, progress.at(step), rank)
 
 
-class RoomsData(lightning.LightningDataModule):
+class StepData(lightning.LightningDataModule):
+    """Data that are drawn step by step. Every rank of a distributed run draws batches of its own.
+
+    Attributes:
+        curriculum: what the examples look like over time.
+        source: where the examples come from, once set up; None where pictures are drawn.
+    """
+
+    curriculum: Curriculum
+    source: ExampleSource | None = None
+
+    def draw(self, step: int, progress: float = 0.0, rank: int = 0) -> Batch | torch.Tensor:
+        """The batch of a step on a rank, at a progress from 0 to 1."""
+        return draw_batch(self.source, self.hparams.batch_size, self.curriculum, progress, self.hparams.seed, step, rank)
+
+    def train_dataloader(self) -> DataLoader:
+        """Endless batches, each drawn whole."""
+        return DataLoader(_EndlessSteps(self), batch_size=None, num_workers=self.hparams.num_workers)
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the autoencoder's latents."""
+        return latent_channels(read_autoencoder_config(self._autoencoder_folder))
+
+    @property
+    def temporal_compression(self) -> int:
+        """Frames per latent of the autoencoder after the first."""
+        return temporal_compression(read_autoencoder_config(self._autoencoder_folder))
+
+    @property
+    def _autoencoder_folder(self) -> str:
+        folder = self.hparams.autoencoder
+        if folder is None:
+            raise ValueError("data.autoencoder is missing: expected the folder of a trained autoencoder.")
+        return folder
+
+    def _load_autoencoder(self):
+        """The autoencoder, on the device of this rank, or on the CPU where worker processes use it."""
+        device = "cpu" if self.hparams.num_workers else self.trainer.strategy.root_device
+        return load_autoencoder(self._autoencoder_folder).to(device)
+
+
+class RoomsData(StepData):
     """Simulated rooms, rendered when first needed and kept in a file.
 
     Args:
@@ -52,9 +103,15 @@ class RoomsData(lightning.LightningDataModule):
         size: height and width of the pictures in pixels.
         frame_rate: frames per second.
         autoencoder: folder of the trained autoencoder; None when it is the autoencoder that trains.
+        latents: folder in which the latents are kept.
         batch_size: examples (or pictures) per step.
         curriculum: what the examples look like over time.
         seed: of the drawing.
+        num_workers: processes that draw batches ahead; 0 draws them between the steps. Batches are the same.
+
+    Raises:
+        ValueError: for a batch size or a number of scenes below 1.
+        FileNotFoundError: for a folder without an autoencoder.
     """
 
     def __init__(
@@ -69,9 +126,11 @@ class RoomsData(lightning.LightningDataModule):
         size: int = 64,
         frame_rate: float = 4.0,
         autoencoder: str | None = None,
+        latents: str = ".cache/latents",
         batch_size: int = 32,
         curriculum: Curriculum | None = None,
         seed: int = 0,
+        num_workers: int = 0,
     ):
         super().__init__()
         if batch_size < 1 or scenes < 1:
@@ -80,52 +139,40 @@ class RoomsData(lightning.LightningDataModule):
             _check_autoencoder(autoencoder)
         self.save_hyperparameters(ignore=["curriculum"])
         self.curriculum = curriculum or Curriculum()
-        self.bank = None
+        self.bank: SceneBank | None = None
 
     def setup(self, stage: str) -> None:
-        """Render (or read) the bank and encode it."""
+        """Render (or read) the bank, and encode what is not in the store of latents yet."""
         if self.bank is not None:
             return
-        options = self.hparams
-        path = Path(options.bank)
-        if path.exists():
-            bank = SceneBank.load(path)
-        else:
-            start = SEED_RANGES["train"].start + options.first_seed
-            bank = render_bank(
-                range(start, start + options.scenes),
-                options.walk_frames,
-                options.targets_per_scene,
-                options.target_frames,
-                options.size,
-                options.size,
-                latent_size=(options.size // 8, options.size // 8),
-                frame_rate=options.frame_rate,
-                variants=options.variants,
-                device="cuda" if torch.cuda.is_available() else None,
-                progress=lambda seeds: track(seeds, description="rendering scenes", disable=not os.isatty(2)),
-            )
-            bank.save(path)
+        options, path = self.hparams, Path(self.hparams.bank)
+        if not path.exists():
+            self._render().save(path)
+        self.bank = SceneBank.load(path)
         if options.autoencoder is not None:
-            device = self.trainer.strategy.root_device
-            autoencoder = AutoencoderKL.from_pretrained(options.autoencoder).to(device).eval()
-            bank = bank.encoded(autoencoder, device)
-        self.bank = bank
+            autoencoder = self._load_autoencoder()
+            store = LatentStore(options.latents, autoencoder)
+            key = f"bank {file_digest(path)}"
+            compression = temporal_compression(autoencoder)
+            self.source = BankExamples(self.bank, options.frame_rate, compression, store, autoencoder, key)
 
-    def draw(self, step: int):
-        """The batch of a step: pictures [B, 3, H, W] in [-1, 1] for an autoencoder, else a `NavigationBatch`."""
-        options = self.hparams
-        if options.autoencoder is not None:
-            # Of this step, not of the trainer's: batches are fetched ahead, except right after a resumption.
-            progress = self.trainer.lightning_module.progress_of(step)
-            return draw_batch(self.bank, options.batch_size, self.curriculum, progress, options.seed, step)
-        generator = torch.Generator().manual_seed(abs(options.seed * 1_000_003 + step))
+    def draw(self, step: int, progress: float = 0.0, rank: int = 0) -> Batch | torch.Tensor:
+        """The batch of a step on a rank: pictures [B, 3, H, W] in [-1, 1] for an autoencoder, else a `Batch`."""
+        if self.hparams.autoencoder is not None:
+            return super().draw(step, progress, rank)
         frames = self.bank.frames.flatten(0, 1)
-        chosen = torch.randint(len(frames), (options.batch_size,), generator=generator)
+        generator = step_generator(self.hparams.seed, step, rank)
+        chosen = torch.randint(len(frames), (self.hparams.batch_size,), generator=generator)
         return frames[chosen].permute(0, 3, 1, 2).float() / 127.5 - 1
 
-    def validation_clips(self, count: int, context_frames: int) -> list[Clip]:
-        """Clips of rooms that are never trained on."""
+    def validation_clips(self, count: int, context_frames: int, reads_text: bool = False) -> list[Clip]:
+        """Clips of rooms that are never trained on.
+
+        Args:
+            count: how many.
+            context_frames: frames of each one's context.
+            reads_text: whether the model does; these clips have no words.
+        """
         first, options = SEED_RANGES["validation"].start, self.hparams
         return [
             simulated_navigation_clip(
@@ -134,17 +181,32 @@ class RoomsData(lightning.LightningDataModule):
             for seed in range(first, first + count)
         ]
 
-    def train_dataloader(self) -> DataLoader:
-        """Endless batches, each drawn whole."""
-        return DataLoader(_EndlessSteps(self), batch_size=None)
+    def _render(self) -> SceneBank:
+        options = self.hparams
+        start = SEED_RANGES["train"].start + options.first_seed
+        compression = 8 if options.autoencoder is None else spatial_compression(load_autoencoder(options.autoencoder))
+        return render_bank(
+            range(start, start + options.scenes),
+            options.walk_frames,
+            options.targets_per_scene,
+            options.target_frames,
+            options.size,
+            options.size,
+            latent_size=(options.size // compression, options.size // compression),
+            frame_rate=options.frame_rate,
+            variants=options.variants,
+            device="cuda" if torch.cuda.is_available() else None,
+            progress=lambda seeds: track(seeds, description="rendering scenes", disable=not os.isatty(2)),
+        )
 
 
-class CuratedData(lightning.LightningDataModule):
-    """Clips of a data set that `v4s curate build` made. Grounding clips are followed by their cameras, like navigation clips.
+class CuratedData(StepData):
+    """Clips of a data set that `v4s curate build` made. Models that read no text follow the cameras of grounding clips.
 
     Args:
         folder: of the data set.
         autoencoder: folder of the trained autoencoder.
+        latents: folder in which the latents are kept.
         size: height and width of the pictures in pixels.
         frame_rate: of the model, frames per second.
         batch_size: examples per step.
@@ -153,12 +215,18 @@ class CuratedData(lightning.LightningDataModule):
         curriculum: what the examples look like over time; contexts come with the clips, so walks and guards have no effect.
         augmentation: how clips are varied, anew in each step; None leaves them as they are, and keeps their latents once encoded.
         seed: of the drawing.
+        num_workers: processes that draw batches ahead; 0 draws them between the steps. Batches are the same.
+
+    Raises:
+        ValueError: for a batch size below 1, or a data set without such clips.
+        FileNotFoundError: for a folder without a data set or an autoencoder.
     """
 
     def __init__(
         self,
         folder: str,
         autoencoder: str,
+        latents: str = ".cache/latents",
         size: int = 64,
         frame_rate: float = 4.0,
         batch_size: int = 16,
@@ -167,6 +235,7 @@ class CuratedData(lightning.LightningDataModule):
         curriculum: Curriculum | None = None,
         augmentation: AugmentationSettings | None = None,
         seed: int = 0,
+        num_workers: int = 0,
     ):
         super().__init__()
         if batch_size < 1:
@@ -176,82 +245,49 @@ class CuratedData(lightning.LightningDataModule):
         self.curriculum, self.augmentation = curriculum or Curriculum(), augmentation
         self.clips = ClipDataset(folder, split, kind, (size, size), read_scene)
         self.hparams["target_frames"] = max(len(row.target_frames) for row in self.clips.rows)
-        self._encoder, self._encoded = None, {}
 
     def setup(self, stage: str) -> None:
-        """Load the autoencoder."""
-        if self._encoder is None:
-            device = self.trainer.strategy.root_device
-            self._encoder = AutoencoderKL.from_pretrained(self.hparams.autoencoder).to(device).eval()
+        """Load the autoencoder, and encode the clips that are not in the store of latents yet."""
+        if self.source is not None:
+            return
+        autoencoder, options = self._load_autoencoder(), self.hparams
+        store, compression = LatentStore(options.latents, autoencoder), temporal_compression(autoencoder)
+        self.source = ClipExamples(self.clips, options.frame_rate, compression, store, autoencoder, self.augmentation)
+        if self.augmentation is None:
+            for index in track(range(len(self.clips)), description="encoding clips", disable=not os.isatty(2)):
+                self.source.example(index)
 
-    def draw(self, step: int) -> NavigationBatch:
-        """The batch of a step."""
-        options = self.hparams
-        generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
-        chosen = torch.randint(len(self.clips), (options.batch_size,), generator=generator).tolist()
-        seeds = torch.randint(2**31, (options.batch_size,), generator=generator).tolist()
-        clips = [self._clip(index, seed) for index, seed in zip(chosen, seeds)]
-        progress = self.trainer.lightning_module.progress_of(step)
-        return clip_batch(clips, self.curriculum, progress, options.seed, step, options.frame_rate)
+    def validation_clips(self, count: int, context_frames: int, reads_text: bool = False) -> list[Clip]:
+        """Clips of the validation split; fewer, or none, where it has no more.
 
-    def _clip(self, index: int, seed: int) -> EncodedClip:
-        if self.augmentation is not None:
-            return encode_clip(augment(self.clips[index], self.augmentation, seed), self._encoder)
-        if index not in self._encoded:
-            self._encoded[index] = encode_clip(self.clips[index], self._encoder)
-        return self._encoded[index]
-
-    def validation_clips(self, count: int, context_frames: int) -> list[Clip]:
-        """Clips of the validation split, each with some of its context; fewer, or none, where it has no more."""
+        Args:
+            count: how many.
+            context_frames: most frames of each one's context, evenly thinned.
+            reads_text: whether the model does; for others grounding clips become paths.
+        """
         try:
             dataset = ClipDataset(self.hparams.folder, "validation", self.hparams.kind, (self.hparams.size,) * 2, read_scene)
         except ValueError:
             logger.warning("%s has no validation clips: no validation videos are made", self.hparams.folder)
             return []
         clips = [dataset[index] for index in range(min(count, len(dataset)))]
-        return [_thinned(clip, context_frames) for clip in clips]
-
-    def train_dataloader(self) -> DataLoader:
-        """Endless batches, each drawn whole."""
-        return DataLoader(_EndlessSteps(self), batch_size=None)
+        return [_thinned(clip, context_frames, reads_text) for clip in clips]
 
 
-@torch.no_grad()
-def encode_clip(clip: Clip, autoencoder: AutoencoderKL) -> EncodedClip:
-    """A clip's latents (float16, on the autoencoder's device), cameras and depth.
-
-    Raises:
-        ValueError: for a clip without cameras or truth.
-    """
-    if clip.context_cameras is None or clip.target_cameras is None or clip.target_frames is None:
-        raise ValueError(f"clip {clip.name} has no cameras or no target frames: it cannot be trained on.")
-    frames = torch.from_numpy(np.concatenate([clip.context_frames, clip.target_frames]))
-    pictures = frames.to(autoencoder.device).permute(0, 3, 1, 2).unsqueeze(2).float() / 127.5 - 1
-    latents = encode(autoencoder, pictures)[:, :, 0].half()
-    cameras = Cameras.concatenate([clip.context_cameras, clip.target_cameras])
-    depth = np.zeros(clip.context_frames.shape[:3], np.float32) if clip.context_depth is None else clip.context_depth
-    rows, columns = (
-        (np.arange(small) * 2 + 1) * full // (2 * small) for small, full in zip(latents.shape[-2:], depth.shape[1:])
-    )
-    times = clip.target_cameras.times
-    return EncodedClip(
-        latents=latents,
-        camera_to_world=cameras.camera_to_world,
-        intrinsics=cameras.intrinsics,
-        depth=torch.from_numpy(np.ascontiguousarray(depth[:, rows][:, :, columns])).to(latents.device),
-        context_times=torch.from_numpy(clip.context_times).double(),
-        target_times=times - times[0],
-        anchor=clip.anchor,
-    )
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _thinned(clip: Clip, context_frames: int) -> Clip:
+def _thinned(clip: Clip, context_frames: int, reads_text: bool) -> Clip:
+    clip = replace(clip, instruction=readable(clip.instruction, clip.target_cameras, reads_text))
     count = len(clip.context_frames)
-    if isinstance(clip.instruction, Ground):  # followed by its cameras here
-        clip = replace(clip, instruction=Navigate(clip.target_cameras))
     return clip.with_context(evenly_spread(count, min(context_frames, count), clip.anchor))
 
 
 def _check_autoencoder(folder: str) -> None:
-    if not (Path(folder) / "config.json").is_file():
-        raise FileNotFoundError(f"data.autoencoder: {folder} is not the folder of an autoencoder (no config.json).")
+    try:
+        read_autoencoder_config(folder)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"data.autoencoder: {error}") from error

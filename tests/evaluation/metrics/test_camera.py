@@ -21,7 +21,8 @@ from video4spatial.evaluation.metrics.camera import (
     summed_errors,
     translation_errors,
 )
-from video4spatial.evaluation.measurement import EstimatedCameras, Sample
+from video4spatial.evaluation.measurement import Sample
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.evaluation.metrics.registry import METRICS
 
 

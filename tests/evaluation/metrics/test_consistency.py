@@ -8,14 +8,9 @@ import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.clips import Navigate
-from video4spatial.evaluation.metrics.consistency import (
-    agreement,
-    epipolar_distances,
-    flicker,
-    frame_changes,
-    fundamental_matrix,
-    matched_points,
-)
+from video4spatial.evaluation.metrics.consistency import agreement, flicker, frame_changes
+from video4spatial.geometry.features import matched_points
+from video4spatial.geometry.two_views import epipolar_distances, fundamental_matrix
 from video4spatial.evaluation.degradations import swimming
 from video4spatial.evaluation.measurement import Sample
 from video4spatial.evaluation.metrics.registry import METRICS

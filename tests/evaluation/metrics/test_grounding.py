@@ -14,7 +14,8 @@ from video4spatial.evaluation.metrics.detectors import DETECTORS, Detector
 from video4spatial.evaluation.metrics.grounding import (
     SETTINGS, box_ious, measure_if_at_sd, measure_instruction_followed, projected_boxes,
 )  # fmt: skip
-from video4spatial.evaluation.measurement import EstimatedCameras, Sample
+from video4spatial.evaluation.measurement import Sample
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.evaluation.metrics.registry import GROUNDING_METRICS, METRICS
 from video4spatial.simulation.pieces import BOX
 from video4spatial.simulation.renderer import render

@@ -5,8 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from video4spatial.evaluation.measurement import EstimatedCameras, Measurement
+from video4spatial.evaluation.measurement import Measurement
 from video4spatial.evaluation.reports.sample_page import write_sample_page
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
 
 
 def test_the_page_is_whole_and_self_contained(clip, tmp_path):

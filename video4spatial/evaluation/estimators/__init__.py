@@ -14,8 +14,9 @@ import numpy as np
 
 from video4spatial.clips import Clip
 from video4spatial.evaluation.estimators import essential, pnp, render_and_compare, sfm, vggt
-from video4spatial.evaluation.estimators.base import EstimationError, Estimator, Evidence, assembled
-from video4spatial.evaluation.measurement import EstimatedCameras
+from video4spatial.evaluation.estimators.base import Estimator, Evidence
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
+from video4spatial.naming import unknown
 
 _ALL = (
     Estimator(
@@ -51,7 +52,7 @@ def estimator_named(name: str) -> Estimator:
         ValueError: for a name that is not registered.
     """
     if name not in ESTIMATORS:
-        raise ValueError(f"unknown estimator {name!r}: choose from {', '.join(ESTIMATORS)}.")
+        raise ValueError(f"{unknown('estimator', name, ESTIMATORS)}: choose from {', '.join(ESTIMATORS)}.")
     return ESTIMATORS[name]
 
 
@@ -69,6 +70,4 @@ def estimate_cameras(name: str, clip: Clip, frames: np.ndarray) -> EstimatedCame
     return estimator_named(name)(Evidence.of_clip(clip, frames))
 
 
-__all__ = [
-    "ESTIMATORS", "EstimationError", "Estimator", "Evidence", "assembled", "estimate_cameras", "estimator_named",
-]  # fmt: skip
+__all__ = ["ESTIMATORS", "Estimator", "Evidence", "estimate_cameras", "estimator_named"]

@@ -1,21 +1,18 @@
-"""What an estimator of cameras is given, what it declares, and how its findings become `EstimatedCameras`."""
+"""What an estimator of cameras is given, and what it declares."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from video4spatial.cameras import Cameras
 from video4spatial.clips import Clip
-from video4spatial.evaluation.measurement import EstimatedCameras
+from video4spatial.geometry import GeometryError
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.simulation.scenes import Scene, generate_scene
-
-class EstimationError(ValueError):
-    """No frame's camera can be estimated; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class Estimator:
 
     Args:
         name: as in results files.
-        function: `Evidence` -> `EstimatedCameras`; raises `EstimationError` where nothing can be said.
+        function: `Evidence` -> `EstimatedCameras`; raises `GeometryError` where nothing can be said.
         needs: fields of `Evidence` that may be None but must not be here.
         gauge: `metric` (the unit of the context's cameras, of the scene) or `scale` (one unknown scale about the anchor).
         explanation: one sentence for people.
@@ -118,44 +115,7 @@ class Estimator:
         if reason is None:
             try:
                 return self.function(evidence)
-            except EstimationError as error:
+            except GeometryError as error:
                 reason = str(error)
-        return assembled(evidence, {}, metric=self.gauge == "metric" and evidence.anchor.metric, reasons=reason)
-
-
-def assembled(
-    evidence: Evidence,
-    poses: Mapping[int, Tensor],
-    *,
-    metric: bool,
-    confidence: Mapping[int, float] | None = None,
-    without_position: Mapping[int, str] | None = None,
-    reasons: Mapping[int, str] | str = "",
-    convention: str = "estimated from the frames",
-) -> EstimatedCameras:
-    """Findings per frame as `EstimatedCameras`.
-
-    Args:
-        evidence: what they were found from.
-        poses: camera_to_world [4, 4] by frame; that of frame 0 is the anchor's, whatever is given.
-        metric: whether lengths are metres.
-        confidence: by frame.
-        without_position: frames of `poses` of which only the rotation is known, and why.
-        reasons: why the other frames are missing, by frame or one for all.
-        convention: of the cameras, for people.
-    """
-    count, anchor = len(evidence.frames), evidence.anchor.camera_to_world[0]
-    without_position, confidence = without_position or {}, confidence or {}
-    known = np.array([index == 0 or index in poses for index in range(count)])
-    placed = known & np.array([index == 0 or index not in without_position for index in range(count)])
-    matrices = [poses[index] if index > 0 and known[index] else anchor for index in range(count)]
-    texts = []
-    for index in range(count):
-        reason = reasons if isinstance(reasons, str) else reasons.get(index, "not found")
-        texts.append(without_position.get(index, "") if known[index] else reason)
-    return EstimatedCameras(
-        Cameras(torch.stack(matrices), evidence.intrinsics, metric=metric, convention=convention),
-        rotation_known=known, position_known=placed,
-        confidence=np.array([confidence.get(index, 0.0) for index in range(count)], dtype=np.float64),
-        reasons=("", *texts[1:]),
-    )  # fmt: skip
+        metric = self.gauge == "metric" and evidence.anchor.metric
+        return EstimatedCameras.from_poses({}, evidence.intrinsics, evidence.anchor, metric=metric, reasons=reason)

@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 
 from video4spatial.cameras.rotations import invert_rigid, nearest_rotation
-from video4spatial.evaluation.estimators.base import Evidence, assembled
-from video4spatial.evaluation.estimators.sfm import chosen_context, in_world
-from video4spatial.evaluation.measurement import EstimatedCameras
+from video4spatial.evaluation.estimators.base import Evidence
 from video4spatial.evaluation.metrics.plugins import Plugin, Weights
+from video4spatial.geometry.alignment import aligned_poses
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
+from video4spatial.geometry.structure_from_motion import CONTEXT, evenly_thinned
 
 MODEL = "facebook/VGGT-1B"
 
@@ -45,7 +46,7 @@ def estimate(evidence: Evidence) -> EstimatedCameras:
     from vggt.utils.load_fn import load_and_preprocess_images
     from vggt.utils.pose_enc import pose_encoding_to_extri_intri
 
-    chosen = chosen_context(evidence)
+    chosen = [] if evidence.context_frames is None else evenly_thinned(len(evidence.context_frames), CONTEXT)
     pictures = [*evidence.frames, *(evidence.context_frames[index] for index in chosen)]
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder) / f"{number:05d}.png") for number in range(len(pictures))]
@@ -61,8 +62,8 @@ def estimate(evidence: Evidence) -> EstimatedCameras:
     poses = invert_rigid(world_to_camera)
     count = len(evidence.frames)
     context = {index: poses[count + number] for number, index in enumerate(chosen)}
-    placed, metric = in_world(evidence, dict(enumerate(poses[:count])), context)
-    return assembled(evidence, placed, metric=metric, convention="estimated by VGGT")
+    placed, metric = aligned_poses(dict(enumerate(poses[:count])), context, evidence.anchor, evidence.context_cameras)
+    return EstimatedCameras.from_poses(placed, evidence.intrinsics, evidence.anchor, metric=metric, convention="estimated by VGGT")
 
 
 def _weights() -> str | None:

@@ -2,24 +2,17 @@
 
 from collections.abc import Callable, Sequence
 
-import cv2
 import numpy as np
-import torch
-from kornia.geometry.epipolar import (
-    essential_from_Rt,
-    fundamental_from_essential,
-    left_to_right_epipolar_distance,
-    right_to_left_epipolar_distance,
-    sampson_epipolar_distance,
-)
 
 from video4spatial.cameras import Cameras
-from video4spatial.geometry.visibility import warp_context
 from video4spatial.evaluation.estimators import sfm
-from video4spatial.evaluation.estimators.base import EstimationError, Evidence
-from video4spatial.geometry.features import find_features, match
-from video4spatial.evaluation.metrics.image import MINIMUM_COVISIBLE_SHARE, psnr
 from video4spatial.evaluation.measurement import Measurement, Sample
+from video4spatial.evaluation.metrics.image import MINIMUM_COVISIBLE_SHARE, psnr
+from video4spatial.geometry import GeometryError
+from video4spatial.geometry.features import find_features, match
+from video4spatial.geometry.structure_from_motion import cameras_by_mapping
+from video4spatial.geometry.two_views import epipolar_distances, fitted_fundamental, fundamental_matrix, sampson_distances
+from video4spatial.geometry.visibility import warp_context
 
 FROZEN_CHANGE = 0.5
 """Grey levels of mean absolute change below which a frame repeats the one before it."""
@@ -95,59 +88,6 @@ def flicker(frames: np.ndarray) -> np.ndarray:
     return np.abs(values[1:-1] - 0.5 * (values[:-2] + values[2:])).mean((1, 2, 3))
 
 
-def matched_points(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where SIFT finds the same things in two frames.
-
-    Args:
-        first, second: [H, W, 3] uint8.
-
-    Returns:
-        Two arrays [M, 2] of pixels with centres at +0.5.
-    """
-    features = find_features(first), find_features(second)
-    pairs = match(*features)
-    return features[0].points[pairs[:, 0]], features[1].points[pairs[:, 1]]
-
-
-def fundamental_matrix(cameras: Cameras, height: int, width: int) -> np.ndarray:
-    """F [3, 3] with x_second^T F x_first = 0 in pixels.
-
-    Args:
-        cameras: two.
-        height, width: of the pictures.
-
-    Raises:
-        ValueError: if the cameras are not two, or stand in one place: then there are no epipolar lines.
-    """
-    if len(cameras) != 2 or float(cameras.path_length()) <= 0:
-        length = float(cameras.path_length())
-        raise ValueError(f"epipolar lines need two cameras in different places, got {cameras} of length {length:g}.")
-    poses, intrinsics = cameras.world_to_camera, cameras.pixel_intrinsics(height, width)
-    essential = essential_from_Rt(poses[:1, :3, :3], poses[:1, :3, 3:], poses[1:, :3, :3], poses[1:, :3, 3:])
-    return fundamental_from_essential(essential, intrinsics[:1], intrinsics[1:])[0].numpy()
-
-
-def epipolar_distances(first: np.ndarray, second: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Symmetric epipolar distances ½ (d(p2, F p1) + d(p1, Fᵀ p2)) (TSED, Yu et al., ICCV 2023, eq. 3).
-
-    Args:
-        first, second: [M, 2] pixels of matches.
-        matrix: F.
-
-    Returns:
-        [M] pixels.
-    """
-    left, right, matrix = (torch.from_numpy(np.asarray(x, dtype=np.float64)) for x in (first, second, matrix))
-    distances = left_to_right_epipolar_distance(left, right, matrix) + right_to_left_epipolar_distance(left, right, matrix)
-    return 0.5 * distances.numpy()
-
-
-def sampson_distances(first: np.ndarray, second: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """First-order distances of matches from the nearest pair of points that obeys F; see `epipolar_distances`."""
-    left, right, matrix = (torch.from_numpy(np.asarray(x, dtype=np.float64)) for x in (first, second, matrix))
-    return sampson_epipolar_distance(left, right, matrix, squared=False).numpy()
-
-
 def tsed(distances: Sequence[np.ndarray], height: int) -> float:
     """Thresholded symmetric epipolar distance (Yu et al., ICCV 2023): the share of consistent pairs.
 
@@ -177,11 +117,8 @@ def agreement(first: np.ndarray, second: np.ndarray, height: int) -> tuple[float
     if len(first) < MINIMUM_ESTIMATION or np.median(np.linalg.norm(second - first, axis=1)) < STANDING * height / 256:
         return None
     threshold = INLIER_THRESHOLD * height / 256
-    try:
-        matrix, _ = cv2.findFundamentalMat(first, second, cv2.USAC_MAGSAC, threshold, 0.999, 10000)
-    except cv2.error:  # what it raises where no sample of the matches gives a matrix
-        return None
-    if matrix is None or matrix.shape != (3, 3):
+    matrix = fitted_fundamental(first, second, threshold)
+    if matrix is None:
         return None
     distances = sampson_distances(first, second, matrix)
     return float((distances < threshold).mean()), float(np.median(distances))
@@ -268,8 +205,8 @@ def measure_registered_share(sample: Sample) -> Measurement:
     if not sample.once(_matrices):
         return _only_turning()
     try:
-        estimate = sfm.estimate(Evidence(sample.frames, cameras.intrinsics, cameras[0]))
-    except EstimationError as error:
+        estimate = cameras_by_mapping(sample.frames, cameras.intrinsics, cameras[0])
+    except GeometryError as error:
         return Measurement(0.0, diagnostics={"reason": str(error)})
     return Measurement(estimate.coverage, diagnostics={"reason": estimate.reason} if estimate.reason else None)
 

@@ -28,11 +28,12 @@ from scipy.ndimage import uniform_filter
 from scipy.spatial import cKDTree
 
 from video4spatial.cameras import Cameras
-from video4spatial.cameras.rays import camera_rays, project_points
+from video4spatial.cameras.rays import camera_rays
 from video4spatial.clips import Clip
 from video4spatial.clips.assembly import resize_depth
 from video4spatial.evaluation.measurement import Measurement, Sample
 from video4spatial.geometry.plane_sweep import PlaneSweepSettings, SweptDepth, plane_sweep
+from video4spatial.geometry.splatting import nearest_points
 from video4spatial.media.transforms import centre_crop_box, resize_and_crop
 
 WORST = 1.0
@@ -131,28 +132,6 @@ def unprojected(cameras: Cameras, depth: np.ndarray) -> np.ndarray:
     origins, directions = camera_rays(cameras, *depth.shape[1:])
     along = (directions * cameras.forward.float()[:, None, None]).sum(-1, keepdim=True)
     return (origins + directions / along * torch.from_numpy(np.ascontiguousarray(depth))[..., None]).numpy()
-
-
-def nearest_points(points: np.ndarray, cameras: Cameras, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which point each pixel shows if points hide what lies behind them.
-
-    Args:
-        points: [P, 3] in the world.
-        cameras: T cameras.
-        height, width: of the pictures.
-
-    Returns:
-        Indices [T, height, width], -1 where no point falls, and their depth [T, height, width], infinite there.
-    """
-    pixels, depths = (values.numpy() for values in project_points(cameras, torch.from_numpy(points).double(), height, width))
-    index, nearest = np.full((len(cameras), height * width), -1), np.full((len(cameras), height * width), np.inf)
-    for view, (pixel, depth) in enumerate(zip(pixels, depths, strict=True)):
-        inside = (depth > 1e-3) & (pixel >= 0).all(1) & (pixel < (width, height)).all(1)
-        chosen = np.flatnonzero(inside)
-        chosen = chosen[np.argsort(-depth[chosen], kind="stable")]  # of several the last is kept: the nearest
-        flat = pixel[chosen, 1].astype(int) * width + pixel[chosen, 0].astype(int)
-        index[view, flat], nearest[view, flat] = chosen, depth[chosen]
-    return index.reshape(-1, height, width), nearest.reshape(-1, height, width)
 
 
 def context_points(clip: Clip, settings: SpatialDistanceSettings) -> PointCloud | str:

@@ -11,9 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from video4spatial.evaluation.measurement import EstimatedCameras, Measurement
+from video4spatial.evaluation.measurement import Measurement
 from video4spatial.evaluation.metrics.registry import METRICS
 from video4spatial.files import write_whole
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
 
 LOSSLESS_HEIGHT = 160
 """Frames up to this height are embedded as PNG, larger ones as JPEG."""

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from video4spatial.cameras import Cameras
 from video4spatial.clips import Clip
-from video4spatial.evaluation.metrics.consistency import fundamental_matrix, matched_points
+from video4spatial.geometry.features import matched_points
+from video4spatial.geometry.two_views import fundamental_matrix
 from video4spatial.geometry.visibility import warp_context
 
 BACKGROUND, INK = (250, 250, 248), (40, 44, 52)

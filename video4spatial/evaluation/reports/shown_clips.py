@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from video4spatial.clips import Clip
-from video4spatial.evaluation.measurement import EstimatedCameras, Measurement, Metric
+from video4spatial.evaluation.measurement import Measurement, Metric
 from video4spatial.evaluation.scorecard import ScoredClip, measured_cameras
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def generate(pipeline: Video4SpatialPipeline, clip: Clip, sampling: Sampling, no
         anchor_frame = clip.context_frames[clip.anchor]
     output = pipeline(
         context,
-        clip.instruction.cameras,
+        clip.instruction,
         anchor=clip.anchor,
         num_inference_steps=sampling.num_inference_steps,
         guidance_scale=sampling.guidance_scale,

@@ -13,7 +13,7 @@ import numpy as np
 from video4spatial.clips import Clip
 from video4spatial.evaluation.degradations import blur
 from video4spatial.evaluation.metrics.image import psnr
-from video4spatial.geometry.visibility import viewpoint_distance
+from video4spatial.cameras.viewpoints import viewpoint_distance
 
 BLUR_SIGMAS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 """Candidates of `fit_blur`, in pixels at a height of 64."""

@@ -1,11 +1,13 @@
-"""Cameras into tokens: Plücker rays, a small network, and an output that starts at zero."""
+"""Cameras into tokens: Plücker rays, a small network, and an output that starts at zero; a learned null where they are unknown."""
 
 import torch
 from torch import nn
 
 
 class CameraEncoder(nn.Module):
-    """Adds to each token what its rays say; at the start of training it adds nothing.
+    """What is added to each token for its rays; at the start of training that is nothing.
+
+    The null belongs to the condition, and is a parameter of the transformer because its name is part of saved models.
 
     Args:
         in_channels: Plücker channels per latent pixel (6 times the temporal compression).
@@ -26,8 +28,18 @@ class CameraEncoder(nn.Module):
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
 
-    def forward(self, rays: torch.Tensor) -> torch.Tensor:
-        """Rays [B, F, in_channels, H, W] of latent pixels to [B, F, P, dim]."""
+    def forward(self, rays: torch.Tensor | None, null: torch.Tensor) -> torch.Tensor:
+        """Rays to what is added to the tokens.
+
+        Args:
+            rays: [B, F, in_channels, H, W] of latent pixels, or None where cameras are unknown.
+            null: [dim] learned, stands in for unknown cameras.
+
+        Returns:
+            [B, F, P, dim], or the null.
+        """
+        if rays is None:
+            return null
         frames = rays.shape[1]
         scaled = [rays * 2.0**power for power in range(self.num_frequencies)]
         features = torch.cat([rays, *(f(s) for s in scaled for f in (torch.sin, torch.cos))], dim=2)

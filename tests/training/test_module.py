@@ -1,25 +1,32 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tests.conftest import TINY
+from video4spatial.clips import Navigate
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.models.autoencoder import decode_pictures, encode, measure_latent_statistics, picture_posterior
 from video4spatial.training.autoencoder import AutoencoderModule, build_autoencoder, start_linear
 from video4spatial.training.bank import render_bank
-from video4spatial.training.batches import Curriculum, draw_batch
-from video4spatial.training.navigation import NavigationModule, check_nulls
+from video4spatial.training.curriculum import Curriculum
+from video4spatial.training.examples import BankExamples
+from video4spatial.training.latents import LatentStore
+from video4spatial.training.losses import CameraLoss, FlowLoss, PointsLoss
+from video4spatial.training.module import DenoiserModule
+from video4spatial.training.sampler import draw_batch
 
 
 @pytest.fixture(scope="module")
-def bank(tiny_vae):
+def bank(tiny_vae, tmp_path_factory):
     rendered = render_bank([3], walk_frames=10, targets_per_scene=2, target_frames=3, height=32, width=32, latent_size=(4, 4))
-    return rendered.encoded(tiny_vae, "cpu")
+    return BankExamples(rendered, 4.0, 1, LatentStore(tmp_path_factory.mktemp("latents"), tiny_vae), tiny_vae, "bank")
 
 
 @pytest.mark.parametrize("prediction_type", ["flow", "sample"])
 def test_a_small_model_overfits_a_batch(bank, prediction_type):
     torch.manual_seed(0)
-    module = NavigationModule({**TINY, "prediction_type": prediction_type}, points_weight=0.1, camera_weight=0.1)
+    module = DenoiserModule({**TINY, "prediction_type": prediction_type}, losses=[FlowLoss(), PointsLoss(0.1), CameraLoss(0.1)])
     curriculum = Curriculum((3, 3), drop_probability=0.0)
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
     history = []
@@ -36,7 +43,7 @@ def test_a_small_model_overfits_a_batch(bank, prediction_type):
 
 
 def test_every_parameter_learns(bank):
-    module = NavigationModule(TINY)
+    module = DenoiserModule(TINY)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     curriculum = Curriculum((3, 3), known_cameras=(0.5, 0.5), drop_probability=0.3)
     touched = set()
@@ -51,36 +58,36 @@ def test_every_parameter_learns(bank):
 
 
 def test_the_null_branch_sees_no_condition(bank):
-    module = NavigationModule(TINY).eval()
+    module = DenoiserModule(TINY).eval()
     batches = [draw_batch(bank, 2, Curriculum((3, 3), drop_probability=1.0), 0.0, seed=0, step=0) for _ in range(2)]
-    object.__setattr__(batches[1], "context_latents", torch.full_like(batches[1].context_latents, torch.nan))
-    object.__setattr__(batches[1], "rays", torch.full_like(batches[1].rays, torch.nan))
+    batches[1].context_latents.fill_(torch.nan)
+    batches[1].latents[:, :, 0].fill_(torch.nan)
     first, second = (module.losses(batch) for batch in batches)
     assert set(first) == {"loss", "flow"} and torch.equal(first["loss"], second["loss"])
 
 
 def test_restart_takes_the_weights(bank, tmp_path):
     torch.manual_seed(1)
-    module = NavigationModule(TINY)
+    module = DenoiserModule(TINY)
     module.transformer.save_pretrained(tmp_path)
-    again = NavigationModule({}, init_from=str(tmp_path))
+    again = DenoiserModule({}, init_from=str(tmp_path))
     for a, b in zip(module.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
 def test_a_restart_may_learn_other_nulls(tmp_path):
     """They are saved with the model; the rest of its configuration stays its own."""
-    NavigationModule(TINY).transformer.save_pretrained(tmp_path / "first")
+    DenoiserModule(TINY).transformer.save_pretrained(tmp_path / "first")
     nulls = {"null_context": ["absent", "noise"], "null_instruction": True}
-    again = NavigationModule({"num_layers": 7, **nulls}, init_from=str(tmp_path / "first"))
+    again = DenoiserModule({"num_layers": 7, **nulls}, init_from=str(tmp_path / "first"))
     again.transformer.save_pretrained(tmp_path / "second")
     config = Video4SpatialTransformer3DModel.from_pretrained(tmp_path / "second").config
     assert config.num_layers == TINY["num_layers"]
     assert list(config.null_context) == ["absent", "noise"] and config.null_instruction
-    kept = NavigationModule({}, init_from=str(tmp_path / "second")).transformer.config
+    kept = DenoiserModule({}, init_from=str(tmp_path / "second")).transformer.config
     assert list(kept.null_context) == ["absent", "noise"] and kept.null_instruction
     with pytest.raises(ValueError, match="null_context=.'nothing'.*expected 'absent', 'noise' or both"):
-        NavigationModule({"null_context": ["nothing"]}, init_from=str(tmp_path / "first"))
+        DenoiserModule({"null_context": ["nothing"]}, init_from=str(tmp_path / "first"))
 
 
 FULL_POOLS = {**TINY, "patch_size": (1, 1, 1)}  # tokens of one latent pixel, so that 4 x 4 of them can be pooled by 2 and by 4
@@ -99,13 +106,13 @@ def gradients(module, batch) -> tuple[dict, set]:
 @pytest.mark.parametrize("spatial_positions", ["grid", "compass"])
 def test_pooled_steps_train(bank, spatial_positions):
     torch.manual_seed(0)
-    module = NavigationModule({**FULL_POOLS, "spatial_positions": spatial_positions})
+    module = DenoiserModule({**FULL_POOLS, "spatial_positions": spatial_positions})
     torch.nn.init.normal_(module.transformer.proj_out.weight, std=0.1)
     curriculum = Curriculum((2, 3), drop_probability=0.0, pooled_probability=1.0, targets_per_context=2)
     seen = {}
     for step in range(24):
         batch = draw_batch(bank, 2, curriculum, 1.0, seed=0, step=step)
-        pools = tuple(segment.pool for segment in batch.segments)
+        pools = tuple(part.pool for part in batch.parts)
         if pools not in seen:
             seen[pools] = gradients(module, batch)
     assert set(seen) == {(2, 1), (4, 1), (2,), (4,)}  # (p, 1) is far-pooled or coarse-to-fine
@@ -118,14 +125,14 @@ def test_pooled_steps_train(bank, spatial_positions):
 
 def test_geometry_of_a_far_pooled_step_is_that_of_its_near_frames(bank):
     torch.manual_seed(0)
-    module = NavigationModule(FULL_POOLS).eval()
+    module = DenoiserModule(FULL_POOLS).eval()
     curriculum = Curriculum((2, 2), drop_probability=0.0, pooled_probability=1.0, pools=(2,), walk_probability=0.0)
     batches = (draw_batch(bank, 2, curriculum, 0.0, seed=0, step=step) for step in range(20))
-    batch = next(b for b in batches if len(b.segments) == 2 and len(b.in_full) < b.context_latents.shape[2])
+    batch = next(b for b in batches if len(b.parts) == 2 and len(b.in_full) < b.context_latents.shape[2])
     far = [latent for latent in range(batch.context_latents.shape[2]) if latent not in batch.in_full]
     state = batch.generator.get_state()
     before = module.losses(batch)
-    batch.points[:, far], batch.context_poses[:, far] = torch.nan, torch.nan
+    batch.context_depth[:, far] = torch.nan
     batch.generator.set_state(state)
     after = module.losses(batch)
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -138,15 +145,14 @@ def test_null_contexts_are_drawn_from_the_configuration(bank):
     moved = {}
     for kinds in (("absent",), ("noise",), ("absent", "noise")):
         torch.manual_seed(0)
-        module = NavigationModule({**TINY, "null_context": kinds})
+        module = DenoiserModule({**TINY, "null_context": kinds})
         torch.nn.init.normal_(module.transformer.proj_out.weight, std=0.1)
         seen = {}
         module.transformer.encode_context = watched(module.transformer.encode_context, seen)
         noises = 0
         for step in range(20):
             batch = draw_batch(bank, 2, curriculum, 0.0, seed=0, step=step)
-            for name in ("rays", "scene_rays", "context_scene_rays", "context_latents"):
-                getattr(batch, name).fill_(torch.nan)
+            batch.context_latents.fill_(torch.nan)
             seen.clear()
             losses, moved[kinds] = gradients(module, batch)
             assert set(losses) == {"loss", "flow"} and context_only in moved[kinds]
@@ -168,33 +174,26 @@ def watched(method, seen: dict):
 
 def test_without_an_instruction_the_scene_stays(bank):
     torch.manual_seed(0)
-    module = NavigationModule({**TINY, "null_instruction": True}).eval()
+    module = DenoiserModule({**TINY, "null_instruction": True}).eval()
     for name, parameter in module.named_parameters():
         if "camera" in name or "proj_out" in name:  # some start at zero effect
             torch.nn.init.normal_(parameter, std=0.2)
-    curriculum = Curriculum((2, 2), known_cameras=(1.0, 1.0), drop_probability=0.0, drop_instruction_probability=1.0)
+    curriculum = Curriculum(
+        (2, 2), known_cameras=(1.0, 1.0), drop_probability=0.0, drop_instruction_probability=1.0, walk_probability=0.0
+    )
 
-    def flow(change: str | None = None) -> float:
+    def flow(**changes) -> float:
         batch = draw_batch(bank, 2, curriculum, 0.0, seed=0, step=0)
         assert batch.drop_instruction and batch.context_cameras_known
-        if change is not None:
-            getattr(batch, change).mul_(2.0)
-        return float(module.losses(batch)["flow"])
+        return float(module.losses(replace(batch, **changes))["flow"])
 
-    assert flow() == flow("rays") == flow("scene_rays")
-    assert flow() != flow("context_latents") and flow() != flow("context_scene_rays")
+    batch = draw_batch(bank, 2, curriculum, 0.0, seed=0, step=0)
+    other = batch.cameras[[0, *[1] * (len(batch.cameras) - 1)]]
+    assert flow() == flow(cameras=other, instructions=tuple(Navigate(other) for _ in batch.instructions))
+    assert flow() != flow(context_latents=2 * batch.context_latents)
+    assert flow() != flow(context_cameras=batch.context_cameras.scaled(2.0))
     losses, moved = gradients(module, draw_batch(bank, 2, curriculum, 0.0, seed=0, step=0))
     assert "transformer.null_camera" in moved and "points" in losses
-
-
-def test_a_null_instruction_must_be_told(bank):
-    config = NavigationModule(TINY).transformer.config
-    check_nulls(config, Curriculum())
-    with pytest.raises(ValueError, match="set model.transformer.null_instruction to true, or the probability to 0"):
-        check_nulls(config, Curriculum(drop_instruction_probability=0.1))
-    told = NavigationModule({**TINY, "null_instruction": True}).transformer.config
-    check_nulls(told, Curriculum(drop_instruction_probability=0.1))
-    check_nulls(told, Curriculum())  # learned before, in the run that this one continues
 
 
 def test_the_autoencoder_starts_as_principal_components():
