@@ -32,6 +32,12 @@ def test_without_context_only_the_anchor_counts(inputs):
         assert np.array_equal(row(inputs), row(changed)) is not counts
 
 
+def test_the_ceiling_is_the_truth_through_the_autoencoder(inputs):
+    ceiling = model.vae_ceiling(inputs)
+    assert np.array_equal(ceiling, model.through_autoencoder(inputs.pipeline, inputs.clip.target_frames))
+    assert ceiling.shape == inputs.clip.target_frames.shape and not np.array_equal(ceiling, inputs.clip.target_frames)
+
+
 def test_noise_and_seed_add_up(inputs):
     later = replace(inputs, noise=2)
     assert not np.array_equal(model.model(inputs), model.model(later))

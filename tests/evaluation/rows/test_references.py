@@ -49,10 +49,6 @@ def test_the_fitted_blur_is_the_best_of_its_kind(clip, other_clip):
     assert best > 0 and all(mean(best) >= mean(sigma) - 1e-9 for sigma in references.BLUR_SIGMAS)
 
 
-def test_vae_ceiling_passes_the_truth_through(clip):
-    assert np.array_equal(references.vae_ceiling(clip, lambda frames: 255 - frames), 255 - clip.target_frames)
-
-
 def test_context_references(clip, other_clip):
     swapped = references.other_scene_context(clip, other_clip)
     assert np.array_equal(swapped.context_frames[clip.anchor], clip.context_frames[clip.anchor])

@@ -102,7 +102,7 @@ def no_context(inputs: RowInputs) -> np.ndarray:
 
 def vae_ceiling(inputs: RowInputs) -> np.ndarray:
     """The true frames through the model's autoencoder: what it can show at best."""
-    return references.vae_ceiling(inputs.clip, lambda frames: through_autoencoder(inputs.pipeline, frames))
+    return through_autoencoder(inputs.pipeline, references.ground_truth(inputs.clip))
 
 
 def trained_length(clip: Clip, pipeline: Video4SpatialPipeline) -> Clip:

@@ -5,15 +5,15 @@ that the model is shown (Clip -> Clip).
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from video4spatial.cameras.viewpoints import viewpoint_distance
 from video4spatial.clips import Clip
 from video4spatial.evaluation.degradations import blur
 from video4spatial.evaluation.metrics.image import psnr
-from video4spatial.cameras.viewpoints import viewpoint_distance
 
 BLUR_SIGMAS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 """Candidates of `fit_blur`, in pixels at a height of 64."""
@@ -27,16 +27,6 @@ def ground_truth(clip: Clip) -> np.ndarray:
 def ground_truth_blurred(clip: Clip) -> np.ndarray:
     """The true frames under a Gaussian of 2 pixels at a height of 64: the floor of camera estimators on soft pictures."""
     return blur(_truth(clip, "ground_truth_blurred"), 2.0)
-
-
-def vae_ceiling(clip: Clip, reconstruct: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The true frames through an autoencoder: what its decoder can show at best.
-
-    Args:
-        clip: with target frames.
-        reconstruct: [T, H, W, 3] uint8 -> the same after encoding and decoding.
-    """
-    return reconstruct(_truth(clip, "vae_ceiling"))
 
 
 def copy_nearest(clip: Clip) -> np.ndarray:
