@@ -3,13 +3,12 @@
     python benchmarks/metric_validation.py [--clips 6] [--metrics NAMES] [--processes 2]
         [--output benchmarks/results/metric_validation.json]
 
-True videos of simulated test clips are made worse by degrees (`video4spatial.evaluation.degradations`) and scored by every
-metric of the registry. Each metric's row has the least Spearman correlation between level and deterioration over what it
-declares to see, the level from which on the change is sure (as a share of the strongest), and how many cheats it accepts;
-the row `scorecard` has the same for the headline metrics together, which are chosen by the rule of `validation.headline`.
-Cheats imitate an honest row: the truth through the autoencoder of the built-in model (at the size of the clips), and the
-model itself, told the context's cameras (at its own size). Rows named after an estimator have its own error on true videos
-by resolution, texture and blur.
+True videos of simulated test clips are made worse by degrees (`video4spatial.evaluation.faults`) and scored by every metric of
+the registry. Each metric has a row: the least Spearman correlation between level and deterioration over the degradations that it
+declares to see, the level from which on the change is sure (as a share of the strongest), and the number of cheats that it accepts.
+The row `scorecard` has the same for the headline metrics together, which `validation.headline` chooses by rule. Cheats imitate an
+honest row: the truth through the autoencoder of the built-in model (at the size of the clips), or the model itself, told the
+context's cameras (at its own size). Rows named after an estimator have its error on true videos by resolution, texture and blur.
 """
 
 from __future__ import annotations
@@ -26,16 +25,18 @@ import torch
 from rich.progress import track
 
 from video4spatial.clips import Clip
-from video4spatial.evaluation.benchmark import MODEL_ROWS, Sampling, generate
-from video4spatial.evaluation.degradations import CHEATS, GRADED, Stage, backwards, blur, cheats, film, texture_faded
+from video4spatial.evaluation.aggregation import aggregate
+from video4spatial.evaluation.degradations import backwards, blur, texture_faded
 from video4spatial.evaluation.estimators import ESTIMATORS, Evidence
+from video4spatial.evaluation.faults import CHEATS, GRADED, Stage, cheats, film
 from video4spatial.evaluation.measurement import Measurement, Metric, Sample
 from video4spatial.evaluation.metrics.registry import METRICS, metrics_named
 from video4spatial.evaluation.results import write_results
-from video4spatial.evaluation.scorecard import aggregate, score_clip
+from video4spatial.evaluation.rows.inputs import RowInputs, Sampling
+from video4spatial.evaluation.rows.model import model_with_context_cameras, through_autoencoder
+from video4spatial.evaluation.scorecard import score_clip
 from video4spatial.evaluation.test_set import TestClip, load_test_set
 from video4spatial.evaluation.validation import Measured, accepts, headline, validation_row, video_name
-from video4spatial.models.autoencoder import decode, encode, frames_to_tensor, tensor_to_frames
 from video4spatial.pipelines import Video4SpatialPipeline
 from video4spatial.pretrained import resolve_model
 from video4spatial.simulation.scenes import generate_scene
@@ -60,16 +61,13 @@ def _pipeline() -> Video4SpatialPipeline:
     return pipeline
 
 
-@torch.no_grad()
 def _through_autoencoder(clip: Clip) -> np.ndarray:
-    frames, vae = film(clip), _pipeline().vae
-    return tensor_to_frames(decode(vae, encode(vae, frames_to_tensor(frames, vae.device))))[: len(frames)]
+    return through_autoencoder(_pipeline(), film(clip))
 
 
 def _generated(clip: Clip) -> np.ndarray:
-    pipeline, row = _pipeline(), MODEL_ROWS["model_with_context_cameras"]
-    shown = row.context(clip, clip, pipeline.config.context_frames)
-    return generate(pipeline, shown, Sampling(num_inference_steps=pipeline.config.num_inference_steps), row=row)
+    pipeline = _pipeline()
+    return model_with_context_cameras(RowInputs(clip, pipeline, Sampling(pipeline.config.num_inference_steps)))
 
 
 def measure_clip(entries: tuple[TestClip, TestClip], size: int, metrics: list[str]) -> tuple[str, dict, dict]:
@@ -99,7 +97,15 @@ def measure_clip(entries: tuple[TestClip, TestClip], size: int, metrics: list[st
 
 
 def estimator_errors(entry: TestClip, size: int) -> dict[str, dict[str, Measurement]]:
-    """{"estimator: condition": {metric: Measurement}}: what the cameras estimated from true videos are off by."""
+    """Errors of the cameras that estimators find in true videos.
+
+    Args:
+        entry: of the test set.
+        size: height and width of the pictures that are blurred or lose their texture.
+
+    Returns:
+        {"estimator: condition": {metric: Measurement}}.
+    """
     clips = {f"{side} px": entry.load(side) for side in sorted({*SIZES, size})}
     clip = clips[f"{size} px"]
     scene = generate_scene(clip.provenance["scene_seed"])
@@ -127,7 +133,16 @@ def _walkable_backwards(entry: TestClip) -> bool:
 
 
 def measure(clips: int, size: int, metrics: list[str], processes: int) -> list[tuple[str, dict, dict]]:
-    """`measure_clip` of the first test clips whose path is free backwards too."""
+    """Measure the first test clips whose path is free backwards too.
+
+    Args:
+        clips: how many.
+        size, metrics: as in `measure_clip`.
+        processes: how many work at the same time.
+
+    Returns:
+        What `measure_clip` gives for each.
+    """
     walkable = (entry for entry in load_test_set() if _walkable_backwards(entry))
     entries = [entry for entry, _ in zip(walkable, range(clips))]
     pairs = [(entry, entries[(index + 1) % len(entries)]) for index, entry in enumerate(entries)]
@@ -138,7 +153,12 @@ def measure(clips: int, size: int, metrics: list[str], processes: int) -> list[t
 
 
 def tabulate(results: list[tuple[str, dict, dict]], metrics: list[Metric]) -> tuple[list[dict], dict]:
-    """Rows and settings of the results file from what `measure` gave."""
+    """Rows and settings of the results file.
+
+    Args:
+        results: from `measure`.
+        metrics: that were measured.
+    """
     metrics = [metric for metric in metrics if metric.direction != "none"]
     measured: Measured = {name: [(scene, scored[name]) for scene, scored, _ in results] for name in results[0][1]}
     unmeasured = {}
@@ -190,6 +210,7 @@ def tabulate(results: list[tuple[str, dict, dict]], metrics: list[Metric]) -> tu
 
 
 def main() -> None:
+    """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=6, help="test clips, each of its own scene (at least 2)")
     parser.add_argument("--size", type=int, default=128, help="height and width of the degraded videos")

@@ -1,4 +1,6 @@
-"""Writes the figures of README.md, docs/metrics.md and docs/context.md from the result files, between their `<!-- figures: NAME -->` marks.
+"""Writes the figures of README.md, docs/metrics.md and docs/context.md from the result files.
+
+They stand between `<!-- figures: NAME -->` and `<!-- end -->`.
 
     python benchmarks/readme_tables.py
 
@@ -31,24 +33,32 @@ def _cell(cell: dict) -> str:
     return f"{cell['value']:.{digits}f}{interval}"
 
 
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _head(*headings: str) -> list[str]:
+    return [_line(*headings), "|" + "---|" * len(headings)]
+
+
 def navigation_rooms() -> str:
     """Every row of the navigation benchmark, with 95 % intervals over scenes."""
     content = json.loads((RESULTS / "navigation_rooms.json").read_text())
-    lines = ["| row | " + " | ".join(HEADINGS.values()) + " |", "|---|" + "---|" * len(HEADINGS)]
+    lines = _head("row", *HEADINGS.values())
     for row in content["rows"]:
-        cells = [_cell(row["metrics"][name]) for name in HEADINGS]
-        lines.append(f"| `{row['name']}` | " + " | ".join(cells) + " |")
+        lines.append(_line(f"`{row['name']}`", *(_cell(row["metrics"][name]) for name in HEADINGS)))
     return "\n".join(lines)
 
 
 def speeds() -> str:
     """Ratios of speed against the baseline measured in the same run."""
-    lines = ["| what | against | ratio |", "|---|---|---|"]
+    lines = _head("what", "against", "ratio")
     rendering = json.loads((RESULTS / "rendering.json").read_text())
     for row in rendering["rows"]:
         if not row["name"].startswith("torch"):
             ratio, speed = (row["metrics"][name]["value"] for name in ("ratio_to_torch_cpu", "frames_per_second"))
-            lines.append(f"| rendering, `{row['name']}`: {speed:.0f} frames/s | plain torch on the same CPU | {ratio:.0f} × as fast |")
+            what = f"rendering, `{row['name']}`: {speed:.0f} frames/s"
+            lines.append(f"| {what} | plain torch on the same CPU | {ratio:.0f} × as fast |")
     reading = json.loads((RESULTS / "video_reading.json").read_text())
     for row in reading["rows"]:
         if row["name"] != "pyav":
@@ -63,8 +73,9 @@ def scoring() -> str:
     rows, settings = {row["name"]: row["metrics"] for row in content["rows"]}, content["settings"]
     everything, headline, files = (rows[name]["seconds"]["value"] for name in ("all_metrics", "headline", "v4s_score_on_files"))
     return (
-        f"Scoring {settings['clips']} clips of {settings['frames']} frames at {settings['size']} pixels took {everything:.0f} s with every metric, "
-        f"{headline:.0f} s with the figures of navigation ({settings['processes']} processes), and {files:.0f} s by `v4s score` on folders of pictures."
+        f"Scoring {settings['clips']} clips of {settings['frames']} frames at {settings['size']} pixels took {everything:.0f} s "
+        f"with every metric, {headline:.0f} s with the figures of navigation ({settings['processes']} processes), and {files:.0f} "
+        "s by `v4s score` on folders of pictures."
     )
 
 
@@ -77,8 +88,8 @@ def curation() -> str:
             "| what | against | result |",
             "|---|---|---|",
             f"| decoding and judging frames | decoding alone | {_cell(decode['share_of_decode'])} × its speed |",
-            f"| two processes: {_cell(two['speedup'])} × as fast as one | an empty loop gains {_cell(two['spin_loop_speedup'])} × | "
-            f"{_cell(two['share_of_spin_loop'])} of that |",
+            f"| two processes: {_cell(two['speedup'])} × as fast as one "
+            f"| an empty loop gains {_cell(two['spin_loop_speedup'])} × | {_cell(two['share_of_spin_loop'])} of that |",
             f"| Ray on one machine, start-up left out | processes | {_cell(ray['share_of_processes'])} × their speed |",
             f"| builds killed at random moments (SIGKILL): {kills['tried']['value']:.0f} | the undisturbed data set | "
             f"{kills['survived']['value']:.0f} ended in the same bytes |",
@@ -91,27 +102,24 @@ def metric_validation() -> str:
     content = json.loads((RESULTS / "metric_validation.json").read_text())
     settings = content["settings"]
     levels, honest_rows = settings["levels"], list(settings["honest_rows"])
-    seen = ["| metric | " + " | ".join(f"{fault} ({entry['unit']})" for fault, entry in levels.items()) + " |"]
-    seen.append("|---|" + "---|" * len(levels))
-    heads = ["| metric | heads the scorecard | " + " | ".join(f"cheats accepted for `{row}`" for row in honest_rows) + " |"]
-    heads.append("|---|---|" + "---|" * len(honest_rows))
-    errors = ["| estimator, on true videos | rotation error (°) | translation error (of the path) | frames measured |"]
-    errors.append("|---|---|---|---|")
+    seen = _head("metric", *(f"{fault} ({entry['unit']})" for fault, entry in levels.items()))
+    heads = _head("metric", "heads the scorecard", *(f"cheats accepted for `{row}`" for row in honest_rows))
+    errors = _head("estimator, on true videos", "rotation error (°)", "translation error (of the path)", "frames measured")
     for row in content["rows"]:
         name, cells = row["name"], row["metrics"]
         if "spearman" not in cells:
             rotation, translation = cells["rotation_error_deg"], cells["translation_error"]
-            errors.append(f"| {name} | {_cell(rotation)} | {_cell(translation)} | {rotation['coverage']:.0%} |")
+            errors.append(_line(name, _cell(rotation), _cell(translation), f"{rotation['coverage']:.0%}"))
             continue
         entries = []
         for fault in levels:
             correlation, found = cells[f"spearman_{fault}"]["value"], cells[f"threshold_{fault}"]["value"]
             known = fault in settings["sees"][name] and correlation is not None
             entries.append(f"{correlation:.2f}, {'–' if found is None else f'{found:g}'}" if known else "")
-        seen.append(f"| `{name}` | " + " | ".join(entries) + " |")
+        seen.append(_line(f"`{name}`", *entries))
         accepted = [", ".join(settings["cheats_accepted"][name][row]) or "none" for row in honest_rows]
         reason = "yes" if name in settings["headline"] else settings["not_headline"].get(name, "")
-        heads.append(f"| `{name}` | {reason} | " + " | ".join(accepted) + " |")
+        heads.append(_line(f"`{name}`", reason, *accepted))
     absent = ", ".join(f"`{name}`" for name in settings["unmeasured"])
     return "\n".join([*seen, "", *heads, "", f"Not measured on these clips: {absent or 'nothing'}.", "", *errors])
 
@@ -120,36 +128,36 @@ def context_cache() -> str:
     """What the cache buys, how cost grows with the context, and other ways to keep and compute."""
     content = json.loads((RESULTS / "context_cache_cpu.json").read_text())
     rows = {row["name"]: row["metrics"] for row in content["rows"]}
-    speed = ["| context : target | over `causal` | by arithmetic | over `full` | by arithmetic | largest difference |", "|---|" + "---|" * 5]
-    frames = ["| context frames | tokens | prefill (s) | a step (s) | peak memory (GB) | by `v4s plan` (GB) |", "|---|" + "---|" * 5]
-    other = ["| 128 context frames | speed of a step | cache (GB) | largest difference |", "|---|" + "---|" * 3]
+    speed = _head("context : target", "over `causal`", "by arithmetic", "over `full`", "by arithmetic", "largest difference")
+    frames = _head("context frames", "tokens", "prefill (s)", "a step (s)", "peak memory (GB)", "by `v4s plan` (GB)")
+    other = _head("128 context frames", "speed of a step", "cache (GB)", "largest difference")
+    lengths = {"": "", "short": ", 9 target frames", "short_absent": ", 9 target frames, null context absent"}
     for name, cells in rows.items():
         if name[0] == "r" and "speedup_over_full" in cells:
             ratio, _, kind = name[1:].partition("_")
-            label = f"{ratio} : 1" + {"": "", "short": ", 9 target frames", "short_absent": ", 9 target frames, null context absent"}[kind]
-            figures = [
-                f"{cells[key]['value']:.2f} ×"
-                for key in ("speedup_over_causal", "predicted_over_causal", "speedup_over_full", "predicted_over_full")
-            ]
-            speed.append(f"| {label} | " + " | ".join(figures) + f" | {cells['max_abs_difference']['value']:.1g} |")
+            ratios = ("speedup_over_causal", "predicted_over_causal", "speedup_over_full", "predicted_over_full")
+            figures = [f"{cells[key]['value']:.2f} ×" for key in ratios]
+            speed.append(_line(f"{ratio} : 1{lengths[kind]}", *figures, f"{cells['max_abs_difference']['value']:.1g}"))
         elif name.startswith("frames_"):
-            figures = [f"{cells[key]['value']:.3g}" for key in ("prefill_seconds", "step_seconds", "peak_memory_gb", "predicted_peak_memory_gb")]
-            frames.append(f"| {name[7:]} | {cells['tokens']['value']:,.0f} | " + " | ".join(figures) + " |")
+            costs = ("prefill_seconds", "step_seconds", "peak_memory_gb", "predicted_peak_memory_gb")
+            figures = [f"{cells[key]['value']:.3g}" for key in costs]
+            frames.append(_line(name[7:], f"{cells['tokens']['value']:,.0f}", *figures))
         elif "speed_against_plain" in cells:
-            figures = [f"{cells['speed_against_plain']['value']:.2f} ×"] + [
-                f"{cells[key]['value']:.2g}" if key in cells else "" for key in ("cache_gb", "max_abs_difference")
-            ]
-            other.append(f"| {name.replace('_', ' ')} | " + " | ".join(figures) + " |")
+            figures = [f"{cells[key]['value']:.2g}" if key in cells else "" for key in ("cache_gb", "max_abs_difference")]
+            other.append(_line(name.replace("_", " "), f"{cells['speed_against_plain']['value']:.2f} ×", *figures))
     fit, reuse = rows["linear_fit"], rows["second_trajectory"]
     slower = " and ".join(
-        f"{cell['value']:.2f} of its speed with {name.split('_')[-2]} queries" for name, cell in rows.get("short_attention", {}).items()
+        f"{cell['value']:.2f} of its speed with {name.split('_')[-2]} queries"
+        for name, cell in rows.get("short_attention", {}).items()
     )
     profile = ", ".join(f"{name} {share:.0%}" for name, share in content["settings"]["profile_of_one_call"].items())
     said = (
-        f"Attention from few targets is slower per operation than from all tokens at once: {slower}. A second trajectory computes {reuse['context_tokens_computed']['value']:.0f} context tokens. Time of a step and memory are linear in "
-        f"the context (R² {fit['step_r_squared']['value']:.3f} and {fit['memory_r_squared']['value']:.3f}); prefill is "
-        f"{fit['prefill_seconds_per_token']['value'] * 1e3:.2g} ms · n + {fit['prefill_seconds_per_token_squared']['value'] * 1e9:.2g} ns · n² in n "
-        f"tokens (R² {fit['prefill_r_squared']['value']:.3f}). One call at the model's own settings: {profile}."
+        f"Attention from few targets is slower per operation than from all tokens at once: {slower}. A second trajectory computes "
+        f"{reuse['context_tokens_computed']['value']:.0f} context tokens. Time of a step and memory are linear in the context "
+        f"(R² {fit['step_r_squared']['value']:.3f} and {fit['memory_r_squared']['value']:.3f}); prefill is "
+        f"{fit['prefill_seconds_per_token']['value'] * 1e3:.2g} ms · n + "
+        f"{fit['prefill_seconds_per_token_squared']['value'] * 1e9:.2g} ns · n² in n tokens "
+        f"(R² {fit['prefill_r_squared']['value']:.3f}). One call at the model's own settings: {profile}."
     )
     return "\n".join([*speed, "", said, "", *frames, "", *other])
 
@@ -159,42 +167,41 @@ def context_plans() -> str:
     content = json.loads((RESULTS / "context_plans.json").read_text())
     settings = content["settings"]
     base_lengths, base_plans = "frames_32_with_cameras", "all"
-    lengths = ["| context | PSNR (dB) | co-visible PSNR (dB) | gradient correlation | cost of 32 frames |", "|---|---|---|---|---|"]
-    guidance = [
-        "| guidance | co-visible PSNR (dB) | against none (dB) | gradient correlation | rotation error (°) | cost |", "|---|" + "---|" * 5
-    ]  # fmt: skip
-    plans = [
-        f"| plan, of {settings['planned_frames']} frames with cameras | co-visible PSNR (dB) | against `all` (dB) | gradient correlation | cost of `all` |",
-        "|---|---|---|---|---|",
-    ]
+    psnr, correlation = "co-visible PSNR (dB)", "gradient correlation"
+    lengths = _head("context", "PSNR (dB)", psnr, correlation, "cost of 32 frames")
+    guidance = _head("guidance", psnr, "against none (dB)", correlation, "rotation error (°)", "cost")
+    planned = f"plan, of {settings['planned_frames']} frames with cameras"
+    plans = _head(planned, psnr, "against `all` (dB)", correlation, "cost of `all`")
     chunks: dict[str, list[str]] = {}
     for row in content["rows"]:
         name, cells = row["name"], row["metrics"]
         quality = [_cell(cells["covisible_psnr"]), _cell(cells["gradient_correlation"])]
         if f"cost_of_{base_lengths}" in cells:
             label = name.replace("frames_", "").replace("_with_cameras", ", cameras known")
-            lengths.append(f"| {label} | {_cell(cells['psnr'])} | " + " | ".join(quality) + f" | {cells[f'cost_of_{base_lengths}']['value']:.2f} × |")
+            lengths.append(_line(label, _cell(cells["psnr"]), *quality, f"{cells[f'cost_of_{base_lengths}']['value']:.2f} ×"))
         elif f"cost_of_{base_plans}" in cells:
             against = _cell(cells["covisible_psnr_against_all"])
-            plans.append(f"| `{name}` | {quality[0]} | {against} | {quality[1]} | {cells[f'cost_of_{base_plans}']['value']:.2f} × |")
+            plans.append(_line(f"`{name}`", quality[0], against, quality[1], f"{cells[f'cost_of_{base_plans}']['value']:.2f} ×"))
         elif "cost_of_guidance_off" in cells:
             label = name.removeprefix("guidance_").replace("_", " ")
             against, rotation = _cell(cells["covisible_psnr_against_guidance_off"]), _cell(cells["rotation_error_deg"])
             cost = cells["cost_of_guidance_off"]["value"]
-            guidance.append(f"| {label} | {quality[0]} | {against} | {quality[1]} | {rotation} | {cost:.2f} × |")
+            guidance.append(_line(label, quality[0], against, quality[1], rotation, f"{cost:.2f} ×"))
         else:
             chunks.setdefault(name.rpartition("_chunk_")[0], []).append(f"{cells['covisible_psnr']['value']:.1f}")
     count = settings["chunks"]
-    long = ["| co-visible PSNR (dB) of chunk | " + " | ".join(str(index + 1) for index in range(count)) + " |", "|---|" + "---|" * count]
-    long += [f"| {name.replace('_', ' ')} | " + " | ".join(values) + " |" for name, values in chunks.items()]
+    long = _head("co-visible PSNR (dB) of chunk", *(str(index + 1) for index in range(count)))
+    long += [_line(name.replace("_", " "), *values) for name, values in chunks.items()]
     scenes = sorted({row["metrics"]["covisible_psnr"]["n"] for row in content["rows"]})
-    clips = f"{' to '.join(map(str, scenes[:: max(len(scenes) - 1, 1)]))} scenes of the test set; 95 % intervals over scenes."
+    ends = " to ".join(map(str, scenes[:: max(len(scenes) - 1, 1)]))
+    clips = f"{ends} scenes of the test set; 95 % intervals over scenes."
     return "\n".join([clips, "", *lengths, "", *plans, "", *guidance, "", *long])
 
 
 FIGURES = {
     "context_cache": context_cache, "context_plans": context_plans,
-    "navigation_rooms": navigation_rooms, "scoring": scoring, "curation": curation, "speeds": speeds, "metric_validation": metric_validation,
+    "navigation_rooms": navigation_rooms, "scoring": scoring, "curation": curation, "speeds": speeds,
+    "metric_validation": metric_validation,
 }  # fmt: skip
 
 

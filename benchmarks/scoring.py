@@ -2,8 +2,8 @@
 
     python benchmarks/scoring.py [--clips 64] [--size 128] [--processes 2]
 
-The videos are true ones, blurred. The baseline of a ratio is one process on an eighth of the same clips, in the same run; rendering the
-clips is not counted.
+The videos are true ones, blurred. The baseline of a ratio is one process on an eighth of the same clips, in the same run. Rendering
+the clips is not counted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,14 @@ BASELINE_SHARE = 8
 
 
 def scored(pipeline: Video4SpatialPipeline, clips: list[Clip], metrics: list[str], processes: int) -> float:
-    """Seconds for one row over clips, progress shown."""
+    """Seconds that one row takes.
+
+    Args:
+        pipeline: which the benchmark wants, though this row does not run it.
+        clips: rendered.
+        metrics: names from the registry.
+        processes: how many score at the same time.
+    """
     start = time.perf_counter()
     benchmark_navigation(pipeline, clips, (ROW,), metrics=metrics, processes=processes)
     return time.perf_counter() - start

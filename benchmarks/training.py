@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 
 from video4spatial import Video4SpatialPipeline
-from video4spatial.evaluation.benchmark import Sampling, benchmark_navigation
+from video4spatial.evaluation.benchmark import benchmark_navigation
 from video4spatial.evaluation.results import metric, write_results
+from video4spatial.evaluation.rows.inputs import Sampling
 from video4spatial.evaluation.test_set import load_test_set
 
 METRICS = ("psnr", "covisible_psnr", "gradient_correlation")

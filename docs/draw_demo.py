@@ -12,7 +12,8 @@ import torch
 from matplotlib.figure import Figure
 
 from video4spatial import Video4SpatialPipeline
-from video4spatial.evaluation.benchmark import MODEL_ROWS, Sampling, generate
+from video4spatial.evaluation.rows import model
+from video4spatial.evaluation.rows.inputs import RowInputs, Sampling
 from video4spatial.evaluation.test_set import load_test_set
 from video4spatial.pretrained import resolve_model
 
@@ -32,13 +33,11 @@ def main() -> None:
     figure = Figure(figsize=(columns * 1.0, len(options.scenes) * 4 * 1.08), dpi=110)
     for block, index in enumerate(options.scenes):
         clip = clips[index].load(size=pipeline.config.height)
-        shown = MODEL_ROWS["model"].context(clip, clip, pipeline.config.context_frames)
+        inputs = RowInputs(clip, pipeline, sampling, noise=index)
         rows = {
-            "context": shown.context_frames,
-            "generated": generate(pipeline, shown, sampling, index),
-            "generated, context\ncameras known": generate(
-                pipeline, shown, sampling, index, MODEL_ROWS["model_with_context_cameras"]
-            ),
+            "context": model.trained_length(clip, pipeline).context_frames,
+            "generated": model.model(inputs),
+            "generated, context\ncameras known": model.model_with_context_cameras(inputs),
             "truth": clip.target_frames,
         }
         for line, (name, frames) in enumerate(rows.items()):

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, SEEN_ROWS, Sampling, benchmark_navigation
+from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, SEEN_ROWS, Recording, benchmark_navigation
 from video4spatial.evaluation.results import write_results
+from video4spatial.evaluation.rows.inputs import Sampling
+from video4spatial.evaluation.rows.peers import PeerError
 from video4spatial.evaluation.test_set import load_test_set
 
 METRICS = ("psnr", "covisible_psnr", "gradient_correlation")
@@ -50,8 +52,25 @@ def test_more_processes_give_the_same_figures(tiny_pipeline, clips):
     assert not any(clip.context_cameras.times.is_shared() for clip in clips)
 
 
+def test_a_row_without_a_video_of_a_clip_is_missing_there(tiny_pipeline, clips):
+    def peer(clip, noise):
+        if noise:
+            raise PeerError("no second one")
+        return clip.target_frames
+
+    recording = Recording(keep_frames=["image_to_video"])
+    (row,), _ = benchmark_navigation(
+        tiny_pipeline, clips, ["image_to_video"], metrics=["psnr"], peer=peer, recording=recording, progress=False
+    )
+    cell = row["metrics"]["psnr"]
+    assert (cell["value"], cell["n"], cell["coverage"], cell["penalised"]) == (100, 1, 0.5, 50)
+    first, second = recording.clips["image_to_video"]
+    assert second.measurements["psnr"].reason == "no second one"
+    assert list(recording.frames["image_to_video"]) == [first.clip]
+
+
 def test_all_mistakes_at_once(tiny_pipeline, clips):
-    with pytest.raises(ValueError, match="unknown row modle.*unknown metric pnsr.*no clips"):
+    with pytest.raises(ValueError, match="unknown row 'modle'.*unknown metric 'pnsr'.*no clips"):
         benchmark_navigation(tiny_pipeline, [], ["modle"], metrics=["pnsr"])
     with pytest.raises(ValueError, match="two scenes"):
         benchmark_navigation(tiny_pipeline, clips[:1], ["other_scene_context"])

@@ -5,20 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from video4spatial.evaluation.comparison import Run, ScoredClip, compare_runs, read_run
+from video4spatial.evaluation.aggregation import aggregate
+from video4spatial.evaluation.comparison import Run, compare_runs, read_run
 from video4spatial.evaluation.measurement import Measurement
 from video4spatial.evaluation.metrics.registry import METRICS
 from video4spatial.evaluation.results import write_results
-from video4spatial.evaluation.scorecard import aggregate
+from video4spatial.evaluation.scorecard import ScoredClip
 
 SETTINGS = {"test_set": "rooms", "height": 64, "width": 64}
 
 
 def run_of(name: str, values, metric: str = "psnr", details: bool = True, row: str = "model", start: int = 0) -> Run:
-    clips = [
-        ScoredClip(f"clip-{i}", f"scene-{i}", f"made-{i}", {metric: Measurement(float(v)) if v is not None else Measurement.missing("blank")})
-        for i, v in enumerate(values, start)
-    ]
+    measured = [Measurement.missing("blank") if value is None else Measurement(float(value)) for value in values]
+    clips = [ScoredClip(f"clip-{i}", f"scene-{i}", f"made-{i}", {metric: m}) for i, m in enumerate(measured, start)]
     cell = aggregate(METRICS[metric], [(clip.scene, clip.measurements[metric]) for clip in clips]).cell()
     settings = SETTINGS | {"clips": len(clips)}
     return Run(name, "navigation_rooms", settings, {row: {metric: cell}}, {row: clips} if details else None)
@@ -64,10 +63,12 @@ def test_only_shared_clips_count(values):
 def test_other_test_sets_are_refused(values):
     one = run_of("a", values)
     other = run_of("b", values)
+    halls = {**other.settings, "test_set": "halls", "height": 128}
+    strangers = {"model": [replace(clip, fingerprint="x") for clip in other.clips["model"]]}
     for changed, message in (
-        (replace(other, settings={**other.settings, "test_set": "halls", "height": 128}), "test set is rooms in a and halls in b; height"),
+        (replace(other, settings=halls), "test set is rooms in a and halls in b; height"),
         (replace(other, benchmark="score"), "is of navigation_rooms and b of score"),
-        (replace(other, clips={"model": [replace(clip, fingerprint="x") for clip in other.clips["model"]]}), "32 clips of one name"),
+        (replace(other, clips=strangers), "32 clips of one name"),
         (run_of("b", values, start=100), "no clip in common"),
         (run_of("b", values[:4], details=False), "32 clips in a and 4 in b"),
     ):

@@ -7,13 +7,8 @@ import numpy as np
 import pytest
 
 from video4spatial.clips.simulated import evenly_spread
-from video4spatial.evaluation.test_set import (
-    ANCHOR_SEES,
-    CONTEXT_SEES,
-    StaleTestSetError,
-    build_rooms_nav,
-    load_test_set,
-)
+from video4spatial.evaluation.freezing import ANCHOR_SEES, CONTEXT_SEES, build_rooms_nav
+from video4spatial.evaluation.test_set import StaleTestSetError, load_test_set, similar_clips
 from video4spatial.geometry.visibility import covisible_mask
 from video4spatial.simulation.scenes import SEED_RANGES
 
@@ -56,6 +51,14 @@ def test_unknown_sets_and_other_files(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps({"name": "x"}))
     with pytest.raises(ValueError, match="no clips, settings"):
         load_test_set(str(tmp_path / "x.json"))
+
+
+def test_similar_clips_are_of_other_scenes_and_reproducible():
+    frozen = load_test_set(limit=1)[0].load(size=16)
+    (clip,), (again,), (other,) = (similar_clips(range(5, 6), 16, walk_seed) for walk_seed in (0, 0, 1000))
+    assert clip.target_frames.shape == frozen.target_frames.shape and clip.context_frames.shape == frozen.context_frames.shape
+    assert clip.scene == other.scene != frozen.scene
+    assert np.array_equal(clip.target_frames, again.target_frames) and not np.array_equal(clip.target_frames, other.target_frames)
 
 
 def test_evenly_spread_holds_the_anchor():

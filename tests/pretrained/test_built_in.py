@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 
 from video4spatial import Video4SpatialPipeline
-from video4spatial.evaluation.benchmark import MODEL_ROWS, Sampling, generate
 from video4spatial.evaluation.metrics.image import gradient_correlation, psnr
-from video4spatial.evaluation.rows.references import static, vae_ceiling
+from video4spatial.evaluation.rows import model
+from video4spatial.evaluation.rows.inputs import RowInputs, Sampling
+from video4spatial.evaluation.rows.references import static
 from video4spatial.evaluation.test_set import load_test_set
-from video4spatial.models.autoencoder import decode, encode, frames_to_tensor, tensor_to_frames
 from video4spatial.pretrained import FOLDER, built_in_models, read_model_folder
 
 
@@ -30,16 +29,12 @@ def test_rooms_follows_the_camera_in_unseen_rooms():
     clips = [clip.load(size=pipeline.config.height) for clip in load_test_set(limit=3)]
     better, similar, ceiling = [], [], []
     for index, clip in enumerate(clips):
-        shown = MODEL_ROWS["model"].context(clip, clip, pipeline.config.context_frames)
-        frames = generate(pipeline, shown, Sampling(8), index)
+        inputs = RowInputs(clip, pipeline, Sampling(8), noise=index)
+        frames = model.model(inputs)
         truth = clip.target_frames
         better.append(psnr(frames, truth)[1:].mean() - psnr(static(clip), truth)[1:].mean())
         similar.append(
             gradient_correlation(frames, truth)[1:].mean() - gradient_correlation(static(clip), truth)[1:].mean()
         )
-        with torch.no_grad():
-            kept = vae_ceiling(
-                clip, lambda f: tensor_to_frames(decode(pipeline.vae, encode(pipeline.vae, frames_to_tensor(f))))
-            )
-        ceiling.append(psnr(kept, truth)[1:].mean())
+        ceiling.append(psnr(model.vae_ceiling(inputs), truth)[1:].mean())
     assert np.mean(better) > 1.0 and np.mean(similar) > 0.1 and np.mean(ceiling) > 28

@@ -2,12 +2,13 @@
 
 import os
 
-from video4spatial.cli.arguments import Parser, integer, number, run_action, unknown
+from video4spatial.cli.arguments import Parser, integer, number, run_action
 from video4spatial.cli.errors import user_mistakes
 from video4spatial.cli.loading import load_pipeline
 from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.terminal import console, note, route_messages, say, stage
-from video4spatial.pretrained import built_in_models, read_model_folder
+from video4spatial.naming import unknown
+from video4spatial.pretrained import ModelFolder, built_in_models, read_model_folder
 
 SEEN_MODEL = "rooms-16"
 SHOWN_ROWS = ("model", "reconstruct_and_render", "image_to_video")
@@ -72,10 +73,10 @@ def navigation(arguments: list[str]) -> None:
     if seen is None:
         note(f"{SEEN_MODEL} is not part of this installation, so the rows seen_scenes stay empty (--seen-model).")
     pipeline = load_pipeline(folder)
-    from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, SEEN_ROWS, Recording, Sampling, benchmark_navigation
+    from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, Recording, benchmark_navigation
     from video4spatial.evaluation.results import write_results
+    from video4spatial.evaluation.rows.inputs import Sampling
     from video4spatial.evaluation.test_set import load_test_set
-    from video4spatial.simulation.scenes import SEED_RANGES
 
     rows = tuple(options.rows.split(",")) if options.rows else NAVIGATION_ROWS
     with user_mistakes():
@@ -86,25 +87,13 @@ def navigation(arguments: list[str]) -> None:
         peer = _peer(options)
     if len(clips) < options.scenes:
         note(f"{options.test_set} has {len(clips)} scenes, fewer than the {options.scenes} asked for.")
-    validation, seen_pipeline, seen_clips = [], None, []
-    if "copy_nearest_blurred" in rows:
-        with stage("rendering validation clips (the first time, the renderer is compiled: up to a minute)"):
-            first = SEED_RANGES["validation"].start
-            validation = _simulated(range(first, first + options.validation_scenes), folder.height, walk_seed=0)
-    if set(SEEN_ROWS) & set(rows) and seen is not None:
-        seen_pipeline = load_pipeline(seen)
-        with stage("rendering new walks through training scenes"):
-            first = SEED_RANGES["train"].start
-            seen_clips = _simulated(range(first, first + options.seen_scenes), seen.height, NEW_WALK)
     recording = Recording([name for name in SHOWN_ROWS if name in rows] if options.report else ())
     results, settings = benchmark_navigation(
         pipeline,
         clips,
         rows,
         sampling=Sampling(options.steps or folder.num_inference_steps, options.guidance_scale, options.seed),
-        seen_pipeline=seen_pipeline,
-        seen_clips=seen_clips,
-        validation_clips=validation,
+        **_more_clips(options, rows, folder, seen),
         peer=peer,
         recording=recording,
         processes=options.processes,
@@ -124,6 +113,25 @@ def navigation(arguments: list[str]) -> None:
     say("written to " + ", ".join(name for name in (options.json, options.details, options.report) if name))
 
 
+def _more_clips(options, rows: tuple[str, ...], folder: ModelFolder, seen: ModelFolder | None) -> dict:
+    """Validation clips, and clips and model of the rows on seen scenes, as far as the rows ask for them."""
+    from video4spatial.evaluation.benchmark import SEEN_ROWS
+    from video4spatial.evaluation.test_set import similar_clips
+    from video4spatial.simulation.scenes import SEED_RANGES
+
+    given = {}
+    if "copy_nearest_blurred" in rows:
+        with stage("rendering validation clips (the first time, the renderer is compiled: up to a minute)"):
+            first = SEED_RANGES["validation"].start
+            given["validation_clips"] = similar_clips(range(first, first + options.validation_scenes), folder.height, walk_seed=0)
+    if set(SEEN_ROWS) & set(rows) and seen is not None:
+        given["seen_pipeline"] = load_pipeline(seen)
+        with stage("rendering new walks through training scenes"):
+            first = SEED_RANGES["train"].start
+            given["seen_clips"] = similar_clips(range(first, first + options.seen_scenes), seen.height, NEW_WALK)
+    return given
+
+
 def _peer(options):
     """(clip, noise) -> frames of the peer's model, or None without one."""
     if options.peer is None:
@@ -134,9 +142,10 @@ def _peer(options):
     return lambda clip, noise: image_to_video(clip, pipeline, options.seed + noise, height=options.peer_height)
 
 
-def _write_report(options, folder, clips, results, settings, recording) -> None:
+def _write_report(options, folder: ModelFolder, clips, results: list[dict], settings: dict, recording) -> None:
     from video4spatial.evaluation.metrics.registry import METRICS, NAVIGATION_METRICS
-    from video4spatial.evaluation.reports.report import shown_clips, write_benchmark_report
+    from video4spatial.evaluation.reports.benchmark_page import write_benchmark_page
+    from video4spatial.evaluation.reports.shown_clips import shown_clips
 
     by_name = {clip.name: clip for clip in clips}
     shown = []
@@ -145,7 +154,7 @@ def _write_report(options, folder, clips, results, settings, recording) -> None:
         frames = {name: recording.frames[name] for name in SHOWN_ROWS if name in recording.frames}
         metric = METRICS["gradient_correlation"]
         shown = shown_clips(lambda name: by_name[name].load(size=folder.height), recording.clips, frames, metric)
-    write_benchmark_report(
+    write_benchmark_page(
         options.report,
         title=f"{options.model} on {options.test_set}",
         rows=results,
@@ -155,26 +164,6 @@ def _write_report(options, folder, clips, results, settings, recording) -> None:
         metrics=NAVIGATION_METRICS,
         settings=settings,
     )
-
-
-def _simulated(seeds: range, size: int, walk_seed: int) -> list:
-    """One clip per scene, made as those of the test set are; a corner that cannot be left gets another path."""
-    from video4spatial.clips.simulated import simulated_navigation_clip
-    from video4spatial.evaluation.test_set import SETTINGS
-    from video4spatial.simulation.walks import NoPathError
-
-    clips = []
-    for seed in seeds:
-        for target_seed in range(20):
-            try:
-                clip = simulated_navigation_clip(
-                    seed, walk_seed + seed, walk_seed + target_seed, height=size, width=size, **SETTINGS
-                )
-            except NoPathError:
-                continue
-            clips.append(clip)
-            break
-    return clips
 
 
 FIGURE_WIDTH = 7

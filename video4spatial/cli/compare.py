@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> None:
     _show(comparison)
     for sentence in comparison.notes:
         note(sentence + ".")
+    if not comparison.paired:
+        note("v4s benchmark navigation --details and v4s score --json write the figures of single clips.")
     counts = {verdict: 0 for verdict in ("better", "worse", "undecided")}
     for difference in comparison.differences:
         if difference.verdict in counts:
@@ -62,8 +64,8 @@ def _show(comparison) -> None:
     from video4spatial.evaluation.metrics.registry import METRICS
 
     table = Table(box=None)
-    for heading, justify in (("metric", "left"), ("A", "right"), ("B", "right"), ("B − A", "right"), ("95 %", "right"), ("B is", "left")):
-        table.add_column(heading, justify=justify, no_wrap=True)
+    for heading in ("metric", "A", "B", "B − A", "95 %", "B is"):
+        table.add_column(heading, justify="left" if heading in ("metric", "B is") else "right", no_wrap=True)
     arrows = {"higher": "↑", "lower": "↓", "none": ""}
     for difference in comparison.differences:
         metric, cell = METRICS[difference.metric], difference.difference

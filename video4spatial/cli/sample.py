@@ -24,7 +24,6 @@ from video4spatial.cli.inference import (
 from video4spatial.cli.jobs import Job, read_jobs
 from video4spatial.cli.loading import load_pipeline
 from video4spatial.cli.output_folder import MARK, output_folder
-from video4spatial.cli.score import result_rows
 from video4spatial.cli.terminal import note, route_messages, say, stage
 from video4spatial.pretrained import ModelFolder, built_in_models, read_model_folder
 
@@ -424,27 +423,28 @@ def _write(folder: Path, sampled: Sampled, title: str) -> None:
     with stage("scoring and writing"):
         from video4spatial.cameras import write_cameras
         from video4spatial.cameras.plotting import plot_trajectories
-        from video4spatial.evaluation.reports.plots import side_by_side
-        from video4spatial.evaluation.reports.report import write_report
-        from video4spatial.evaluation.scorecard import score_clip
+        from video4spatial.evaluation.reports.pictures import side_by_side
+        from video4spatial.evaluation.reports.sample_page import write_sample_page
+        from video4spatial.evaluation.scorecard import measured_cameras, score_clip
         from video4spatial.evaluation.metrics.registry import NAVIGATION_METRICS
         from video4spatial.media import write_images, write_video
 
         clip, frames, rate = sampled.clip, sampled.frames, sampled.model.frame_rate
         commanded = clip.instruction.cameras
-        estimated = _estimated_cameras(clip, frames)
+        estimated = measured_cameras(clip, frames)
         measurements = score_clip(clip, frames, estimated_cameras=estimated)
         write_video(folder / "video.mp4", frames, rate)
         write_images(folder / "frames", frames)
         if clip.target_frames is not None:
             pair = side_by_side([("generated", frames), ("ground truth", clip.target_frames)])
             write_video(folder / "side_by_side.mp4", pair, rate)
-        paths = {"commanded": commanded, "context": clip.context_cameras, "seen in the video": estimated}
+        seen = None if estimated is None else estimated.placed
+        paths = {"commanded": commanded, "context": clip.context_cameras, "seen in the video": seen}
         plot_trajectories({k: v for k, v in paths.items() if v is not None}, folder / "trajectory.png", title=title)
         write_cameras(folder / "transforms.json", commanded, image_size=frames.shape[1:3])
         _write_scores(folder / "scores.json", sampled, measurements)
         applicable = {name: m for name, m in measurements.items() if m.status != "not_applicable"}
-        write_report(
+        write_sample_page(
             folder,
             title=title,
             generated=frames,
@@ -466,30 +466,19 @@ def _write(folder: Path, sampled: Sampled, title: str) -> None:
     say(f"  and {len(applicable) - len(told)} more in report.html")
 
 
-def _estimated_cameras(clip, frames):
-    """Cameras of the generated frames, measured by rendering and comparing; only simulated scenes allow it."""
-    if clip.provenance.get("source") != "simulation":
-        return None
-    from video4spatial.evaluation.estimators.render_and_compare import cameras_by_rendering as estimate_cameras
-    from video4spatial.simulation.scenes import generate_scene
-
-    commanded = clip.target_cameras
-    scene = generate_scene(clip.provenance["scene_seed"])
-    return estimate_cameras(scene, commanded[0], frames, commanded.intrinsics).cameras
-
-
 def _write_scores(path: Path, sampled: Sampled, measurements: dict) -> None:
     """The shape of every results file; what simple reference videos would score stands beside the model."""
-    from video4spatial.evaluation.rows.references import FRAME_REFERENCES
+    from video4spatial.evaluation.aggregation import rows_of_one_clip
     from video4spatial.evaluation.results import write_results
+    from video4spatial.evaluation.rows.references import copy_nearest, mean_colour, static
     from video4spatial.evaluation.scorecard import score_clip
 
     clip, scored = sampled.clip, {"model": measurements}
     if clip.target_frames is not None:
-        for name in ("copy_nearest", "mean_colour", "static"):
-            scored[name] = score_clip(clip, FRAME_REFERENCES[name](clip), PIXEL_METRICS)
+        for reference in (copy_nearest, mean_colour, static):
+            scored[reference.__name__] = score_clip(clip, reference(clip), PIXEL_METRICS)
     settings = {**sampled.settings, "notes": list(sampled.notes), "provenance": clip.provenance}
-    write_results(path, "sample", settings, result_rows(scored))
+    write_results(path, "sample", settings, rows_of_one_clip(scored))
 
 
 def _say_where(folder: str | Path) -> None:

@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from video4spatial.clips import Clip
-from video4spatial.evaluation.measurement import Measurement, Metric
+from video4spatial.evaluation.aggregation import aggregate, paired_difference
+from video4spatial.evaluation.measurement import Metric
 from video4spatial.evaluation.metrics.registry import METRICS
 from video4spatial.evaluation.results import metric as result_cell
-from video4spatial.evaluation.scorecard import aggregate, paired_difference
+from video4spatial.evaluation.scorecard import ScoredClip
 
 SAME = ("test_set", "height", "width")
 """Settings that two runs must share for their figures to mean the same."""
 
 USUAL_ROWS = ("model", "generated")
 """What is compared when no row is named: the first of these that both runs have, otherwise the first row they share."""
-
-
-@dataclass(frozen=True)
-class ScoredClip:
-    """All measurements of one row on one clip.
-
-    Args:
-        clip, scene: as the clip's.
-        fingerprint: of what the clip was made from; clips of one name but different fingerprints are different clips.
-        measurements: by metric name.
-    """
-
-    clip: str
-    scene: str
-    fingerprint: str
-    measurements: Mapping[str, Measurement]
-
-    @classmethod
-    def of(cls, clip: Clip, measurements: Mapping[str, Measurement]) -> ScoredClip:
-        """The measurements of a clip that is at hand."""
-        made_from = json.dumps(clip.provenance or clip.name, sort_keys=True, default=str)
-        return cls(clip.name, clip.scene, hashlib.sha256(made_from.encode()).hexdigest()[:16], measurements)
-
-    def as_dict(self) -> dict:
-        """A JSON-ready form, see `from_dict`."""
-        measurements = {name: measurement.as_dict() for name, measurement in self.measurements.items()}
-        return {"clip": self.clip, "scene": self.scene, "fingerprint": self.fingerprint, "measurements": measurements}
-
-    @classmethod
-    def from_dict(cls, content: dict) -> ScoredClip:
-        """Read back what `as_dict` wrote."""
-        measurements = {name: Measurement(**fields) for name, fields in content["measurements"].items()}
-        return cls(content["clip"], content["scene"], content["fingerprint"], measurements)
 
 
 @dataclass(frozen=True)
@@ -75,6 +41,9 @@ class Run:
 
 def read_run(path: str | Path) -> Run:
     """Read a results file.
+
+    Args:
+        path: as `results.write_results` wrote it.
 
     Raises:
         ValueError: for a file of another form.
@@ -138,14 +107,13 @@ class Comparison:
 def compare_runs(first: Run, second: Run, row: str | None = None, against: str | None = None) -> Comparison:
     """How the second run does against the first.
 
-    Where both hold single clips, differences are taken clip by clip and their interval by bootstrap over scenes
-    (`paired_difference`). Where one holds means only, the interval of the difference is put together from those of the
-    means (Zou and Donner, 2008, for independent means); runs over the same clips are anything but independent, so it is
-    wider than it needs to be and decides less.
+    Where both hold single clips, differences are taken clip by clip, with a bootstrap interval over scenes (`paired_difference`).
+    Where one holds means only, the interval follows from those of the two means (Zou and Donner, 2008, for independent means). Runs
+    over the same clips are not independent, so that interval is too wide and decides less.
 
     Args:
         first, second: two runs over the same test set.
-        row: of the second run; default see `USUAL_ROWS`.
+        row: of the second run; default by `USUAL_ROWS`.
         against: row of the first run; default the same.
 
     Raises:
@@ -216,10 +184,10 @@ def _unpaired(first: Run, second: Run, against: str, row: str, names: tuple[str,
     counts = first.settings.get("clips"), second.settings.get("clips")
     if counts[0] != counts[1]:
         raise ValueError(
-            f"these runs do not compare: {counts[0]} clips in {first.name} and {counts[1]} in {second.name}, and without "
-            "the figures of single clips (v4s benchmark navigation --details) those they share cannot be picked out."
+            f"these runs do not compare: {counts[0]} clips in {first.name} and {counts[1]} in {second.name}, and without the "
+            "figures of single clips those they share cannot be picked out."
         )
-    notes = ["means only, not clip by clip: write the figures of single clips with --details to see smaller differences"]
+    notes = ["means only, not clip by clip: with the figures of single clips in both files smaller differences would show"]
     cells = first.rows[against], second.rows[row]
     shared = [name for name in cells[0] if name in cells[1]]
     notes += _unknown(shared)
@@ -232,8 +200,8 @@ def _unpaired(first: Run, second: Run, against: str, row: str, names: tuple[str,
 
 
 def _unknown(names: Sequence[str]) -> list[str]:
-    unknown = [name for name in names if name not in METRICS]
-    return [f"left out, unknown to this version: {', '.join(unknown)}"] if unknown else []
+    strange = [name for name in names if name not in METRICS]
+    return [f"left out, unknown to this version: {', '.join(strange)}"] if strange else []
 
 
 def _difference_of_means(first: dict, second: dict) -> dict:

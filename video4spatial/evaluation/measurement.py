@@ -25,8 +25,8 @@ class Measurement:
         reason: why there is no value.
         per_frame: one entry per frame 1..T-1 (None where a frame gave nothing), or None for metrics without a curve.
         diagnostics: further figures that explain the value.
-        share: how much of what should have been measured is behind the value; the rest counts as worst in penalised
-            means, and is missing from coverage.
+        share: part, 0 to 1, of what should have been measured that the value rests on; the rest counts as worst in penalised means
+            and lowers coverage.
 
     Raises:
         ValueError: for an unknown status, a value that is not finite, a missing value without a reason, or a share
@@ -52,7 +52,12 @@ class Measurement:
 
     @classmethod
     def missing(cls, reason: str, **fields) -> "Measurement":
-        """A measurement that the data does not allow."""
+        """A measurement that the data does not allow.
+
+        Args:
+            reason: why there is no value.
+            fields: of the measurement, beside value, status and reason.
+        """
         return cls(None, "missing", reason, **fields)
 
     @classmethod
@@ -65,8 +70,11 @@ class Measurement:
             values: [T - 1] one figure per scored frame, NaN where a frame gave nothing.
             reason: why there is nothing, should no frame have given anything.
             diagnostics: further figures.
-            expected: [T - 1] bool frames that should have given something; those that did not lower the share. By
-                default only the frames that did were expected to.
+            expected: [T - 1] bool frames that should have given something; each that did not lowers the share. By default only
+                the frames that gave something were expected to.
+
+        Returns:
+            `ok`, or `missing` where no frame gave anything.
         """
         values = np.asarray(values, dtype=np.float64)
         known = np.isfinite(values)
@@ -134,18 +142,18 @@ class Sample:
             raise ValueError(f"clip {self.clip.name}: " + "; ".join(problems) + ".")
 
     def lacks(self, needs: tuple[str, ...]) -> list[str]:
-        """Those of the named needs that this sample cannot serve (see `NEEDS`)."""
+        """Those of the needs (names from `NEEDS`) that this sample cannot serve."""
         return [need for need in needs if not NEEDS[need](self)]
 
     def once(self, function: Callable[["Sample"], Any]) -> Any:
-        """What `function` makes of this sample, computed once: metrics of one family share their costly part."""
+        """The result of `function` for this sample, computed once: metrics of one family share their costly part."""
         if function not in self._results:
             self._results[function] = function(self)
         return self._results[function]
 
 
 def _described(frames: np.ndarray) -> str:
-    """Type and shape, and in words what is wrong with frames of a usual kind."""
+    """Type and shape of frames, with a word on what is wrong with usual kinds."""
     kinds = {1: "grey, repeat it three times", 2: "grey with alpha", 4: "with an alpha channel, drop it"}
     words = []
     if frames.ndim == 3:
@@ -233,7 +241,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class SetMetric(Metric):
-    """A metric of many clips together, which no single clip has: its function takes all samples of a row."""
+    """A metric of many clips together; its function takes all samples of a row."""
 
     def __call__(self, samples: Sequence[Sample]) -> Measurement:
         lacking = sorted({need for sample in samples for need in sample.lacks(self.needs)})

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from video4spatial.files import write_whole
+
 STATUSES = ("ok", "missing", "failed", "not_applicable")
 
 
@@ -82,12 +84,11 @@ def write_results(
         settings: everything needed to run it again.
         rows: `[{"name": str, "metrics": {name: metric(...)}}]`.
         command: how it was started; default this process's command line.
-        clips: figures of single clips by row, `comparison.ScoredClip` each, where they are to be kept.
+        clips: figures of single clips by row, `scorecard.ScoredClip` each, where they are to be kept.
 
     Returns:
         What was written.
     """
-    path = Path(path)
     content = {
         "benchmark": benchmark,
         "command": command or " ".join(["python", *(_without_folders(a) for a in sys.argv)]),
@@ -98,15 +99,12 @@ def write_results(
     }
     if clips is not None:
         content["clips"] = {row: [entry.as_dict() for entry in entries] for row, entries in clips.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    aside.replace(path)
+    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return content
 
 
 def merge_rows(path: str | Path, settings: dict, rows: list[dict], order: Callable[[str], object]) -> tuple[dict, list[dict]]:
-    """What to write of a benchmark of which some rows were measured again: the others, where the file has them, stay.
+    """Put rows that were measured again in the place of a file's old ones; its other rows stay.
 
     Args:
         path: the results file, which need not exist yet.

@@ -1,7 +1,7 @@
 """The metric of metrics: what each metric sees of known faults, from which level on, and which cheats it accepts.
 
-Everything is computed from `Measured`: the measurements of many videos (the truth, degraded videos, an honest video and
-cheats) of the same clips. Values are penalised ones throughout, so that a fault that breaks a measurement counts as seen.
+Everything is computed from `Measured`: the measurements of several videos of the same clips (the truth, degraded videos, an honest
+video and cheats). Values are penalised throughout, so that a fault that breaks a measurement counts as seen.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from functools import partial
 import numpy as np
 from scipy.stats import rankdata, spearmanr
 
-from video4spatial.evaluation.degradations import GRADED, Degradation
+from video4spatial.evaluation.faults import GRADED, Degradation
 from video4spatial.evaluation.measurement import Measurement, Metric
 from video4spatial.evaluation.results import metric as result_cell
-from video4spatial.evaluation.scorecard import aggregate, bootstrap_interval, paired_difference, scene_means
+from video4spatial.evaluation.aggregation import aggregate, bootstrap_interval, paired_difference, scene_means
 
 Scored = list[tuple[str, dict[str, Measurement]]]
 """One video of every clip: (scene, measurements by metric)."""
 
 Measured = dict[str, Scored]
-"""The videos of the same clips in the same order, by name: `truth`, those of `video_name`, and others. Where a clip does not
-allow a degradation, its measurements are empty."""
+"""{video: the same clips in the same order}; names are `truth`, those of `video_name`, and others. Measurements are empty where a
+clip does not allow a degradation."""
 
 LEAST_SPEARMAN = 0.9
-"""Agreement with every degradation that it declares, below which a metric does not head the scorecard."""
+"""Least rank correlation with every declared degradation of a metric that heads the scorecard."""
 
 LEAST_COVERAGE = 0.9
-"""Share of the true videos that a metric must be able to measure to head the scorecard."""
+"""Least share of the true videos measured by a metric that heads the scorecard."""
 
 
 def video_name(degradation: Degradation, level: float) -> str:
-    """Name of a degraded video."""
+    """Name of the video with this degradation at this level, in its own unit."""
     return f"{degradation.name} {level:g}"
 
 
@@ -42,7 +42,16 @@ def ladder(degradation: Degradation) -> list[str]:
 
 
 def penalised(metric: Metric, measurement: Measurement) -> float | None:
-    """The value with what is missing counted as worst, turned so that higher is better; None where there is nothing."""
+    """The value of one measurement, made comparable.
+
+    Args:
+        metric: whose measurement it is.
+        measurement: of one video.
+
+    Returns:
+        The value with its missing part counted as worst, negated where lower is better; None where nothing is known, or the metric
+        has no better side.
+    """
     if measurement.status == "not_applicable" or metric.direction == "none":
         return None
     value = measurement.value if metric.worst is None else aggregate(metric, [("", measurement)]).penalised
@@ -50,7 +59,7 @@ def penalised(metric: Metric, measurement: Measurement) -> float | None:
 
 
 def spearman(metrics: Sequence[Metric], measured: Measured, degradation: Degradation) -> list[tuple[str, float]]:
-    """Rank correlation (Spearman, 1904) between level and deterioration, of each clip that allows the degradation.
+    """Rank correlation (Spearman, 1904) between level and deterioration.
 
     Args:
         metrics: one metric, or several that are taken together by `combined_ranks`.
@@ -58,8 +67,8 @@ def spearman(metrics: Sequence[Metric], measured: Measured, degradation: Degrada
         degradation: whose levels are compared.
 
     Returns:
-        (scene, correlation): 1 where every level is worse than the one before, 0 where nothing follows the level or
-        nothing changes at all. Levels at which nothing could be measured (and no worst value is known) are left out.
+        (scene, correlation) of each clip that allows the degradation: 1 where every level is worse than the one before, 0 where the
+        value does not follow the level or never changes. Levels without a penalised value are left out.
     """
     names, levels = ladder(degradation), np.array([0.0, *degradation.levels])
     correlations = []
@@ -83,9 +92,9 @@ def combined_ranks(metrics: Sequence[Metric], videos: Sequence[dict[str, Measure
         videos: measurements of V videos of one clip.
 
     Returns:
-        [V] mean over families of the mean over metrics of the rank by penalised value, 1 the best, equal values sharing
-        theirs. NaN for a video that a metric says nothing of; metrics that apply to none of the videos, or were not tried
-        on all of them, are left out.
+        [V] ranks, 1 the best: by penalised value (equal values share a rank), averaged over the metrics of a family, then over the
+        families. NaN for a video without a value. Metrics that apply to none of the videos, or were not tried on all of them, are
+        left out.
     """
     families: dict[str, list[np.ndarray]] = {}
     for metric in metrics:
@@ -100,7 +109,15 @@ def combined_ranks(metrics: Sequence[Metric], videos: Sequence[dict[str, Measure
 
 
 def rank_differences(metrics: Sequence[Metric], first: Scored, second: Scored) -> list[tuple[str, float]]:
-    """(scene, combined rank of the second video - that of the first) of each clip: positive where the first is better."""
+    """How much better one video ranks than another, clip by clip.
+
+    Args:
+        metrics: taken together by `combined_ranks`.
+        first, second: the two videos of the same clips.
+
+    Returns:
+        (scene, rank of the second - rank of the first): positive where the first is better.
+    """
     differences = []
     for (scene, one), (_, other) in zip(first, second, strict=True):
         ranks = combined_ranks(metrics, [one, other]) if one and other else np.full(2, np.nan)
@@ -112,8 +129,15 @@ def rank_differences(metrics: Sequence[Metric], first: Scored, second: Scored) -
 def threshold(metrics: Sequence[Metric], measured: Measured, degradation: Degradation) -> float | None:
     """The smallest level from which on every level is surely worse than the truth on the same clips.
 
-    Surely: the 95 % interval over scenes of the paired difference does not hold zero. Returns None where not even the
-    greatest level is.
+    Surely means: the 95 % interval over scenes of the paired difference does not hold zero.
+
+    Args:
+        metrics: one metric, or several that are taken together.
+        measured: with the videos of `ladder(degradation)`.
+        degradation: whose levels are tried.
+
+    Returns:
+        The level, or None where not even the greatest is surely worse.
     """
     found = None
     for level in reversed(degradation.levels):
@@ -126,9 +150,12 @@ def threshold(metrics: Sequence[Metric], measured: Measured, degradation: Degrad
 def accepts(metrics: Sequence[Metric], honest: Scored, cheat: Scored) -> bool:
     """Whether a cheat passes for the honest video that it imitates.
 
-    One metric rejects a cheat if the honest video is surely better on the same clips. Several metrics together reject
-    it if at least one of them does, and the cheat also ranks below the honest video by all of them: its combined rank is the
-    worse one in the mean over scenes.
+    One metric rejects a cheat if the honest video is surely better on the same clips. Several together reject it if at least one of
+    them does and the cheat's combined rank is worse in the mean over scenes.
+
+    Args:
+        metrics: one metric, or several that are taken together.
+        honest, cheat: the two videos of the same clips.
     """
     rejected = any(_surely_better([metric], honest, cheat) for metric in metrics)
     below = scene_means(rank_differences(metrics, honest, cheat)).values()
@@ -152,11 +179,12 @@ def headline(
 ) -> tuple[list[str], dict[str, str]]:
     """Which metrics head the scorecard, by rule.
 
-    A metric qualifies if it has a better side and a worst value (so that failures can be counted), declares what it sees, can
-    measure at least 90 % of the true videos, and follows every degradation that it declares with a mean Spearman
-    correlation of at least 0.9. Of those that qualify, each family (module) sends few that see together what all of them
-    see, so that no question is asked twice: again and again the one that sees most of what is not yet seen. Among equals
-    the one is taken that follows best (to one decimal), then that sees most altogether, then that accepts fewest cheats.
+    A metric qualifies if it has a better side and a worst value (so that failures can be counted), declares what it sees, measures
+    at least 90 % of the true videos, and follows every declared degradation with a mean Spearman correlation of at least 0.9.
+
+    Of those that qualify, each family (module) sends as few as see together what all its metrics see, so that no question is asked
+    twice. The one that sees most of what is not yet seen is taken, until nothing is left. Ties go to the one that follows best (to
+    one decimal), then to the one that sees most, then to the one that accepts fewest cheats.
 
     Args:
         metrics: candidates.
@@ -229,9 +257,9 @@ def validation_row(name: str, metrics: Sequence[Metric], measured: Measured, deg
         accepted: number of cheats accepted.
 
     Returns:
-        `spearman` is the least over `degradations` of the mean over scenes, with that one's interval; `threshold` the
-        greatest as a share of the strongest level, missing where one is not seen at all. `spearman_<degradation>` and
-        `threshold_<degradation>` (in its own unit) are given for every degradation measured.
+        Every measured degradation has `spearman_<degradation>`, the mean over scenes with its interval, and
+        `threshold_<degradation>`, in its own unit. `spearman` is the least of the former over `degradations`. `threshold` is the
+        greatest of the latter as a share of the strongest level, and missing where a degradation is not seen at all.
     """
     absent = result_cell(None, status="not_applicable")
     cells = {}

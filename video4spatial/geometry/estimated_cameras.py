@@ -106,6 +106,11 @@ class EstimatedCameras:
         return len(self.cameras)
 
     @property
+    def placed(self) -> Cameras:
+        """The cameras of those frames whose position was measured, the anchor's first."""
+        return self.cameras[np.flatnonzero(self.position_known).tolist()]
+
+    @property
     def coverage(self) -> float:
         """Share of frames 1..T-1 whose rotation was measured."""
         return float(self.rotation_known[1:].mean()) if len(self) > 1 else 1.0

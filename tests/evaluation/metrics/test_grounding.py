@@ -1,4 +1,4 @@
-"""Grounding: the truth follows the instruction; a missing, replaced or invented object, a jump or a video that stands still does not."""
+"""Grounding: the truth follows the instruction; missing, replaced or invented objects, jumps and standing still do not."""
 
 from dataclasses import replace
 
@@ -11,7 +11,9 @@ from video4spatial.clips.augmentation import mirrored
 from video4spatial.clips.shards import clip_from_members, clip_members
 from video4spatial.clips.simulated import simulated_grounding_clip, simulated_navigation_clip
 from video4spatial.evaluation.metrics.detectors import DETECTORS, Detector
-from video4spatial.evaluation.metrics.grounding import SETTINGS, box_ious, measure_if_at_sd, measure_instruction_followed, projected_boxes
+from video4spatial.evaluation.metrics.grounding import (
+    SETTINGS, box_ious, measure_if_at_sd, measure_instruction_followed, projected_boxes,
+)  # fmt: skip
 from video4spatial.evaluation.measurement import Sample
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.evaluation.metrics.registry import GROUNDING_METRICS, METRICS
@@ -51,7 +53,8 @@ def _with_copy(scene, instance, place):
 
 def test_the_truth_scores_best(clip):
     sample = Sample(clip, clip.target_frames, clip.target_cameras)
-    values = {name: METRICS[name](sample).value for name in (*GROUNDING_METRICS, "visible_at_end", "centred_at_end", "right_size_at_end")}
+    names = (*GROUNDING_METRICS, "visible_at_end", "centred_at_end", "right_size_at_end")
+    values = {name: METRICS[name](sample).value for name in names}
     assert values.pop("spatial_distance_v1") < 0.15
     assert values.pop("path_efficiency") > 0.9
     assert set(values.values()) == {1.0}
@@ -138,7 +141,8 @@ def test_a_detour_is_less_efficient(clip):
 
 def test_what_cannot_be_measured_is_missing(clip):
     blank = Sample(clip, np.full_like(clip.target_frames, 90), clip.target_cameras)
-    lost = Sample(clip, clip.target_frames, EstimatedCameras(clip.target_cameras, np.arange(9) == 0, reasons=("",) + ("no match",) * 8))
+    nowhere = EstimatedCameras(clip.target_cameras, np.arange(9) == 0, reasons=("",) + ("no match",) * 8)
+    lost = Sample(clip, clip.target_frames, nowhere)
     for name in ("instruction_followed", "if_at_sd", "box_iou", "visible_at_end", "box_persistence"):
         assert METRICS[name](blank).status == "missing" and "blank" in METRICS[name](blank).reason
         assert METRICS[name](lost).status == "missing" and "no match" in METRICS[name](lost).reason
@@ -169,7 +173,8 @@ def test_projected_boxes_hold_the_pixels_of_the_object(clip):
     for projected, seen in zip(boxes[-5:], clip.target_boxes[-5:], strict=True):
         assert (projected[:2] <= seen[:2] + 0.02).all() and (projected[2:] >= seen[2:] - 0.02).all()
         assert box_ious(projected[None], seen[None].astype(np.float64))[0] > 0.5
-    away = SceneObject("lamp", 1, tuple((clip.target_cameras.positions[0] - 2 * clip.target_cameras.forward[0]).tolist()), (0.2, 0.2, 0.2))
+    behind = clip.target_cameras.positions[0] - 2 * clip.target_cameras.forward[0]
+    away = SceneObject("lamp", 1, tuple(behind.tolist()), (0.2, 0.2, 0.2))
     assert np.isnan(projected_boxes(away, clip.target_cameras[:1])).all()
     around = SceneObject("room", 1, tuple(clip.target_cameras.positions[0].tolist()), (4.0, 4.0, 4.0))
     np.testing.assert_allclose(projected_boxes(around, clip.target_cameras[:1]), [[0, 0, 1, 1]], atol=0.05)

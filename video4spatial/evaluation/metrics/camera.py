@@ -63,11 +63,9 @@ def translation_errors(
 ) -> TranslationErrors:
     """Anchored translation errors with one non-negative scale, over the commanded path length.
 
-    With positions p (estimated) and g (commanded) relative to frame 0, s = max(0, <p, g> / <p, p>) minimises the
-    squared distances, and the error of frame t is |s p_t - g_t| / length(g). Where s < 0.05 or the estimated path is
-    shorter than 1 % of
-    the depth of the scene, the scale would make noise look like motion: the error is then that of standing still,
-        |g_t|.
+    With positions p (estimated) and g (commanded) relative to frame 0, s = max(0, <p, g> / <p, p>) minimises the squared distances,
+    and the error of frame t is |s p_t - g_t| / length(g). Where s < 0.05, or the estimated path is shorter than 1 % of the depth of
+    the scene, the scale would make noise look like motion: the error is then that of standing still, |g_t| / length(g).
 
     Args:
         estimated, commanded: T cameras each.
@@ -95,10 +93,16 @@ def translation_errors(
 
 
 def metric_translation_errors(estimated: Cameras, commanded: Cameras) -> np.ndarray:
-    """Distances of the positions relative to frame 0, without any scale; see `translation_errors` for the arguments.
+    """Distances of the positions relative to frame 0, without any scale.
+
+    Args:
+        estimated, commanded: T cameras each.
 
     Returns:
         [T - 1] in the cameras' unit (metres for metric ones).
+
+    Raises:
+        ValueError: for different numbers of cameras.
     """
     estimated, commanded = _relative(estimated, commanded)
     return estimated.distance_to(commanded)[1:].numpy()
@@ -106,6 +110,9 @@ def metric_translation_errors(estimated: Cameras, commanded: Cameras) -> np.ndar
 
 def direction_errors_degrees(estimated: Cameras, commanded: Cameras) -> np.ndarray:
     """Angle between the displacements since frame 0, which sees that a camera went backwards.
+
+    Args:
+        estimated, commanded: T cameras each.
 
     Returns:
         [T - 1] degrees, NaN where the commanded displacement is below 2 % of the path; a camera that stands still where
@@ -317,10 +324,14 @@ def measure_final_rotation_error(sample: Sample) -> Measurement:
 
 
 def measure_pose_auc(sample: Sample, threshold: float) -> Measurement:
-    """Area under the recall curve of pairs of frames, up to `threshold` degrees.
+    """Area under the recall curve of pairs of frames.
 
-    A pair's error is the larger of rotation and direction of translation; where the commanded camera only turns, that
-    of rotation alone.
+    A pair's error is the larger of those of rotation and direction of translation, or that of the rotation where the commanded
+    camera only turns.
+
+    Args:
+        sample: with estimated cameras.
+        threshold: degrees, where the curve ends.
     """
     estimate = sample.estimate
     rotations, directions = pairwise_errors_degrees(estimate.cameras, sample.clip.target_cameras)
@@ -366,7 +377,13 @@ def measure_similarity_error(sample: Sample) -> Measurement:
 
 
 def measure_summed(sample: Sample, part: str, self_normalised: bool) -> Measurement:
-    """One of the sums over frames that other papers print: `part` names a field of `SummedErrors`."""
+    """One of the sums over frames that other papers print.
+
+    Args:
+        sample: with estimated cameras.
+        part: a field of `SummedErrors`.
+        self_normalised: as in `summed_errors`.
+    """
     known = sample.estimate.rotation_known if part == "rotation" else sample.estimate.position_known
     if not known.all():
         return Measurement.missing(sample.estimate.reason or "a sum over frames needs the cameras of all of them")

@@ -1,10 +1,9 @@
 """Grounding: whether the video finds the object it was asked for and ends on a view of it, in the real scene.
 
-Without weights, the object is found where it stands: its true box is projected through the cameras that were measured from the
-frames, what stands before it hides it (points of the context, nearest wins), and the pixels there must look like the context's
-points of it: a video that goes to the right place but does not show the object has not found it. Detectors
-(`detectors.py`) find it by its name instead, and then also where a video invented it; that is what the gate on spatial distance is
-for.
+Without weights, the object is found where it stands. Its true box is projected through the cameras measured from the frames,
+points of the context before it hide it, and the pixels there must look like the context's points of it: a video that goes to the
+right place without showing the object has not found it. Detectors (`detectors.py`) find the object by its name instead, even where
+a video has invented it; the gate on spatial distance is there to notice that.
 """
 
 from __future__ import annotations
@@ -127,7 +126,8 @@ def projected_boxes(item: SceneObject, cameras: Cameras) -> np.ndarray:
     # A corner behind the camera projects anywhere; points spread over the box say where what is before it appears.
     for view in np.flatnonzero((depth <= 0.05).any(1) & (depth > 0.05).any(1)):
         weights = np.random.default_rng(0).dirichlet(np.full(8, 0.2), 2000)
-        inner, along = (values.numpy()[0] for values in project_points(cameras[int(view)], torch.from_numpy(weights @ corners), 1, 1))
+        spread = torch.from_numpy(weights @ corners)
+        inner, along = (values.numpy()[0] for values in project_points(cameras[int(view)], spread, 1, 1))
         inner = inner[along > 0.05]
         boxes[view] = np.concatenate([inner.min(0), inner.max(0)]) if len(inner) else np.nan
     boxes = boxes.clip(0, 1)
@@ -136,7 +136,14 @@ def projected_boxes(item: SceneObject, cameras: Cameras) -> np.ndarray:
 
 
 def box_ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union [K] of boxes [K, 4]: 0 where only one is known, NaN where neither is."""
+    """Intersection over union of boxes.
+
+    Args:
+        first, second: [K, 4] left, top, right and bottom; NaN for none.
+
+    Returns:
+        [K] shares: 0 where only one box is known, NaN where neither is.
+    """
     low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
     common = (high - low).clip(min=0).prod(axis=1)
     union = sum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)) - common
@@ -145,7 +152,15 @@ def box_ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def points_of(item: SceneObject, cloud: PointCloud) -> np.ndarray:
-    """[P] which points of a cloud belong to an object."""
+    """Which points of a cloud belong to an object.
+
+    Args:
+        item: in the world of the points.
+        cloud: P points.
+
+    Returns:
+        [P] bool.
+    """
     x, y, z = (cloud.points - np.array(item.center)).T
     cosine, sine = np.cos(item.yaw), np.sin(item.yaw)
     half = np.array(item.size) / 2
@@ -208,13 +223,17 @@ def find(sample: Sample, detector: Detector | None = None) -> Found | Measuremen
 
 
 def _appearance(frames: np.ndarray, cameras: Cameras, cloud: PointCloud, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each frame: which share of an object nothing hides, and how like it is what is shown there; NaN where it has no points.
+    """What each frame shows of an object.
 
     Args:
         frames: [K, H, W, 3] uint8.
         cameras: K cameras.
         cloud: points of the context.
         own: [P] which of them are the object's.
+
+    Returns:
+        [K] the share of the object that nothing hides, and [K] the likeness to it of what is shown there; NaN where it has no
+        points.
     """
     # Half the size that the points were taken at, so that they leave no holes.
     side = min(SpatialDistanceSettings.height, frames.shape[1])
@@ -240,8 +259,8 @@ def _appearance(frames: np.ndarray, cameras: Cameras, cloud: PointCloud, own: np
 def continuity_problem(sample: Sample) -> str | None:
     """Why the estimated path is not one that a camera walked from the anchor, or None.
 
-    Frames without a camera are passed over: a step across them may be as much longer. Lengths are compared only where both cameras
-    have the same unit.
+    Frames without a camera are passed over, and a step across n of them may be n + 1 times as large. Lengths are compared only
+    where estimated and commanded cameras have the same unit.
     """
     estimated, asked = sample.estimated_cameras, sample.clip.target_cameras
     known = np.flatnonzero(sample.estimate.position_known)
@@ -262,7 +281,7 @@ def continuity_problem(sample: Sample) -> str | None:
 
 def motion_problem(sample: Sample) -> str | None:
     """Why the video counts as standing still, or None."""
-    cameras = sample.estimated_cameras[np.flatnonzero(sample.estimate.position_known)]
+    cameras = sample.estimate.placed
     moved = cameras.distance_to(cameras[0]) + cameras.rotation_to(cameras[0]) / 45
     if float(moved.max()) < SETTINGS.least_motion:
         return "the camera of the generated frames does not move"
@@ -285,35 +304,38 @@ def _found(sample: Sample, detector: Detector | None) -> Found | Measurement:
     return sample.once(_default_find) if detector is None else find(sample, detector)
 
 
-def _share(sample: Sample, detector: Detector | None, name: str, over) -> Measurement:
+def measure_at_end(sample: Sample, rule: str, detector: Detector | None = None) -> Measurement:
+    """1 where one of the last frames shows the object as a rule wants it.
+
+    Args:
+        sample: of a clip with something to find.
+        rule: `visible`, `centred` or `right_size`, as in `Found`.
+        detector: as in `find`.
+    """
     found = _found(sample, detector)
     if isinstance(found, Measurement):
         return found
-    return Measurement(float(over(getattr(found, name))), diagnostics=found.diagnostics())
-
-
-def measure_visible_at_end(sample: Sample, detector: Detector | None = None) -> Measurement:
-    """1 where the object is seen in one of the last frames."""
-    return _share(sample, detector, "visible", np.any)
-
-
-def measure_centred_at_end(sample: Sample, detector: Detector | None = None) -> Measurement:
-    """1 where the object is seen near the middle of one of the last frames."""
-    return _share(sample, detector, "centred", np.any)
-
-
-def measure_right_size_at_end(sample: Sample, detector: Detector | None = None) -> Measurement:
-    """1 where the object is seen at a sensible size in one of the last frames."""
-    return _share(sample, detector, "right_size", np.any)
+    return Measurement(float(getattr(found, rule).any()), diagnostics=found.diagnostics())
 
 
 def measure_box_persistence(sample: Sample, detector: Detector | None = None) -> Measurement:
-    """Share of the last frames in which the object is seen."""
-    return _share(sample, detector, "visible", np.mean)
+    """Share of the last frames in which the object is seen.
+
+    Args:
+        sample: of a clip with something to find.
+        detector: as in `find`.
+    """
+    found = _found(sample, detector)
+    return found if isinstance(found, Measurement) else Measurement(float(found.visible.mean()), diagnostics=found.diagnostics())
 
 
 def measure_box_iou(sample: Sample, detector: Detector | None = None) -> Measurement:
-    """Mean overlap, over the last frames, of where the object is seen with where it should be seen; unseen counts 0."""
+    """Mean overlap, over the last frames, of where the object is seen with where it should be seen; unseen counts 0.
+
+    Args:
+        sample: of a clip with something to find.
+        detector: as in `find`.
+    """
     found = _found(sample, detector)
     if isinstance(found, Measurement):
         return found
@@ -341,10 +363,9 @@ def measure_path_efficiency(sample: Sample) -> Measurement:
     """
     if not isinstance(sample.clip.instruction, Ground):
         return Measurement(None, "not_applicable", "there is nothing to find")
-    known = np.flatnonzero(sample.estimate.position_known)
-    if len(known) < 2:
+    cameras = sample.estimate.placed
+    if len(cameras) < 2:
         return Measurement.missing(sample.estimate.reason or "no camera is known")
-    cameras = sample.estimated_cameras[known]
     walked = float(cameras.path_length())
     if walked < SETTINGS.noise[1]:
         return Measurement.missing("the camera of the generated frames does not move")
@@ -355,7 +376,8 @@ def measure_path_efficiency(sample: Sample) -> Measurement:
         around = _way_around(provenance["scene_seed"], start, end)
         if around is not None:
             shortest, method = max(shortest, around), "geodesic"
-    return Measurement(min(1.0, shortest / walked), diagnostics={"walked": round(walked, 3), "shortest": round(shortest, 3), "way": method})
+    diagnostics = {"walked": round(walked, 3), "shortest": round(shortest, 3), "way": method}
+    return Measurement(min(1.0, shortest / walked), diagnostics=diagnostics)
 
 
 def _way_around(scene_seed: int, start: np.ndarray, end: np.ndarray) -> float | None:
@@ -378,7 +400,12 @@ def _way_around(scene_seed: int, start: np.ndarray, end: np.ndarray) -> float | 
 
 
 def measure_instruction_followed(sample: Sample, detector: Detector | None = None) -> Measurement:
-    """IF: 1 where one of the last frames shows the object near the middle at a sensible size, reached by a path without jumps."""
+    """IF: 1 where one of the last frames shows the object near the middle at a sensible size, reached by a path without jumps.
+
+    Args:
+        sample: of a clip with something to find.
+        detector: as in `find`.
+    """
     if sample.estimate is None or sample.clip.target_cameras is None:
         return Measurement(None, "not_applicable", "needs estimated_cameras, for the continuity of the path")
     found = _found(sample, detector)
@@ -386,7 +413,8 @@ def measure_instruction_followed(sample: Sample, detector: Detector | None = Non
         return found
     problem = motion_problem(sample) or continuity_problem(sample)
     if problem is None and not (found.centred & found.right_size).any():
-        rules = {"is not seen": found.visible, "is not near the middle": found.centred, "is too small or too large": found.right_size}
+        size = "is too small or too large"
+        rules = {"is not seen": found.visible, "is not near the middle": found.centred, size: found.right_size}
         problem = next((f"the object {what} in any of the last frames" for what, met in rules.items() if not met.any()), None)
         problem = problem or "no frame of the last shows the object both near the middle and at a sensible size"
     diagnostics = found.diagnostics() | ({"problem": problem} if problem else {})
@@ -396,8 +424,12 @@ def measure_instruction_followed(sample: Sample, detector: Detector | None = Non
 def measure_if_at_sd(sample: Sample, detector: Detector | None = None) -> Measurement:
     """IF@SD: IF counted only where the video shows the real scene.
 
-    The spatial distance must be below 0.2 over the whole video and over the points of the found box in the last frames: an invented
-    object is a small part of a video. A spatial distance that could not be measured counts as failed.
+    The spatial distance must be below 0.2 over the whole video, and also over the points in the found box of the last frames: an
+    invented object is only a small part of a video. A spatial distance that could not be measured counts as failed.
+
+    Args:
+        sample: of a clip with something to find.
+        detector: as in `find`.
     """
     followed = measure_instruction_followed(sample, detector)
     if followed.status != "ok":

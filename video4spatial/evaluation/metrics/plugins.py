@@ -1,10 +1,10 @@
 """Learned metrics: plug-ins that declare their weights and are `missing`, with the reason, until these lie on disk.
 
-Nothing is ever downloaded. LPIPS, FID and KID run in torchmetrics on weights that someone has put into torch.hub's folder of
-checkpoints. What brings libraries that do not fit beside ours (MEt3R, WorldScore, cd-fvd) runs as a command of the user's own,
-named by an environment variable: `COMMAND FOLDER`. FOLDER has a folder per clip (`000`, ...) with the frames as `generated/` and,
-where known, `reference/` (`000.png`, ..., frame 0 the anchor) and `cameras.json`; the last line that the command prints is
-`{"value": number}`.
+Nothing is ever downloaded. LPIPS, FID and KID run in torchmetrics on weights that the user has put into torch.hub's folder of
+checkpoints. Metrics whose libraries clash with ours (MEt3R, WorldScore, cd-fvd) run as a command of the user's own, which an
+environment variable names. It is called as `COMMAND FOLDER`. FOLDER has a folder per clip (`000`, ...) with the frames in
+`generated/` (`000.png`, ..., frame 0 the anchor) and, where known, `reference/` and `cameras.json`. The last line that the command
+prints is `{"value": number}`.
 """
 
 from __future__ import annotations
@@ -161,7 +161,12 @@ PLUGINS: dict[str, Plugin] = {p.name: p for p in (*LPIPS.values(), FID, KID, FVD
 
 
 def unless_lacking(plugin: Plugin, function: Callable[..., Measurement]) -> Callable[..., Measurement]:
-    """The metric's function, which is `missing` with the reason where the plug-in cannot run."""
+    """The metric's function, which gives `missing` with the reason where the plug-in cannot run.
+
+    Args:
+        plugin: what the function needs.
+        function: the arguments of a metric -> Measurement.
+    """
 
     @functools.wraps(function)
     def measured(*arguments) -> Measurement:
@@ -172,7 +177,12 @@ def unless_lacking(plugin: Plugin, function: Callable[..., Measurement]) -> Call
 
 
 def measure_lpips(sample: Sample, net: str) -> Measurement:
-    """LPIPS of frames 1..T-1, `net` one of `LPIPS`."""
+    """LPIPS of frames 1..T-1.
+
+    Args:
+        sample: with true frames.
+        net: one of `LPIPS`.
+    """
     if min(sample.frames.shape[1:3]) < SMALLEST_LPIPS:
         return Measurement(None, "not_applicable", f"pictures are smaller than {SMALLEST_LPIPS}x{SMALLEST_LPIPS}")
     from torchvision.models import get_model_weights
@@ -219,7 +229,15 @@ def measure_fvd(samples: Sequence[Sample]) -> Measurement:
 
 
 def run_command(plugin: Plugin, samples: Sequence[Sample]) -> Measurement:
-    """What the user's command makes of clips; see the module."""
+    """Measure clips by the user's command, as the module describes.
+
+    Args:
+        plugin: whose command is set.
+        samples: generated videos.
+
+    Returns:
+        What the command printed, or `failed` with its complaint.
+    """
     command = shlex.split(os.environ[plugin.command])
     with tempfile.TemporaryDirectory(prefix="v4s_") as folder:
         for index, sample in enumerate(samples):

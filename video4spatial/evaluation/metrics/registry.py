@@ -5,6 +5,7 @@ from functools import partial
 from video4spatial.evaluation.metrics import camera, consistency, grounding, image, plugins, spatial_distance
 from video4spatial.evaluation.metrics.detectors import DETECTORS, Detector
 from video4spatial.evaluation.measurement import Metric, SetMetric
+from video4spatial.naming import unknown
 
 CONTEXT = ("target_cameras", "target_depth", "context_depth")
 TRUTH = ("target_frames",)
@@ -274,16 +275,16 @@ _ALL = (
     ),
     # Grounding: whether the object asked for is found.
     Metric(
-        "visible_at_end", grounding.measure_visible_at_end, "higher", "", 0.0, CAMERAS,
+        "visible_at_end", partial(grounding.measure_at_end, rule="visible"), "higher", "", 0.0, CAMERAS,
         "Whether the object is seen in one of the last frames.",
         source="own: true box at the measured camera, hidden by points of the context, colours compared", sees=("static",),
     ),
     Metric(
-        "centred_at_end", grounding.measure_centred_at_end, "higher", "", 0.0, CAMERAS,
+        "centred_at_end", partial(grounding.measure_at_end, rule="centred"), "higher", "", 0.0, CAMERAS,
         "Whether it is seen near the middle of one of the last frames.", source="own", sees=("static",),
     ),
     Metric(
-        "right_size_at_end", grounding.measure_right_size_at_end, "higher", "", 0.0, CAMERAS,
+        "right_size_at_end", partial(grounding.measure_at_end, rule="right_size"), "higher", "", 0.0, CAMERAS,
         "Whether it is seen neither tiny nor filling one of the last frames.", source="own", sees=("static",),
     ),
     Metric(
@@ -363,7 +364,7 @@ def metrics_named(names: tuple[str, ...] | list[str] | None = None) -> list[Metr
     Raises:
         ValueError: for names that are not registered.
     """
-    unknown = [name for name in names or () if name not in METRICS]
-    if unknown:
-        raise ValueError(f"unknown metric {', '.join(unknown)}: choose from {', '.join(METRICS)}.")
+    problems = [unknown("metric", name, METRICS) for name in names or () if name not in METRICS]
+    if problems:
+        raise ValueError("; ".join(problems) + ".")
     return [METRICS[name] for name in names] if names is not None else list(METRICS.values())

@@ -8,10 +8,10 @@ normalisation are not known to us, and its figures are not to be compared with t
 2. The context's points come from its known depth, or from the same plane sweep over its frames.
 3. Only pixels count that a point of the context falls on: what the context cannot know is left out.
 4. A point's distance is that to the nearest point of the context in place and colour, over the scene's radius r, and at most tau:
-   min over q of min(tau, sqrt(|p - q|² / r² + |c_p - c_q|² / κ²)). Something at the right place with the wrong colour is another surface:
-   without the colour term a door that moves along its wall, or a swapped scene of similar shape, would go unnoticed.
-5. The figure is the mean over frames of the mean over their points: one-sided, because a video need not show the whole scene. r is the median distance of the
-   context's points from their median, so that 0.2 is a fifth of the scene's radius whatever its unit.
+   min over q of min(tau, sqrt(|p - q|² / r² + |c_p - c_q|² / κ²)). Something at the right place with the wrong colour is another
+   surface: without the colour term a door that moves along its wall, or a swapped scene of similar shape, would go unnoticed.
+5. The figure is the mean over frames of the mean over their points. It is one-sided, because a video need not show the whole scene.
+   r is the median distance of the context's points from their median, so that 0.2 is a fifth of the scene's radius in any unit.
 
 The F-scores in the diagnostics compare places alone.
 """
@@ -77,7 +77,8 @@ class SpatialDistanceSettings:
             problems.append(f"cameras {self.cameras!r}: expected estimated or commanded")
         if not 0 <= self.drop < 1:
             problems.append(f"drop {self.drop}: expected a share from 0 to below 1")
-        problems += [f"{name} {getattr(self, name)}: expected above 0" for name in ("truncation", "colour") if getattr(self, name) <= 0]
+        positive = {"truncation": self.truncation, "colour": self.colour}
+        problems += [f"{name} {value}: expected above 0" for name, value in positive.items() if value <= 0]
         if problems:
             raise ValueError("; ".join(problems) + ".")
 
@@ -135,7 +136,15 @@ def unprojected(cameras: Cameras, depth: np.ndarray) -> np.ndarray:
 
 
 def context_points(clip: Clip, settings: SpatialDistanceSettings) -> PointCloud | str:
-    """Points of the context from its known depth, else by plane sweep; or the reason why there are none."""
+    """Points of the context, from its known depth or else by plane sweep.
+
+    Args:
+        clip: with context cameras.
+        settings: of the picture size, the colours and the sweep.
+
+    Returns:
+        The points, or the reason why there are none.
+    """
     frames, height, width = _shrunk(clip.context_frames, settings.height)
     colours = _smoothed(frames, settings.smoothing)
     if clip.context_depth is not None:
@@ -239,9 +248,8 @@ def measure_spatial_distance(
         result = spatial_distances(sample, settings or SpatialDistanceSettings(), depth_estimator)
     if isinstance(result, Measurement):
         return result
-    per_frame = [
-        float(values.mean()) if len(values := result.distances[result.frame == index]) else None for index in range(1, len(sample.frames))
-    ]
+    by_frame = [result.distances[result.frame == index] for index in range(1, len(sample.frames))]
+    per_frame = [float(values.mean()) if len(values) else None for values in by_frame]
     share = sum(value is not None for value in per_frame) / len(per_frame)
     mean = float(np.mean([value for value in per_frame if value is not None]))
     return Measurement(mean, per_frame=tuple(per_frame), diagnostics=result.diagnostics, share=share)

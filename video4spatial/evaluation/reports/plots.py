@@ -1,73 +1,15 @@
-"""Pictures for reports: labelled videos side by side, strips of frames, figures over time, errors as heat, epipolar lines."""
+"""Figures over time for reports."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import cv2
-import matplotlib
 import numpy as np
-import torch
-from kornia.geometry.epipolar import essential_from_Rt, fundamental_from_essential
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
 
-from video4spatial.cameras import Cameras
 from video4spatial.cameras.plotting import PATH_COLORS
-from video4spatial.geometry.visibility import warp_context
-from video4spatial.clips import Clip
-from video4spatial.geometry.features import find_features, match
 from video4spatial.evaluation.measurement import Measurement
 from video4spatial.evaluation.metrics.registry import METRICS
-
-BACKGROUND, INK = (250, 250, 248), (40, 44, 52)
-
-HOTTEST = 80.0
-"""Grey levels of error that heat maps show as their brightest colour."""
-
-UNSEEN = 205
-"""Grey of heat maps where the context sees nothing and no error can be told."""
-
-EPIPOLAR_LINES = 12
-"""Most lines in one picture."""
-
-
-def side_by_side(videos: Sequence[tuple[str, np.ndarray]], height: int = 256) -> np.ndarray:
-    """Several videos in one, each under its name.
-
-    Args:
-        videos: (name, frames [T, H, W, 3] uint8); shorter ones hold their last frame.
-        height: of the pictures in pixels, to which all are scaled.
-
-    Returns:
-        [T, H', W', 3] uint8 with even sides, so that any video codec takes them.
-
-    Raises:
-        ValueError: for no videos, or frames of another type.
-    """
-    bad = [f"{name}: {frames.dtype} {list(frames.shape)}" for name, frames in videos if not _are_frames(frames)]
-    if not videos or bad:
-        raise ValueError(f"side_by_side needs videos of uint8 frames [T, H, W, 3], got {'; '.join(bad) or 'none'}.")
-    margin, label = max(6, height // 32), max(18, height // 9)
-    label += label % 2
-    widths = [round(frames.shape[2] * height / frames.shape[1]) for _, frames in videos]
-    total = sum(widths) + margin * (len(videos) + 1)
-    size = (total + total % 2, height + label + margin + (height + margin) % 2)
-    font = ImageFont.load_default(size=label * 0.6)
-    pictures = []
-    for index in range(max(len(frames) for _, frames in videos)):
-        canvas = Image.new("RGB", size, BACKGROUND)
-        draw, left = ImageDraw.Draw(canvas), margin
-        for (name, frames), width in zip(videos, widths, strict=True):
-            frame = Image.fromarray(frames[min(index, len(frames) - 1)])
-            canvas.paste(frame.resize((width, height), Image.Resampling.BICUBIC), (left, label))
-            draw.text((left + width / 2, label / 2), _fitting(name, font, width), fill=INK, font=font, anchor="mm")
-            left += width + margin
-        pictures.append(np.asarray(canvas))
-    return np.stack(pictures)
-
-
-def strip(frames: np.ndarray, count: int = 12) -> list[int]:
-    """Positions of up to `count` frames, evenly spread from the first to the last."""
-    return sorted(set(np.round(np.linspace(0, len(frames) - 1, min(count, len(frames)))).astype(int).tolist()))
 
 
 def figures_over_time(measurements: Mapping[str, Measurement]) -> Figure | None:
@@ -120,93 +62,3 @@ def _draw_over_time(axes, metric: str, per_frame: Sequence[float | None], color:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("frame", fontsize=7)
-
-
-def reprojection_heat(clip: Clip, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Where generated frames differ from the context's own pixels, moved into the true views by depth.
-
-    Args:
-        clip: whose context is compared with.
-        frames: [T, H, W, 3] uint8 generated frames.
-
-    Returns:
-        Heat [T, H, W, 3] uint8 (black none, light `HOTTEST` grey levels or more, grey where the context sees nothing) and
-        the mean error [T] in grey levels, NaN without a seen pixel; None where depth or cameras are unknown.
-    """
-    known = (clip.target_cameras, clip.target_depth, clip.context_cameras, clip.context_depth)
-    if any(value is None for value in known):
-        return None
-    warped, seen = warp_context(*known, clip.context_frames)
-    error = np.abs(frames.astype(np.float32) - warped).mean(-1)
-    heat = (matplotlib.colormaps["inferno"](np.clip(error / HOTTEST, 0, 1))[..., :3] * 255).astype(np.uint8)
-    means = [float(values[mask].mean()) if mask.any() else np.nan for values, mask in zip(error, seen, strict=True)]
-    return np.where(seen[..., None], heat, UNSEEN).astype(np.uint8), np.array(means)
-
-
-def epipolar_lines(first: np.ndarray, second: np.ndarray, cameras: Cameras, height: int = 300) -> tuple[np.ndarray, str] | None:
-    """Points of one frame and the lines on which the commanded cameras want them in another.
-
-    Matched points are drawn in both frames; where too few match, corners of the first frame stand in, and the eye has to
-    judge whether each line meets its corner in the second.
-
-    Args:
-        first, second: [H, W, 3] uint8.
-        cameras: the two commanded cameras.
-        height: of the drawing in pixels.
-
-    Returns:
-        The two frames beside each other [height, W', 3] uint8 and what is drawn, in words; None for cameras in one place,
-        which have no epipolar lines, and frames that show nothing.
-    """
-    if float(cameras.path_length()) < 1e-6:
-        return None
-    features = find_features(first), find_features(second)
-    matches = match(*features)
-    points, partners = features[0].points[matches[:, 0]], features[1].points[matches[:, 1]]
-    if len(matches) < 4:
-        grey = cv2.cvtColor(first, cv2.COLOR_RGB2GRAY)
-        corners = cv2.goodFeaturesToTrack(grey, EPIPOLAR_LINES, 0.02, min(first.shape[:2]) / 8)
-        if corners is None:
-            return None
-        points, partners = corners[:, 0] + 0.5, None
-    shape = first.shape[:2]
-    poses, intrinsics = cameras.world_to_camera, cameras.pixel_intrinsics(*shape)
-    essential = essential_from_Rt(poses[:1, :3, :3], poses[:1, :3, 3:], poses[1:, :3, :3], poses[1:, :3, 3:])
-    matrix = fundamental_from_essential(essential, intrinsics[:1], intrinsics[1:])[0]
-    lines = (torch.from_numpy(np.c_[points, np.ones(len(points))]).double() @ matrix.T).numpy()  # [M, 3] in the second frame
-    caption = f"{len(points)} corners of the first frame, unmatched, and their epipolar lines"
-    chosen = np.arange(len(points))[:EPIPOLAR_LINES]
-    if partners is not None:
-        distance = np.abs((np.c_[partners, np.ones(len(points))] * lines).sum(1)) / np.linalg.norm(lines[:, :2], axis=1)
-        worst = np.argsort(-distance, kind="stable")
-        # Every so many from the worst to the best match, so that one cannot take the worst for all.
-        chosen = worst[np.unique(np.linspace(0, len(worst) - 1, min(EPIPOLAR_LINES, len(worst))).astype(int))]
-        caption = f"{len(points)} matches, median {np.median(distance):.2f} px beside their lines, worst {distance.max():.1f} px"
-    factor = height / shape[0]
-    width = round(shape[1] * factor)
-    canvas = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_CUBIC) for frame in (first, second)]
-    for place, index in enumerate(chosen):
-        color = tuple(int(c * 255) for c in matplotlib.colormaps["turbo"](0.08 + 0.84 * place / max(1, len(chosen) - 1))[:3])
-        a, b, c = lines[index][0], lines[index][1], lines[index][2] * factor
-        # Clipped by hand to the borders of the picture: OpenCV cuts off what lies far outside.
-        ends = [(0, -c / b), (width, -(c + a * width) / b)] if abs(b) > abs(a) else [(-c / a, 0), (-(c + b * height) / a, height)]
-        (x0, y0), (x1, y1) = np.clip(ends, -1e4, 1e4).round().astype(int).tolist()
-        cv2.line(canvas[1], (x0, y0), (x1, y1), color, 1, cv2.LINE_AA)
-        marked = [(canvas[0], points[index])] + ([] if partners is None else [(canvas[1], partners[index])])
-        for picture, point in marked:
-            centre = tuple((point * factor).round().astype(int).tolist())
-            cv2.circle(picture, centre, 5, (255, 255, 255), -1, cv2.LINE_AA)
-            cv2.circle(picture, centre, 4, color, -1, cv2.LINE_AA)
-    gap = np.full((height, 8, 3), BACKGROUND, dtype=np.uint8)
-    return np.concatenate([canvas[0], gap, canvas[1]], axis=1), caption
-
-
-def _are_frames(frames: np.ndarray) -> bool:
-    return frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3 and len(frames) > 0
-
-
-def _fitting(name: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """The name, shortened to a width."""
-    while len(name) > 1 and font.getlength(name) > width:
-        name = name.rstrip("…")[:-1] + "…"
-    return name

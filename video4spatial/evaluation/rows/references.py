@@ -1,19 +1,19 @@
-"""The reference rows that stand beside every model: what a figure is worth only shows next to them.
+"""References that stand beside every model: what a figure is worth only shows next to them.
 
-Most are videos made without a model (Clip -> frames [T, H, W, 3] uint8); some run the model on another context (Clip ->
-Clip).
+Most make a video without a model (Clip -> frames [T, H, W, 3] uint8); `other_scene_context` and `anchor_only` change the context
+that the model is shown (Clip -> Clip).
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
-from video4spatial.clips import Clip
-from video4spatial.evaluation.metrics.image import psnr
 from video4spatial.cameras.viewpoints import viewpoint_distance
+from video4spatial.clips import Clip
+from video4spatial.evaluation.degradations import blur
+from video4spatial.evaluation.metrics.image import psnr
 
 BLUR_SIGMAS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 """Candidates of `fit_blur`, in pixels at a height of 64."""
@@ -26,22 +26,11 @@ def ground_truth(clip: Clip) -> np.ndarray:
 
 def ground_truth_blurred(clip: Clip) -> np.ndarray:
     """The true frames under a Gaussian of 2 pixels at a height of 64: the floor of camera estimators on soft pictures."""
-    return _blurred(_truth(clip, "ground_truth_blurred"), 2.0)
-
-
-def vae_ceiling(clip: Clip, reconstruct: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The true frames through an autoencoder: what its decoder can show at best.
-
-    Args:
-        clip: with target frames.
-        reconstruct: [T, H, W, 3] uint8 -> the same after encoding and decoding.
-    """
-    return reconstruct(_truth(clip, "vae_ceiling"))
+    return blur(_truth(clip, "ground_truth_blurred"), 2.0)
 
 
 def copy_nearest(clip: Clip) -> np.ndarray:
-    """For each target camera the nearest context frame by metres + degrees / 45. It knows the true cameras of the
-    context.
+    """For each target camera the nearest context frame by metres + degrees / 45, with the true cameras of the context.
 
     Raises:
         ValueError: if the cameras of context or target are unknown.
@@ -53,17 +42,17 @@ def copy_nearest(clip: Clip) -> np.ndarray:
 
 
 def copy_nearest_blurred(clip: Clip, sigma: float) -> np.ndarray:
-    """`copy_nearest` blurred to hide that things lie in the wrong place: what PSNR likes best about a copy.
+    """`copy_nearest` blurred, which hides that things lie in the wrong place: PSNR likes this better than the sharp copy.
 
     Args:
         clip: with context cameras.
         sigma: pixels at a height of 64, from `fit_blur`; scaled with the height.
     """
-    return _blurred(copy_nearest(clip), sigma)
+    return blur(copy_nearest(clip), sigma)
 
 
 def fit_blur(clips: Sequence[Clip]) -> float:
-    """The blur of `copy_nearest_blurred` that has the highest mean PSNR.
+    """Find the blur with which `copy_nearest_blurred` has the highest mean PSNR.
 
     Args:
         clips: validation clips, never those that are scored.
@@ -77,7 +66,7 @@ def fit_blur(clips: Sequence[Clip]) -> float:
     if not clips:
         raise ValueError("fitting the blur needs at least one validation clip.")
     copies = [(copy_nearest(clip)[1:], _truth(clip, "fit_blur")[1:]) for clip in clips]
-    means = [np.mean([psnr(_blurred(copy, sigma), truth).mean() for copy, truth in copies]) for sigma in BLUR_SIGMAS]
+    means = [np.mean([psnr(blur(copy, sigma), truth).mean() for copy, truth in copies]) for sigma in BLUR_SIGMAS]
     return BLUR_SIGMAS[int(np.argmax(means))]
 
 
@@ -105,21 +94,8 @@ def shuffled(clip: Clip) -> np.ndarray:
     return truth[np.concatenate([[0], 1 + np.random.default_rng(seed).permutation(len(truth) - 1)])]
 
 
-FRAME_REFERENCES: dict[str, Callable[[Clip], np.ndarray]] = {
-    "ground_truth": ground_truth,
-    "ground_truth_blurred": ground_truth_blurred,
-    "copy_nearest": copy_nearest,
-    "mean_colour": mean_colour,
-    "static": static,
-    "reversed": reversed_truth,
-    "shuffled": shuffled,
-}
-"""References that need nothing but the clip; `vae_ceiling` and `copy_nearest_blurred` need something fitted."""
-
-
 def other_scene_context(clip: Clip, other: Clip) -> Clip:
-    """The clip with another scene's context around its own anchor frame: what the model gains from a context that is
-    wrong.
+    """The clip with another scene's context around its own anchor frame: what the model makes of a wrong context.
 
     Args:
         clip: whose anchor, instruction and truth are kept.
@@ -150,8 +126,3 @@ def _truth(clip: Clip, row: str) -> np.ndarray:
     if clip.target_frames is None:
         raise ValueError(f"clip {clip.name}: {row} needs the true frames.")
     return clip.target_frames
-
-
-def _blurred(frames: np.ndarray, sigma: float) -> np.ndarray:
-    pixels = sigma * frames.shape[1] / 64
-    return gaussian_filter(frames.astype(np.float32), (0, pixels, pixels, 0)).round().clip(0, 255).astype(np.uint8)

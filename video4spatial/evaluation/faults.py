@@ -1,0 +1,242 @@
+"""Simulated clips with known faults, to find out what metrics see: the true video made worse by degrees, and cheats.
+
+A `Degradation` applies one function of `degradations` to a clip. Frame 0, the anchor, is given and never changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from video4spatial.cameras import Cameras
+from video4spatial.clips import Clip, Navigate
+from video4spatial.evaluation.degradations import (
+    backwards, blur, camera_noise, frozen, object_inserted, object_moved, replaced, scale_drift, swimming, wrong_turn,
+)  # fmt: skip
+from video4spatial.evaluation.rows.references import copy_nearest, static
+from video4spatial.simulation.renderer import render
+from video4spatial.simulation.scenes import Scene, generate_scene
+
+LOOK_SIZE = 32
+"""Side of the pictures on which objects and free places are looked for."""
+
+OBJECT_SHARE = (0.01, 0.35)
+"""Share of the pictures that an object to move may fill."""
+
+ROOM_TO_INSERT = 0.8
+"""Least distance in metres between cameras and an inserted object's middle."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A simulated clip with what its degraded videos are made of.
+
+    Args:
+        clip: with true frames and cameras.
+        other: a clip of another scene, for `scene_swap`.
+    """
+
+    clip: Clip
+    other: Clip
+
+    @cached_property
+    def scene(self) -> Scene:
+        """The clip's scene."""
+        return generate_scene(self.clip.provenance["scene_seed"])
+
+    @property
+    def cameras(self) -> Cameras:
+        """The true cameras of the clip."""
+        return self.clip.target_cameras
+
+    def film(self, cameras: Cameras | None = None, scene: Scene | None = None) -> np.ndarray:
+        """The true video with other cameras, in another scene, or both.
+
+        Args:
+            cameras, scene: default the clip's own.
+
+        Returns:
+            [T, H, W, 3] uint8; frame 0 stays the anchor.
+        """
+        return _after_anchor(self, film(self.clip, cameras, scene))
+
+    @cached_property
+    def swapped(self) -> Clip:
+        """The other scene's clip with the motion of this one, started from the frame of its context that has most room."""
+        motion, starts = self.cameras.relative_to(0), self.other.context_cameras
+        paths = [motion.placed_at(starts[index]) for index in range(len(starts))]
+        free_space = generate_scene(self.other.provenance["scene_seed"]).free_space
+        best = int(np.argmax([free_space.clearance(path.positions.numpy()).min() for path in paths]))
+        return replace(
+            self.other, instruction=Navigate(paths[best]), anchor=best, target_cameras=paths[best],
+            target_frames=None, target_depth=None,
+        )  # fmt: skip
+
+    @cached_property
+    def object_to_move(self) -> tuple[int, np.ndarray] | None:
+        """The object that the true video shows best, and the sideways direction [3] that keeps it in sight; or None."""
+        low, high = OBJECT_SHARE
+        shares = {o.instance_id: self._shown(self.scene, o.instance_id).mean() for o in self.scene.objects if o.movable}
+        shares = {instance: share for instance, share in shares.items() if low <= share <= high}
+        if not shares:
+            return None
+        instance = max(shares, key=shares.get)
+        sideways = self.cameras.right[len(self.cameras) // 2].numpy() * (1, 1, 0)
+        ways = [sideways / np.linalg.norm(sideways), -sideways / np.linalg.norm(sideways)]
+        return instance, max(ways, key=lambda way: self._shown(object_moved(self.scene, instance, 0.5 * way), instance).mean())
+
+    @cached_property
+    def free_place(self) -> np.ndarray | None:
+        """A place [3] in mid-air that most frames see, clear of all cameras; None without one."""
+        depth = self.clip.target_depth
+        middle = depth[:, depth.shape[1] // 2, depth.shape[2] // 2]
+        positions, forward = self.cameras.positions.numpy(), self.cameras.forward.numpy()
+        places = [p + share * d * f for share in (0.45, 0.6, 0.75) for p, d, f in zip(positions, middle, forward)]
+        clear = [place for place in places if np.linalg.norm(positions - place, axis=1).min() >= ROOM_TO_INSERT]
+        if not clear:
+            return None
+        instance = len(self.scene.labels) + 1
+
+        def seen(place: np.ndarray) -> float:
+            return float((self._shown(object_inserted(self.scene, place, 0.3, 0), instance) > 0).mean())
+
+        return max(clear, key=seen)
+
+    def _shown(self, scene: Scene, instance: int) -> np.ndarray:
+        """[T - 1] share of each frame that an instance fills."""
+        return (render(scene, self.cameras[1:], LOOK_SIZE, LOOK_SIZE).instance == instance).mean((1, 2))
+
+
+def film(clip: Clip, cameras: Cameras | None = None, scene: Scene | None = None) -> np.ndarray:
+    """What cameras show of a simulated clip's scene.
+
+    Args:
+        clip: whose picture size and sampling are taken.
+        cameras, scene: default the clip's own.
+
+    Returns:
+        [T, H, W, 3] uint8.
+    """
+    cameras = clip.target_cameras if cameras is None else cameras
+    scene = generate_scene(clip.provenance["scene_seed"]) if scene is None else scene
+    height, width = clip.context_frames.shape[1:3]
+    return render(scene, cameras, height, width, supersample=clip.provenance["supersample"]).rgb
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One way to make the true video worse.
+
+    Args:
+        name: what metrics declare in `sees`, from `measurement.DEGRADATIONS`.
+        levels: rising, the least first.
+        unit: of the levels.
+        apply: (stage, level) -> [T, H, W, 3] uint8, or None where the clip does not allow it.
+    """
+
+    name: str
+    levels: tuple[float, ...]
+    unit: str
+    apply: Callable[[Stage, float], np.ndarray | None]
+
+
+def _move_object(stage: Stage, metres: float) -> np.ndarray | None:
+    if stage.object_to_move is None:
+        return None
+    instance, way = stage.object_to_move
+    return stage.film(scene=object_moved(stage.scene, instance, metres * way))
+
+
+def _insert_object(stage: Stage, edge: float) -> np.ndarray | None:
+    if stage.free_place is None:
+        return None
+    movable = [candidate.instance_id for candidate in stage.scene.objects if candidate.movable]
+    like = int(np.flatnonzero(np.isin(stage.scene.instance, movable))[0])
+    return stage.film(scene=object_inserted(stage.scene, stage.free_place, edge, like))
+
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+"""Levels of what is wrong with the last part of a video."""
+
+_ALL = (
+    Degradation(
+        "camera_noise", (0.5, 1, 2, 5, 10, 20), "degrees", lambda stage, level: stage.film(camera_noise(stage.cameras, level))
+    ),
+    Degradation(
+        "scale_drift", (0.2, 0.4, 0.6, 0.8, 1.0), "of a step", lambda stage, level: stage.film(scale_drift(stage.cameras, level))
+    ),
+    Degradation(
+        "wrong_turn", (0.1, 0.25, 0.5, 0.75, 1.0), "of the turn", lambda stage, level: stage.film(wrong_turn(stage.cameras, level))
+    ),
+    Degradation(
+        "backwards", (0.1, 0.25, 0.5, 0.75, 1.0), "of the path", lambda stage, level: stage.film(backwards(stage.cameras, level))
+    ),
+    Degradation("frozen", SHARES, "of the frames", lambda stage, level: frozen(stage.clip.target_frames, level)),
+    Degradation(
+        "static", SHARES, "of the frames", lambda stage, level: replaced(stage.clip.target_frames, static(stage.clip), level)
+    ),
+    Degradation(
+        "copied_context", SHARES, "of the frames",
+        lambda stage, level: replaced(stage.clip.target_frames, copy_nearest(stage.clip), level),
+    ),
+    Degradation(
+        "scene_swap", SHARES, "of the frames", lambda stage, level: replaced(stage.clip.target_frames, film(stage.swapped), level)
+    ),
+    Degradation(
+        "blur", (0.5, 1, 2, 3, 4), "px at 64", lambda stage, level: _after_anchor(stage, blur(stage.clip.target_frames, level))
+    ),
+    Degradation(
+        "swimming", (0.25, 0.5, 1, 2, 4), "px at 64",
+        lambda stage, level: _after_anchor(stage, swimming(stage.clip.target_frames, level)),
+    ),
+    Degradation("object_moved", (0.1, 0.2, 0.4, 0.7, 1.0), "m", _move_object),
+    Degradation("hallucinated_target", (0.1, 0.2, 0.3, 0.4, 0.5), "m", _insert_object),
+)  # fmt: skip
+
+GRADED: dict[str, Degradation] = {degradation.name: degradation for degradation in _ALL}
+"""Degradations by name."""
+
+CHEATS = ("backwards", "wrong_turn", "scene_swap", "blur", "static", "copied_context", "reversed", "shuffled")
+"""Videos that imitate an honest one without doing what was asked; see `cheats`."""
+
+CHEAT_BLUR = 2.0
+"""Pixels at a height of 64 of the cheat `blur`."""
+
+
+def cheats(stage: Stage, video: Callable[[Clip], np.ndarray]) -> dict[str, np.ndarray]:
+    """Videos that imitate an honest one without doing what was asked.
+
+    Args:
+        stage: the clip.
+        video: makes the honest video of a clip: a model, or the truth through an autoencoder. It makes the videos of wrong cameras
+            and scenes too, so that a cheat differs from the honest video only in what is wrong.
+
+    Returns:
+        {name: [T, H, W, 3] uint8}, first `honest`.
+    """
+    clip = stage.clip
+    honest = video(clip)
+
+    def along(cameras: Cameras) -> np.ndarray:
+        return video(replace(clip, instruction=Navigate(cameras), target_cameras=cameras))
+
+    order = np.random.default_rng(clip.provenance["scene_seed"]).permutation(len(honest) - 1)
+    videos = {
+        "honest": honest,
+        "backwards": along(backwards(stage.cameras, 1.0)),
+        "wrong_turn": along(wrong_turn(stage.cameras, 1.0)),
+        "scene_swap": video(stage.swapped),
+        "blur": blur(honest, CHEAT_BLUR),
+        "static": static(stage.clip),
+        "copied_context": copy_nearest(clip),
+        "reversed": np.concatenate([honest[:1], honest[:0:-1]]),
+        "shuffled": np.concatenate([honest[:1], honest[1:][order]]),
+    }
+    return {name: _after_anchor(stage, frames) for name, frames in videos.items()}
+
+
+def _after_anchor(stage: Stage, frames: np.ndarray) -> np.ndarray:
+    return np.concatenate([stage.clip.target_frames[:1], frames[1:]])
