@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +35,21 @@ class SessionSettings:
     max_tokens: int | None = None
     seed: int = 0
     prompt: str = ""
+
+
+def passes_of(frames: int, chunk_frames: int) -> tuple[slice, ...]:
+    """How a path is cut into passes, each of which begins with the last frame of the one before.
+
+    Args:
+        frames: of the path.
+        chunk_frames: most frames of a pass, at least 2; 0 for one pass.
+
+    Returns:
+        The frames of each pass.
+    """
+    if not chunk_frames or frames <= chunk_frames:
+        return (slice(0, frames),)
+    return tuple(slice(start, min(start + chunk_frames, frames)) for start in range(0, frames - 1, chunk_frames - 1))
 
 
 class SceneSession:
@@ -109,7 +123,7 @@ class SceneSession:
         with self._lock:
             before = self._context, self._anchor
             try:
-                chunks = [self._chunk(piece) for piece in self._pieces(path)]
+                chunks = [self._chunk(path[piece]) for piece in passes_of(len(path), self.chunk_frames)]
             except BaseException:  # a move happens whole or not at all
                 self._context, self._anchor = before
                 raise
@@ -122,12 +136,6 @@ class SceneSession:
             self._frames.append(video[known:])
             self._cameras.append(seen[known:])
         return VideoOutput(frames=video, latents=latents, cameras=relative)
-
-    def _pieces(self, path: Cameras) -> Iterator[Cameras]:
-        """A path in chunks; each begins where the one before ended."""
-        step = self.chunk_frames - 1
-        for start in range(0, max(len(path) - 1, 1), step):
-            yield path[start : start + step + 1]
 
     def _chunk(self, path: Cameras) -> VideoOutput:
         """Generate one chunk and let it join the memory."""
