@@ -26,7 +26,11 @@ def note(text: str) -> None:
 
 @contextmanager
 def stage(description: str) -> Iterator[None]:
-    """Show what is being waited for."""
+    """Show what is being waited for.
+
+    Args:
+        description: in words.
+    """
     if not console.is_terminal:
         say(f"{description} ...")
         yield
@@ -38,7 +42,15 @@ def stage(description: str) -> Iterator[None]:
 
 @contextmanager
 def counted(description: str, total: int) -> Iterator:
-    """A progress bar; yields a function to call after each of `total` steps."""
+    """A progress bar.
+
+    Args:
+        description: what is counted, in words.
+        total: number of steps.
+
+    Yields:
+        A function to call after each step.
+    """
     if not console.is_terminal:
         say(f"{description} ({total} steps) ...")
         yield lambda: None

@@ -314,7 +314,7 @@ def count_parameters(model_class: type[nn.Module], config: Mapping) -> int:
 
 
 @dataclass(frozen=True)
-class MemoryPlan:
+class RunMemory:
     """Bytes that a run holds.
 
     Args:
@@ -365,7 +365,7 @@ def run_memory(
     noise_context: bool = False,
     context_latents: int | None = None,
     storage: CacheCost = CacheCost(),
-) -> MemoryPlan:
+) -> RunMemory:
     """Memory of a run, stage by stage.
 
     Args:
@@ -397,7 +397,7 @@ def run_memory(
     # the noise is encoded at the beginning of the run, beside the scene's cache
     noise = context_bytes + (0 if offloaded else scene_cache) + prefill if noise_context and cacheable else 0
     step = cache - offloaded + transformer.step_bytes(targets, num_context, itemsize, storage)
-    return MemoryPlan(
+    return RunMemory(
         weights=weights,
         cache=cache,
         offloaded=offloaded,
