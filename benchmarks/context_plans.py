@@ -31,7 +31,7 @@ from video4spatial.evaluation.scorecard import aggregate, paired_difference, sco
 from video4spatial.evaluation.test_set import load_test_set
 from video4spatial.models import CacheStorage
 from video4spatial.models.cost import Targets, TransformerCost
-from video4spatial.pipelines import ContextMaterial, SceneContext, SceneSession, SessionSettings, plan_context
+from video4spatial.pipelines import GenerationSettings, SceneContext, encode_scene, generate
 from video4spatial.pretrained import resolve_model
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import generate_scene
@@ -59,7 +59,9 @@ PLANS = {
     "coarse_to_fine_32": {"name": "coarse_to_fine", "budget": 32, "pool": 4},
     "coarse_only": {"name": "coarse_to_fine", "budget": 1, "pool": 4, "coarse_share": 1.0},
 }
-"""Rows: options of `plan_context`."""
+"""Rows: name, budget and options of a context plan."""
+
+ONE_PASS = GenerationSettings(chunk_frames=0)
 
 GUIDANCES = {
     "guidance_off": JointGuidance.absent(1.0),
@@ -103,14 +105,6 @@ def with_context_of(clip: Clip, count: int) -> Clip:
         context_depth=np.concatenate([pictures.depth, clip.context_depth]),
         anchor=clip.anchor + len(earlier),
     )
-
-
-def generated(
-    pipeline: Video4SpatialPipeline, clip: Clip, context: SceneContext, noise: int, guidance: JointGuidance | None = None
-) -> np.ndarray:
-    """The video of a clip in an encoded context."""
-    generator = torch.Generator().manual_seed(noise)
-    return pipeline(context, clip.instruction, anchor=clip.anchor, generator=generator, guidance=guidance).frames
 
 
 def flops(
@@ -165,13 +159,13 @@ def lengths(pipeline: Video4SpatialPipeline, clips: list[Clip], most: int = LENG
     for index, clip in enumerate(track(clips, description="lengths")):
         for count in [length for length in LENGTHS if length <= most]:
             longer = with_context_of(clip, count)
-            for name, cameras in ((f"frames_{count}", None), (f"frames_{count}_with_cameras", longer.context_cameras)):
-                if cameras is None and count > LONGEST_UNKNOWN:
+            for name, told in ((f"frames_{count}", False), (f"frames_{count}_with_cameras", True)):
+                if not told and count > LONGEST_UNKNOWN:
                     continue
-                context = pipeline.encode_context(longer.context_frames, longer.context_times, cameras)
-                rows.add(
-                    name, clip, generated(pipeline, longer, context, index), flops(pipeline, longer, context), context.cache.num_tokens
-                )
+                settings = replace(ONE_PASS, seed=index, context_cameras=told)
+                context = encode_scene(pipeline, longer, settings)
+                frames = generate(pipeline, longer, settings, context).frames
+                rows.add(name, clip, frames, flops(pipeline, longer, context), context.cache.num_tokens)
     return rows.tabulated("frames_32_with_cameras")
 
 
@@ -180,18 +174,18 @@ def plans(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
     rows = Rows()
     for index, clip in enumerate(track(clips, description="plans")):
         longer = with_context_of(clip, PLANNED)
-        material = ContextMaterial(longer.context_frames, longer.context_times, longer.context_cameras, longer.anchor)
         for row, options in PLANS.items():
-            options = dict(options)
-            plan = plan_context(options.pop("name", "all"), material, options.pop("budget", None), **options)
-            context = pipeline.encode_context(
-                longer.context_frames, longer.context_times, longer.context_cameras, plan=plan
+            name, budget = options.get("name", "all"), options.get("budget")
+            others = {key: value for key, value in options.items() if key not in ("name", "budget")}
+            settings = replace(
+                ONE_PASS, seed=index, context_cameras=True, plan=name, plan_budget=budget, plan_options=others
             )
-            frames = generated(pipeline, longer, context, index)
+            context = encode_scene(pipeline, longer, settings)
+            frames = generate(pipeline, longer, settings, context).frames
             rows.add(row, clip, frames, flops(pipeline, longer, context), context.cache.num_tokens)
             if row == "all":
                 narrow = context.stored(CacheStorage(torch.bfloat16))
-                frames = generated(pipeline, longer, narrow, index)
+                frames = generate(pipeline, longer, settings, narrow).frames
                 rows.add("all_bfloat16_storage", clip, frames, flops(pipeline, longer, narrow), narrow.cache.num_tokens)
     return rows.tabulated("all")
 
@@ -200,9 +194,10 @@ def guidances(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
     """Rows by guider, in the clip's own context with known cameras."""
     rows = Rows((*METRIC_NAMES, *CAMERA_METRICS))
     for index, clip in enumerate(track(clips, description="guidance")):
-        context = pipeline.encode_context(clip.context_frames, clip.context_times, clip.context_cameras)
+        settings = replace(ONE_PASS, seed=index, context_cameras=True)
+        context = encode_scene(pipeline, clip, settings)
         for row, guidance in GUIDANCES.items():
-            frames = generated(pipeline, clip, context, index, guidance)
+            frames = generate(pipeline, clip, replace(settings, guidance=guidance), context).frames
             rows.add(row, clip, frames, flops(pipeline, clip, context, guidance), context.cache.num_tokens)
     return rows.tabulated("guidance_off")
 
@@ -218,7 +213,8 @@ def rollouts(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
     """Rows by chunk of a long path: how the picture drifts, with all of the memory, a bounded one, and hardly anything generated."""
     scored: dict[str, dict[int, list]] = {name: {chunk: [] for chunk in range(CHUNKS)} for name in (*BOUNDS, *REFERENCES)}
     for index, clip in enumerate(track(clips, description="rollouts")):
-        context = pipeline.encode_context(clip.context_frames, clip.context_times, clip.context_cameras)
+        settings = GenerationSettings(seed=index, context_cameras=True, chunk_frames=CHUNK_FRAMES)
+        context = encode_scene(pipeline, clip, settings)
         path = parse_trajectory(WAYS[index % len(WAYS)], CHUNKS * PER_CHUNK + 1)
         anchor = replace(clip.context_cameras[clip.anchor], times=None)
         lens = anchor.intrinsics.expand(len(path), 3, 3)
@@ -237,8 +233,8 @@ def rollouts(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
         for name, held in BOUNDS.items():
             chunk_tokens = PER_CHUNK * context.cache.num_tokens // len(context)
             most = None if held is None else context.cache.num_tokens + held * chunk_tokens
-            session = SceneSession(pipeline, context, clip.anchor, SessionSettings(max_tokens=most, seed=index))
-            video = session.move(replace(path, intrinsics=lens, times=None)).frames
+            whole = replace(clip, instruction=Navigate(replace(path, intrinsics=lens, times=None)))
+            video = generate(pipeline, whole, replace(settings, max_context_tokens=most), context).frames
             for chunk, (part, piece) in enumerate(pieces):
                 scored[name][chunk].append((clip.scene, score_clip(piece, video[part], METRIC_NAMES)))
         for name, make in REFERENCES.items():

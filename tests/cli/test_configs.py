@@ -12,7 +12,7 @@ import yaml
 from data_curation.pipeline import StageSettings
 from video4spatial.cli.curate import build_parser as curation_parser
 from video4spatial.clips.augmentation import AugmentationSettings
-from video4spatial.cli.sample import demo_parser, many_parser, navigate_parser
+from video4spatial.cli.sample_options import demo_parser, many_parser, navigate_parser
 from video4spatial.cli.train import build_cli
 from video4spatial.training import callbacks, data
 from video4spatial.training.batches import Curriculum
