@@ -33,6 +33,9 @@ class Parser(argparse.ArgumentParser):
     def parse(self, arguments: list[str]) -> argparse.Namespace:
         """Read the arguments.
 
+        Args:
+            arguments: of the command line.
+
         Raises:
             UserError: one line that says what is wrong.
         """
@@ -47,7 +50,14 @@ class Parser(argparse.ArgumentParser):
         return self.parse_args(arguments)
 
     def error(self, message: str) -> None:
-        """Called by argparse with what is wrong."""
+        """Called by argparse with what is wrong.
+
+        Args:
+            message: in argparse's words.
+
+        Raises:
+            UserError: with them.
+        """
         raise UserError(f"{message} (see {self.prog} --help)")
 
     def _refuse_unknown(self, arguments: list[str]) -> None:

@@ -45,8 +45,8 @@ def requested(clip: Clip, settings: SampleSettings, told: dict, notes: tuple[str
     notes = tuple(in_flags(sentence) for sentence in notes)
     if settings.generation.chunk_frames is None and len(settings.generation.passes(frames, trained)) > 1:
         chunks = (
-            f"{frames} frames are more than the {trained} this model was trained with: they are generated chunk by chunk, each joining "
-            "the memory (--chunk-frames 0 generates them in one pass)."
+            f"{frames} frames are more than the {trained} this model was trained with: they are generated chunk by chunk, each "
+            "joining the memory (--chunk-frames 0 generates them in one pass)."
         )
         notes = (*notes, chunks)
     return Request(clip, settings, told, notes, title)

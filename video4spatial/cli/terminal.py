@@ -15,12 +15,20 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """A line for the user."""
+    """A line for the user.
+
+    Args:
+        text: of it.
+    """
     console.print(text, markup=False)
 
 
 def note(text: str) -> None:
-    """A choice that was made for the user, or something to know about the result."""
+    """A choice that was made for the user, or something to know about the result.
+
+    Args:
+        text: one sentence.
+    """
     say(f"note: {text}")
 
 

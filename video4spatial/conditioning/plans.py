@@ -203,14 +203,21 @@ def plan_all(material: ContextMaterial, budget: int) -> ContextPlan:
 
 
 def plan_stride(material: ContextMaterial, budget: int) -> ContextPlan:
-    """Chunks evenly spread over the video, the anchor's among them; arguments as of `plan_all`."""
+    """Chunks evenly spread over the video, the anchor's among them.
+
+    Args:
+        material, budget: as of `plan_all`.
+    """
     return in_full(evenly_spread(material.num_chunks, budget, material.anchor_chunk))
 
 
 def plan_diverse(material: ContextMaterial, budget: int) -> ContextPlan:
-    """Chunks that look different from each other; arguments as of `plan_all`.
+    """Chunks that look different from each other.
 
     Farthest-point sampling (Gonzalez, Clustering to minimize the maximum intercluster distance, 1985) on `_features`.
+
+    Args:
+        material, budget: as of `plan_all`.
     """
     features = _features(material.frames[material.middles])
     chosen = [material.anchor_chunk]

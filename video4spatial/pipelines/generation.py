@@ -45,9 +45,9 @@ class GenerationSettings:
         plan_budget: most context frames that the plan keeps in full.
         plan_options: other options of the plan (`PLANS[plan].options`).
         cache: how the keys and values of the context are kept.
-        chunk_frames: longer paths are generated so many frames at a time, each chunk joining the memory; 0 generates any path in one
-            pass, None takes as many frames as the model was trained with.
-        max_context_tokens: most tokens in memory while chunks join it; of what was generated the oldest goes first. None for no bound.
+        chunk_frames: longer paths are generated so many frames at a time, each chunk joining the memory. 0 generates any path in
+            one pass, None takes as many frames as the model was trained with.
+        max_context_tokens: most tokens in memory while chunks join it; of what was generated the oldest goes first. None is no bound.
 
     Raises:
         ValueError: naming every problem.
@@ -172,9 +172,8 @@ def check_settings(settings: GenerationSettings, transformer: Mapping) -> None:
     collect(check_plan, settings, transformer)
     if transformer.get("attention_mode") == "full":
         idle = {"cache.dtype": settings.cache.dtype, "max_context_tokens": settings.max_context_tokens}
-        problems += [
-            f"`{name}`: this model has full attention, which keeps no keys and values" for name, value in idle.items() if value is not None
-        ]
+        reason = "this model has full attention, which keeps no keys and values"
+        problems += [f"`{name}`: {reason}" for name, value in idle.items() if value is not None]
     if settings.guidance is not None:
         nulls = tuple(transformer.get("null_context", ("absent",)))
         collect(settings.guidance.check, nulls, transformer.get("null_instruction", False))
@@ -197,7 +196,10 @@ def plan_scene(clip: Clip, settings: GenerationSettings) -> ContextPlan:
 
 
 def encode_scene(
-    pipeline: Video4SpatialPipeline, clip: Clip, settings: GenerationSettings = GenerationSettings(), plan: ContextPlan | None = None
+    pipeline: Video4SpatialPipeline,
+    clip: Clip,
+    settings: GenerationSettings = GenerationSettings(),
+    plan: ContextPlan | None = None,
 ) -> SceneContext:
     """Encode a clip's context, for any number of calls of `generate` with clips of the same context.
 
@@ -236,8 +238,8 @@ def load_scene(
     differs = _differences(context, clip, _told_cameras(clip, settings), plan_scene(clip, settings) if plan is None else plan)
     if differs:
         raise ValueError(
-            f"`scene_cache` {scene_cache} holds {' and '.join(differs)}: give the `context` and options it was written with, or leave "
-            "`scene_cache` out."
+            f"`scene_cache` {scene_cache} holds {' and '.join(differs)}: give the `context` and options it was written with, or "
+            "leave `scene_cache` out."
         )
     # Keys and values are still in the file; a device brings them in.
     return context.stored(CacheStorage(settings.cache.dtype, settings.cache.device or pipeline._execution_device))

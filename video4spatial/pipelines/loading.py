@@ -23,7 +23,8 @@ class LoadingSettings:
 
     Args:
         device: auto (a GPU where there is one), cpu, cuda, or one of several as cuda:1.
-        dtype: of the transformer: float32, bfloat16, or auto (as saved on a GPU, float32 on a CPU); the autoencoder stays in float32.
+        dtype: of the transformer: float32, bfloat16, or auto (as saved on a GPU, float32 on a CPU). The autoencoder stays in
+            float32.
         offload: none, or model: its parts take turns on the GPU.
         tile_autoencoder: let the autoencoder work through large pictures piece by piece.
         attention: attention back end by name, or None for PyTorch's own choice.

@@ -194,12 +194,14 @@ class RunCost:
         compression = self.autoencoder.temporal_compression
         if (run.chunk_length - 1) % compression or run.context_frames % run.chunk_length:
             raise ValueError(
-                f"`chunk_length` {run.chunk_length}: expected 1 + {compression} * k, and a divisor of {run.context_frames} context frames"
+                f"`chunk_length` {run.chunk_length}: expected 1 + {compression} * k, and a divisor of {run.context_frames} context "
+                "frames"
             )
 
     def _check_pools(self) -> None:
         run, compression = self.run, self.autoencoder.spatial_compression
-        rows, columns = (side // compression // patch for side, patch in zip((run.height, run.width), self.transformer.patch_size[1:]))
+        sides = zip((run.height, run.width), self.transformer.patch_size[1:])
+        rows, columns = (side // compression // patch for side, patch in sides)
         for pool in {part.pool for part in self.context.parts}:
             if rows % pool or columns % pool:
                 raise ValueError(
