@@ -47,7 +47,7 @@ class GenerationSettings:
         cache: how the keys and values of the context are kept.
         chunk_frames: longer paths are generated so many frames at a time, each chunk joining the memory. 0 generates any path in
             one pass, None takes as many frames as the model was trained with.
-        max_context_tokens: most tokens in memory while chunks join it; of what was generated the oldest goes first. None is no bound.
+        max_context_tokens: most tokens in memory while chunks join it; of what was generated the oldest goes first. None: no bound.
 
     Raises:
         ValueError: naming every problem.

@@ -69,7 +69,7 @@ class RunCost:
         self._check_size()
         check_plan(self.settings, self.model.transformer)
         self._check_pools()
-        self.weights  # noqa: B018: building the models shows whether their configurations are possible
+        self.weights  # building the models shows whether their configurations are possible
 
     @cached_property
     def transformer(self) -> TransformerCost:
