@@ -86,10 +86,8 @@ def navigate(arguments: list[str]) -> None:
         from video4spatial.clips.footage import footage_clip
 
         with stage("reading the context"), user_mistakes():
-            read = footage_clip(
-                footage.context, job.trajectory, num_frames=job.frames or model.target_frames, anchor=job.anchor,
-                **footage.arguments(settings),
-            )  # fmt: skip
+            length = job.frames or model.target_frames
+            read = footage_clip(trajectory=job.trajectory, num_frames=length, anchor=job.anchor, **footage.arguments(settings))
         told = {"context": footage.context, "trajectory": job.trajectory, "anchor": job.anchor}
         title = f"{read.clip.name}: {job.trajectory}"
         _make(folder, requested(read.clip, settings, told, (*domain_notes(settings), *read.notes), title))

@@ -164,7 +164,7 @@ def _anchors(jobs: list[Job], footage: FootageOptions) -> tuple[dict[Job, int], 
     from video4spatial.media import open_video
     from video4spatial.media.reader import IMAGE_FOLDER_FRAME_RATE
 
-    rate = footage.fps or (IMAGE_FOLDER_FRAME_RATE if Path(footage.context).is_dir() else None)
+    rate = footage.image_rate or (IMAGE_FOLDER_FRAME_RATE if Path(footage.context).is_dir() else None)
     with user_mistakes(), open_video(footage.context, frame_rate=rate) as video:
         total = len(video)
     anchors, problems = {}, []
@@ -186,7 +186,7 @@ def _footage_by_anchor(anchors: list[int], total: int, footage: FootageOptions, 
     with user_mistakes():
         for index in range(0, len(anchors), size):
             group = anchors[index : index + size]
-            read |= dict.fromkeys(group, read_footage(footage.context, anchors=group, **footage.arguments(settings)))
+            read |= dict.fromkeys(group, read_footage(anchors=group, **footage.arguments(settings)))
     return read
 
 

@@ -167,8 +167,8 @@ def sample_settings(options: Namespace, model: ModelFolder, cameras_flag: str, c
     Raises:
         UserError: naming every problem.
     """
-    from video4spatial.pipelines.generation import check_settings
     from video4spatial.pipelines.loading import LoadingSettings
+    from video4spatial.pipelines.settings import check_settings
 
     made = []
 
@@ -196,19 +196,19 @@ def sample_settings(options: Namespace, model: ModelFolder, cameras_flag: str, c
 
 @dataclass(frozen=True)
 class FootageOptions:
-    """The user's own video.
+    """The user's own video; arguments of `read_footage`.
 
     Args:
         context: video file or folder of images.
         context_cameras: file with their cameras, or None.
-        fov, fps: field of view in degrees and images per second, where the user gives them.
+        fov_degrees, image_rate: of the pictures, where the user gives them.
         scale: factor on the lengths in camera files.
     """
 
     context: str
     context_cameras: str | None
-    fov: float | None
-    fps: float | None
+    fov_degrees: float | None
+    image_rate: float | None
     scale: float
 
     @classmethod
@@ -227,22 +227,13 @@ class FootageOptions:
         return cls(options.context, options.context_cameras, options.fov, options.fps, options.scale)
 
     def arguments(self, settings: SampleSettings) -> dict:
-        """Those of `read_footage`, besides the video and its anchors.
+        """Those of `read_footage` but its anchors.
 
         Args:
             settings: of the model, and how many frames it is offered.
         """
-        model = settings.model
-        return {
-            "height": model.height,
-            "width": model.width,
-            "frame_rate": model.frame_rate,
-            "context_cameras": self.context_cameras,
-            "context_frames": settings.offered_frames,
-            "fov_degrees": self.fov,
-            "image_rate": self.fps,
-            "scale": self.scale,
-        }
+        of_model = {name: getattr(settings.model, name) for name in ("height", "width", "frame_rate")}
+        return {**vars(self), **of_model, "context_frames": settings.offered_frames}
 
 
 def job_of(options: Namespace, trajectory: str = "") -> Job:

@@ -15,7 +15,7 @@ from video4spatial.diffusion import JointGuidance
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.models.autoencoder_cost import AutoencoderCost, autoencoder_cost
 from video4spatial.models.cost import CacheCost, RunFlops, RunMemory, Targets, TransformerCost, count_parameters, run_memory
-from video4spatial.pipelines.generation import GenerationSettings, check_plan
+from video4spatial.pipelines.settings import GenerationSettings, check_plan
 from video4spatial.pretrained.shapes import ModelShape
 
 WAN_TEXT_TOKENS = 512
