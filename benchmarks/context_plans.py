@@ -83,7 +83,12 @@ WAYS = ("left 360deg", "forward 0.6m + left 120deg, left 120deg, left 120deg")
 
 
 def with_context_of(clip: Clip, count: int) -> Clip:
-    """The clip with as many context frames: fewer of its own, or walks through its scene before its own walk."""
+    """The clip with as many context frames: fewer of its own, or walks through its scene before its own walk.
+
+    Args:
+        clip: of a simulated scene.
+        count: context frames.
+    """
     own = len(clip.context_frames)
     if count <= own:
         return clip.with_context(evenly_spread(own, count, clip.anchor))
@@ -110,7 +115,14 @@ def with_context_of(clip: Clip, count: int) -> Clip:
 def flops(
     pipeline: Video4SpatialPipeline, clip: Clip, context: SceneContext, guidance: JointGuidance = JointGuidance.absent(1.0)
 ) -> int:
-    """Operations of encoding the context and denoising one video."""
+    """Operations of encoding the context and denoising one video.
+
+    Args:
+        pipeline: the model.
+        clip: whose path is followed.
+        context: the encoded scene.
+        guidance: the guider.
+    """
     cost = TransformerCost.from_config(pipeline.transformer.config)
     per_latent = pipeline.transformer.tokens_per_latent(*context.latents.shape[-2:])
     targets = Targets(len(clip.instruction.cameras), per_latent, scene_rays=context.scene_rays is not None)
@@ -132,12 +144,24 @@ class Rows:
         self.cost: dict[str, list[float]] = {}
 
     def add(self, row: str, clip: Clip, frames: np.ndarray, cost: float, tokens: int) -> None:
-        """One video of a row."""
+        """One video of a row.
+
+        Args:
+            row: its name.
+            clip: that was carried out.
+            frames: [T, H, W, 3] uint8.
+            cost: operations of the run.
+            tokens: of the context.
+        """
         self.measured.setdefault(row, []).append((clip.scene, score_clip(clip, frames, self.metrics)))
         self.cost.setdefault(row, []).append((cost, tokens))
 
     def tabulated(self, base: str) -> list[dict]:
-        """Rows of the results file; differences and costs against the row `base` on the same clips."""
+        """Rows of the results file.
+
+        Args:
+            base: the row that differences and costs are taken against, on the same clips.
+        """
         rows = []
         for name, entries in self.measured.items():
             cells = {}
@@ -154,7 +178,13 @@ class Rows:
 
 
 def lengths(pipeline: Video4SpatialPipeline, clips: list[Clip], most: int = LENGTHS[-1]) -> list[dict]:
-    """Rows by number of context frames up to `most`, with and without their cameras."""
+    """Rows by number of context frames up to `most`, with and without their cameras.
+
+    Args:
+        pipeline: the model.
+        clips: of the test set.
+        most: context frames of the longest.
+    """
     rows = Rows()
     for index, clip in enumerate(track(clips, description="lengths")):
         for count in [length for length in LENGTHS if length <= most]:
@@ -170,7 +200,12 @@ def lengths(pipeline: Video4SpatialPipeline, clips: list[Clip], most: int = LENG
 
 
 def plans(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
-    """Rows by plan over the same context, whose cameras are known."""
+    """Rows by plan over the same context, whose cameras are known.
+
+    Args:
+        pipeline: the model.
+        clips: of the test set.
+    """
     rows = Rows()
     for index, clip in enumerate(track(clips, description="plans")):
         longer = with_context_of(clip, PLANNED)
@@ -191,7 +226,12 @@ def plans(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
 
 
 def guidances(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
-    """Rows by guider, in the clip's own context with known cameras."""
+    """Rows by guider, in the clip's own context with known cameras.
+
+    Args:
+        pipeline: the model.
+        clips: of the test set.
+    """
     rows = Rows((*METRIC_NAMES, *CAMERA_METRICS))
     for index, clip in enumerate(track(clips, description="guidance")):
         settings = replace(ONE_PASS, seed=index, context_cameras=True)
@@ -210,7 +250,12 @@ REFERENCES = {"rollout_copy_nearest": copy_nearest, "rollout_mean_colour": mean_
 
 
 def rollouts(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
-    """Rows by chunk of a long path: how the picture drifts, with all of the memory, a bounded one, and hardly anything generated."""
+    """Rows by chunk of a long path: how the picture drifts, with all of the memory, a bounded one, and hardly anything generated.
+
+    Args:
+        pipeline: the model.
+        clips: of the test set.
+    """
     scored: dict[str, dict[int, list]] = {name: {chunk: [] for chunk in range(CHUNKS)} for name in (*BOUNDS, *REFERENCES)}
     for index, clip in enumerate(track(clips, description="rollouts")):
         settings = GenerationSettings(seed=index, context_cameras=True, chunk_frames=CHUNK_FRAMES)
@@ -253,7 +298,11 @@ def rollouts(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
 
 
 def place(row: str) -> tuple[int, int]:
-    """Where a row stands: lengths by number, plans, guidance, rollouts."""
+    """Where a row stands: lengths by number, plans, guidance, rollouts.
+
+    Args:
+        row: its name.
+    """
     if row.startswith("frames_"):
         return 0, int(row.split("_")[1])
     return (2 if row.startswith("guidance") else 3 if row.startswith("rollout") else 1), 0
