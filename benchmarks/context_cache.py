@@ -61,7 +61,11 @@ PATH = "forward 0.5m, turn left 30deg"
 
 
 def load(model: str) -> Video4SpatialPipeline:
-    """The model, allowed to be guided with both nulls: what it was trained for does not change how long it takes."""
+    """The model, allowed to be guided with both nulls: what it was trained for does not change how long it takes.
+
+    Args:
+        model: built-in model or folder.
+    """
     pipeline = Video4SpatialPipeline.from_pretrained(resolve_model(model))
     pipeline.set_progress_bar_config(disable=True)
     pipeline.transformer.register_to_config(null_context=("absent", "noise"))
@@ -69,7 +73,15 @@ def load(model: str) -> Video4SpatialPipeline:
 
 
 def pictures(pipeline: Video4SpatialPipeline, count: int) -> np.ndarray:
-    """Smooth random frames: what is in them does not change how long it takes, but differences should be of a usual size."""
+    """Smooth random frames: what is in them does not change how long it takes, but differences should be of a usual size.
+
+    Args:
+        pipeline: its size is that of the frames.
+        count: how many.
+
+    Returns:
+        [count, H, W, 3] uint8.
+    """
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(count, 3, 8, 8, generator=generator)
     size = (pipeline.config.height, pipeline.config.width)
@@ -78,7 +90,11 @@ def pictures(pipeline: Video4SpatialPipeline, count: int) -> np.ndarray:
 
 
 def seconds(action: Callable[[], object]) -> tuple[float, object]:
-    """How long it takes, and what it returns."""
+    """How long it takes, and what it returns.
+
+    Args:
+        action: called once.
+    """
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -91,7 +107,18 @@ def seconds(action: Callable[[], object]) -> tuple[float, object]:
 def sampled(
     pipeline: Video4SpatialPipeline, context: SceneContext, guidance: JointGuidance, steps: int = STEPS, frames: int | None = None
 ) -> torch.Tensor:
-    """Latents of one trajectory, of the model's own length unless `frames` are given."""
+    """Latents of one trajectory, of the model's own length unless `frames` are given.
+
+    Args:
+        pipeline: the model.
+        context: the encoded scene.
+        guidance: the guider.
+        steps: of denoising.
+        frames: of the trajectory; None for the model's own length.
+
+    Returns:
+        [1, C, F, h, w].
+    """
     path = Navigate(parse_trajectory(PATH, frames or pipeline.config.target_frames))
     generator = torch.Generator().manual_seed(0)
     return pipeline(
@@ -100,13 +127,24 @@ def sampled(
 
 
 def prefilled(pipeline: Video4SpatialPipeline, scene: SceneContext) -> SceneContext:
-    """A scene whose pictures are encoded, with its cache."""
+    """A scene whose pictures are encoded, with its cache.
+
+    Args:
+        pipeline: the model.
+        scene: the same without one.
+    """
     cache, _ = encode_parts(pipeline.transformer, scene.inputs)
     return replace(scene, cache=cache)
 
 
 def ratio_row(pipeline: Video4SpatialPipeline, name: str, repeats: int) -> dict:
-    """One trajectory of a row of `RATIOS`, cached and by both peers."""
+    """One trajectory of a row of `RATIOS`, cached and by both peers.
+
+    Args:
+        pipeline: the model.
+        name: of the row.
+        repeats: how often the four runs are timed.
+    """
     ratio, null, frames = RATIOS[name]
     full = Video4SpatialPipeline(
         pipeline.vae, Video4SpatialTransformer3DModel.from_config(pipeline.transformer.config, attention_mode="full"),
@@ -156,7 +194,12 @@ def ratio_row(pipeline: Video4SpatialPipeline, name: str, repeats: int) -> dict:
 
 @torch.no_grad()
 def attention_row(pipeline: Video4SpatialPipeline, repeats: int) -> dict:
-    """Operations per second of attention from the targets of `r4_short` and `r4`, as shares of those from all tokens of `r4`."""
+    """Operations per second of attention from the targets of `r4_short` and `r4`, as shares of those from all tokens of `r4`.
+
+    Args:
+        pipeline: the model.
+        repeats: of every measurement.
+    """
     config, factor = pipeline.transformer.config, spatial_compression(pipeline.vae)
     per_latent = pipeline.transformer.tokens_per_latent(pipeline.config.height // factor, pipeline.config.width // factor)
     ratio, _, frames = RATIOS["r4"]
@@ -176,7 +219,11 @@ def attention_row(pipeline: Video4SpatialPipeline, repeats: int) -> dict:
 
 
 def reuse_row(pipeline: Video4SpatialPipeline) -> dict:
-    """Context tokens that a second trajectory through the same scene sends through the transformer, counted in its first block."""
+    """Context tokens that a second trajectory through the same scene sends through the transformer, counted in its first block.
+
+    Args:
+        pipeline: the model.
+    """
     seen = []
     hook = pipeline.transformer.blocks[0].register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0].shape[1] * inputs[0].shape[2])
@@ -200,7 +247,12 @@ def reuse_row(pipeline: Video4SpatialPipeline) -> dict:
 
 
 def storage_rows(pipeline: Video4SpatialPipeline, repeats: int) -> list[dict]:
-    """Other ways to keep keys and values, and other ways to compute: time of a step and difference from the plain way."""
+    """Other ways to keep keys and values, and other ways to compute: time of a step and difference from the plain way.
+
+    Args:
+        pipeline: the model.
+        repeats: of every measurement.
+    """
     context = pipeline.encode_context(pictures(pipeline, 128))
     guidance = JointGuidance.absent(1.0)
     plain = sampled(pipeline, context, guidance, steps=4)
@@ -253,7 +305,14 @@ def storage_rows(pipeline: Video4SpatialPipeline, repeats: int) -> list[dict]:
 
 @torch.no_grad()
 def branch_times(pipeline: Video4SpatialPipeline, context: SceneContext, wide, repeats: int) -> tuple[float, float]:
-    """Seconds of one pass of two branches in a batch, and of one branch."""
+    """Seconds of one pass of two branches in a batch, and of one branch.
+
+    Args:
+        pipeline: the model.
+        context: the encoded scene.
+        wide: its cache, twice in a batch.
+        repeats: of every measurement.
+    """
     frames = pipeline.config.target_frames
     latents = torch.randn(1, context.latents.shape[1], frames, *context.latents.shape[-2:])
     positions = 200.0 + torch.arange(frames, dtype=torch.float64).unsqueeze(0)
@@ -271,7 +330,11 @@ def branch_times(pipeline: Video4SpatialPipeline, context: SceneContext, wide, r
 
 
 def profile(pipeline: Video4SpatialPipeline) -> dict[str, float]:
-    """Shares of the time of one call at the model's own settings: encoding pictures, prefill, denoising, decoding."""
+    """Shares of the time of one call at the model's own settings: encoding pictures, prefill, denoising, decoding.
+
+    Args:
+        pipeline: the model.
+    """
     frames = pictures(pipeline, pipeline.config.context_frames)
     path = Navigate(parse_trajectory(PATH, pipeline.config.target_frames))
     spent = {name: [] for name in ("encode pictures", "prefill", "denoise", "decode")}
@@ -288,7 +351,13 @@ def profile(pipeline: Video4SpatialPipeline) -> dict[str, float]:
 
 @torch.no_grad()
 def frames_figures(model: str, count: int, repeats: int) -> dict[str, float]:
-    """Prefill and step time and peak memory with so many context frames, of this whole process."""
+    """Prefill and step time and peak memory with so many context frames, of this whole process.
+
+    Args:
+        model: built-in model or folder.
+        count: context frames.
+        repeats: of every measurement.
+    """
     pipeline = load(model)
     scene = pipeline.encode_context(pictures(pipeline, 1))
     sampled(pipeline, scene, JointGuidance.absent(1.0), steps=1)  # warm
@@ -326,7 +395,12 @@ def frames_figures(model: str, count: int, repeats: int) -> dict[str, float]:
 
 
 def frames_rows(model: str, repeats: int) -> list[dict]:
-    """A row for every number of context frames, and how straight the lines are."""
+    """A row for every number of context frames, and how straight the lines are.
+
+    Args:
+        model: built-in model or folder.
+        repeats: of every measurement.
+    """
     found = {}
     for count in track(FRAMES, description="frames"):
         command = [sys.executable, __file__, "--model", model, "--repeats", str(repeats), "--one", str(count)]
@@ -357,7 +431,12 @@ def frames_rows(model: str, repeats: int) -> list[dict]:
 
 
 def r_squared(values: np.ndarray, fitted: np.ndarray) -> float:
-    """Share of the variance that a fit explains."""
+    """Share of the variance that a fit explains.
+
+    Args:
+        values: [N] measured.
+        fitted: [N] of the fit.
+    """
     return float(1 - ((values - fitted) ** 2).sum() / ((values - values.mean()) ** 2).sum())
 
 
@@ -443,7 +522,11 @@ def wan_rows(
 
 
 def place(row: str) -> int:
-    """Where a row stands: ratios, frames by number, storage, Wan."""
+    """Where a row stands: ratios, frames by number, storage, Wan.
+
+    Args:
+        row: its name.
+    """
     kinds = ("r", "short_attention", "second_trajectory", "frames_", "linear_fit", "plain", "bfloat16", "mapped", "two_branches", "compiled", "wan_")
     kind = next(index for index, kind in reversed(list(enumerate(kinds))) if row.startswith(kind))
     if row in RATIOS:

@@ -32,7 +32,7 @@ from video4spatial.evaluation.scorecard import score_clip
 from video4spatial.evaluation.test_set import load_test_set
 from video4spatial.models import CacheStorage
 from video4spatial.models.cost import Targets, TransformerCost
-from video4spatial.pipelines import ContextMaterial, SceneContext, SceneSession, SessionSettings, plan_context
+from video4spatial.pipelines import GenerationSettings, SceneContext, encode_scene, generate
 from video4spatial.pretrained import resolve_model
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import generate_scene
@@ -60,7 +60,9 @@ PLANS = {
     "coarse_to_fine_32": {"name": "coarse_to_fine", "budget": 32, "pool": 4},
     "coarse_only": {"name": "coarse_to_fine", "budget": 1, "pool": 4, "coarse_share": 1.0},
 }
-"""Rows: options of `plan_context`."""
+"""Rows: name, budget and options of a context plan."""
+
+ONE_PASS = GenerationSettings(chunk_frames=0)
 
 GUIDANCES = {
     "guidance_off": JointGuidance.absent(1.0),
@@ -82,7 +84,12 @@ WAYS = ("left 360deg", "forward 0.6m + left 120deg, left 120deg, left 120deg")
 
 
 def with_context_of(clip: Clip, count: int) -> Clip:
-    """The clip with as many context frames: fewer of its own, or walks through its scene before its own walk."""
+    """The clip with as many context frames: fewer of its own, or walks through its scene before its own walk.
+
+    Args:
+        clip: of a simulated scene.
+        count: context frames.
+    """
     own = len(clip.context_frames)
     if count <= own:
         return clip.with_context(evenly_spread(own, count, clip.anchor))
@@ -106,18 +113,17 @@ def with_context_of(clip: Clip, count: int) -> Clip:
     )
 
 
-def generated(
-    pipeline: Video4SpatialPipeline, clip: Clip, context: SceneContext, noise: int, guidance: JointGuidance | None = None
-) -> np.ndarray:
-    """The video of a clip in an encoded context."""
-    generator = torch.Generator().manual_seed(noise)
-    return pipeline(context, clip.instruction, anchor=clip.anchor, generator=generator, guidance=guidance).frames
-
-
 def flops(
     pipeline: Video4SpatialPipeline, clip: Clip, context: SceneContext, guidance: JointGuidance = JointGuidance.absent(1.0)
 ) -> int:
-    """Operations of encoding the context and denoising one video."""
+    """Operations of encoding the context and denoising one video.
+
+    Args:
+        pipeline: the model.
+        clip: whose path is followed.
+        context: the encoded scene.
+        guidance: the guider.
+    """
     cost = TransformerCost.from_config(pipeline.transformer.config)
     per_latent = pipeline.transformer.tokens_per_latent(*context.latents.shape[-2:])
     targets = Targets(len(clip.instruction.cameras), per_latent, scene_rays=context.scene_rays is not None)
@@ -139,12 +145,24 @@ class Rows:
         self.cost: dict[str, list[float]] = {}
 
     def add(self, row: str, clip: Clip, frames: np.ndarray, cost: float, tokens: int) -> None:
-        """One video of a row."""
+        """One video of a row.
+
+        Args:
+            row: its name.
+            clip: that was carried out.
+            frames: [T, H, W, 3] uint8.
+            cost: operations of the run.
+            tokens: of the context.
+        """
         self.measured.setdefault(row, []).append((clip.scene, score_clip(clip, frames, self.metrics)))
         self.cost.setdefault(row, []).append((cost, tokens))
 
     def tabulated(self, base: str) -> list[dict]:
-        """Rows of the results file; differences and costs against the row `base` on the same clips."""
+        """Rows of the results file.
+
+        Args:
+            base: the row that differences and costs are taken against, on the same clips.
+        """
         rows = []
         for name, entries in self.measured.items():
             cells = {}
@@ -161,49 +179,66 @@ class Rows:
 
 
 def lengths(pipeline: Video4SpatialPipeline, clips: list[Clip], most: int = LENGTHS[-1]) -> list[dict]:
-    """Rows by number of context frames up to `most`, with and without their cameras."""
+    """Rows by number of context frames up to `most`, with and without their cameras.
+
+    Args:
+        pipeline: the model.
+        clips: of the test set.
+        most: context frames of the longest.
+    """
     rows = Rows()
     for index, clip in enumerate(track(clips, description="lengths")):
         for count in [length for length in LENGTHS if length <= most]:
             longer = with_context_of(clip, count)
-            for name, cameras in ((f"frames_{count}", None), (f"frames_{count}_with_cameras", longer.context_cameras)):
-                if cameras is None and count > LONGEST_UNKNOWN:
+            for name, told in ((f"frames_{count}", False), (f"frames_{count}_with_cameras", True)):
+                if not told and count > LONGEST_UNKNOWN:
                     continue
-                context = pipeline.encode_context(longer.context_frames, longer.context_times, cameras)
-                rows.add(
-                    name, clip, generated(pipeline, longer, context, index), flops(pipeline, longer, context), context.cache.num_tokens
-                )
+                settings = replace(ONE_PASS, seed=index, context_cameras=told)
+                context = encode_scene(pipeline, longer, settings)
+                frames = generate(pipeline, longer, settings, context).frames
+                rows.add(name, clip, frames, flops(pipeline, longer, context), context.cache.num_tokens)
     return rows.tabulated("frames_32_with_cameras")
 
 
 def plans(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
-    """Rows by plan over the same context, whose cameras are known."""
+    """Rows by plan over the same context, whose cameras are known.
+
+    Args:
+        pipeline: the model.
+        clips: of the test set.
+    """
     rows = Rows()
     for index, clip in enumerate(track(clips, description="plans")):
         longer = with_context_of(clip, PLANNED)
-        material = ContextMaterial(longer.context_frames, longer.context_times, longer.context_cameras, longer.anchor)
         for row, options in PLANS.items():
-            options = dict(options)
-            plan = plan_context(options.pop("name", "all"), material, options.pop("budget", None), **options)
-            context = pipeline.encode_context(
-                longer.context_frames, longer.context_times, longer.context_cameras, plan=plan
+            name, budget = options.get("name", "all"), options.get("budget")
+            others = {key: value for key, value in options.items() if key not in ("name", "budget")}
+            settings = replace(
+                ONE_PASS, seed=index, context_cameras=True, plan=name, plan_budget=budget, plan_options=others
             )
-            frames = generated(pipeline, longer, context, index)
+            context = encode_scene(pipeline, longer, settings)
+            frames = generate(pipeline, longer, settings, context).frames
             rows.add(row, clip, frames, flops(pipeline, longer, context), context.cache.num_tokens)
             if row == "all":
                 narrow = context.stored(CacheStorage(torch.bfloat16))
-                frames = generated(pipeline, longer, narrow, index)
+                frames = generate(pipeline, longer, settings, narrow).frames
                 rows.add("all_bfloat16_storage", clip, frames, flops(pipeline, longer, narrow), narrow.cache.num_tokens)
     return rows.tabulated("all")
 
 
 def guidances(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
-    """Rows by guider, in the clip's own context with known cameras."""
+    """Rows by guider, in the clip's own context with known cameras.
+
+    Args:
+        pipeline: the model.
+        clips: of the test set.
+    """
     rows = Rows((*METRIC_NAMES, *CAMERA_METRICS))
     for index, clip in enumerate(track(clips, description="guidance")):
-        context = pipeline.encode_context(clip.context_frames, clip.context_times, clip.context_cameras)
+        settings = replace(ONE_PASS, seed=index, context_cameras=True)
+        context = encode_scene(pipeline, clip, settings)
         for row, guidance in GUIDANCES.items():
-            frames = generated(pipeline, clip, context, index, guidance)
+            frames = generate(pipeline, clip, replace(settings, guidance=guidance), context).frames
             rows.add(row, clip, frames, flops(pipeline, clip, context, guidance), context.cache.num_tokens)
     return rows.tabulated("guidance_off")
 
@@ -216,10 +251,16 @@ REFERENCES = {"rollout_copy_nearest": copy_nearest, "rollout_mean_colour": mean_
 
 
 def rollouts(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
-    """Rows by chunk of a long path: how the picture drifts, with all of the memory, a bounded one, and hardly anything generated."""
+    """Rows by chunk of a long path: how the picture drifts, with all of the memory, a bounded one, and hardly anything generated.
+
+    Args:
+        pipeline: the model.
+        clips: of the test set.
+    """
     scored: dict[str, dict[int, list]] = {name: {chunk: [] for chunk in range(CHUNKS)} for name in (*BOUNDS, *REFERENCES)}
     for index, clip in enumerate(track(clips, description="rollouts")):
-        context = pipeline.encode_context(clip.context_frames, clip.context_times, clip.context_cameras)
+        settings = GenerationSettings(seed=index, context_cameras=True, chunk_frames=CHUNK_FRAMES)
+        context = encode_scene(pipeline, clip, settings)
         path = parse_trajectory(WAYS[index % len(WAYS)], CHUNKS * PER_CHUNK + 1)
         anchor = replace(clip.context_cameras[clip.anchor], times=None)
         lens = anchor.intrinsics.expand(len(path), 3, 3)
@@ -238,8 +279,8 @@ def rollouts(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
         for name, held in BOUNDS.items():
             chunk_tokens = PER_CHUNK * context.cache.num_tokens // len(context)
             most = None if held is None else context.cache.num_tokens + held * chunk_tokens
-            session = SceneSession(pipeline, context, clip.anchor, SessionSettings(max_tokens=most, seed=index))
-            video = session.move(replace(path, intrinsics=lens, times=None)).frames
+            whole = replace(clip, instruction=Navigate(replace(path, intrinsics=lens, times=None)))
+            video = generate(pipeline, whole, replace(settings, max_context_tokens=most), context).frames
             for chunk, (part, piece) in enumerate(pieces):
                 scored[name][chunk].append((clip.scene, score_clip(piece, video[part], METRIC_NAMES)))
         for name, make in REFERENCES.items():
@@ -258,7 +299,11 @@ def rollouts(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
 
 
 def place(row: str) -> tuple[int, int]:
-    """Where a row stands: lengths by number, plans, guidance, rollouts."""
+    """Where a row stands: lengths by number, plans, guidance, rollouts.
+
+    Args:
+        row: its name.
+    """
     if row.startswith("frames_"):
         return 0, int(row.split("_")[1])
     return (2 if row.startswith("guidance") else 3 if row.startswith("rollout") else 1), 0

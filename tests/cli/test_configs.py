@@ -14,7 +14,7 @@ from data_curation.pipeline import StageSettings
 from video4spatial.cli.curate import build_parser as curation_parser
 from video4spatial.cli.lightning_cli import build_cli
 from video4spatial.clips.augmentation import AugmentationSettings
-from video4spatial.cli.sample import demo_parser, many_parser, navigate_parser
+from video4spatial.cli.sample_options import demo_parser, many_parser, navigate_parser
 from video4spatial.training import callbacks
 from video4spatial.training.curriculum import Curriculum
 

@@ -1,6 +1,6 @@
 import pytest
 
-from video4spatial.cli.errors import UserError, describe, exit_code, user_mistakes
+from video4spatial.cli.errors import UserError, all_mistakes, describe, exit_code, in_flags, user_mistakes
 
 
 def test_mistakes_become_one_line_and_two(capsys):
@@ -36,3 +36,20 @@ def test_an_interruption_has_its_own_code(capsys):
         raise KeyboardInterrupt
 
     assert exit_code(command, []) == 130 and capsys.readouterr().err == "interrupted\n"
+
+
+def test_arguments_of_the_library_become_flags():
+    sentence = "`plan` needs `plan_budget`; `cache.dtype`, `plan_options.pool`, `image_rate`: 4 `Frames`"
+    assert in_flags(sentence) == "--plan needs --plan-budget; --cache-dtype, --plan-pool, --fps: 4 `Frames`"
+    assert in_flags("add `context_cameras`", context_cameras="--known-cameras") == "add --known-cameras"
+    with pytest.raises(UserError, match="^add --known-cameras$"), user_mistakes(context_cameras="--known-cameras"):
+        raise ValueError("add `context_cameras`")
+
+
+def test_all_checks_are_told_at_once(tmp_path):
+    def refuse():
+        raise ValueError("`seed` -1: too small.")
+
+    all_mistakes([lambda: None])
+    with pytest.raises(UserError, match="^--seed -1: too small; .*nowhere: No such file or directory$"):
+        all_mistakes([refuse, (tmp_path / "nowhere").read_text])

@@ -8,8 +8,9 @@ import pytest
 
 from video4spatial.cameras import parse_trajectory
 from video4spatial.cli.errors import UserError
-from video4spatial.cli.plan import PUBLIC_MODELS, main, read_planned_model
+from video4spatial.cli.plan import main
 from video4spatial.pipelines import ContextMaterial, plan_context
+from video4spatial.pretrained.shapes import PUBLIC_MODELS
 
 
 def planned(tmp_path, *arguments) -> dict:
@@ -135,11 +136,3 @@ def test_mistakes_say_what_to_do(tiny_model_folder, tmp_path):
     assert "no known autoencoder has its 4 latent channels" in mistake("--model", tiny_model_folder / "transformer")
     (tmp_path / "config.json").write_text("{")
     assert "not valid JSON" in mistake("--model", tmp_path / "config.json")
-
-
-def test_every_built_in_model_can_be_planned():
-    from video4spatial.pretrained import built_in_models
-
-    for name in built_in_models():
-        model = read_planned_model(name)
-        assert model.dtype == "float32" and model.height == model.width == 64 and model.steps < 50

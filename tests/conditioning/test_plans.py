@@ -6,8 +6,9 @@ import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory
 from video4spatial.cameras.viewpoints import viewpoint_distance
+from video4spatial.conditioning.plan_registry import PLANS
+from video4spatial.conditioning.plans import ContextMaterial, ContextPart, ContextPlan, plan_context
 from video4spatial.geometry.visibility import seen_from
-from video4spatial.conditioning.plans import PLANS, ContextMaterial, ContextPart, ContextPlan, plan_context
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import generate_scene
 from video4spatial.simulation.walks import capture_walk

@@ -8,9 +8,9 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from tests.conftest import seeded_transformer
 from video4spatial.cameras import parse_trajectory
 from video4spatial.clips import Navigate
-from video4spatial.pipelines import SceneSession, SessionSettings, Video4SpatialPipeline
+from video4spatial.pipelines import GenerationSettings, SceneSession, Video4SpatialPipeline
 
-QUICK = SessionSettings(num_inference_steps=1, chunk_frames=3)
+QUICK = GenerationSettings(num_inference_steps=1, chunk_frames=3)
 
 
 def test_each_move_starts_where_the_last_one_ended(tiny_pipeline, random_frames):
@@ -46,7 +46,7 @@ def test_a_session_is_its_chunks_one_by_one(tiny_pipeline, random_frames):
 
 def test_memory_is_bounded_and_the_footage_stays(tiny_pipeline, random_frames):
     context = tiny_pipeline.encode_context(random_frames(0, 3))
-    settings = SessionSettings(num_inference_steps=1, chunk_frames=3, max_tokens=12 + 2 * 8)
+    settings = GenerationSettings(num_inference_steps=1, chunk_frames=3, max_context_tokens=12 + 2 * 8)
     session = SceneSession(tiny_pipeline, context, settings=settings)
     session.move("turn left 360deg", frames=21)
     assert session.context.cache.num_tokens == 28 and "evicted" in session.context.approximations[0]
@@ -57,7 +57,7 @@ def test_memory_is_bounded_and_the_footage_stays(tiny_pipeline, random_frames):
 def test_a_move_happens_whole_or_not_at_all(tiny_pipeline, random_frames):
     """The second chunk does not fit any more: the first one is forgotten too."""
     context = tiny_pipeline.encode_context(random_frames(0, 3))
-    session = SceneSession(tiny_pipeline, context, settings=SessionSettings(num_inference_steps=1, chunk_frames=4, max_tokens=20))
+    session = SceneSession(tiny_pipeline, context, settings=GenerationSettings(num_inference_steps=1, chunk_frames=4, max_context_tokens=20))
     session.move("forward 1m", frames=3)
     before = session.context
     with pytest.raises(ValueError, match="more than max_tokens=20"):
@@ -68,7 +68,7 @@ def test_a_move_happens_whole_or_not_at_all(tiny_pipeline, random_frames):
 
 def test_sessions_share_a_scene_across_threads(tiny_pipeline, random_frames):
     context = tiny_pipeline.encode_context(random_frames(0, 3))
-    settings = [SessionSettings(num_inference_steps=2, chunk_frames=3, seed=value) for value in range(3)]
+    settings = [GenerationSettings(num_inference_steps=2, chunk_frames=3, seed=value) for value in range(3)]
 
     def explored(setting):
         session = SceneSession(tiny_pipeline, context, settings=setting)
@@ -104,8 +104,6 @@ def test_what_does_not_fit_is_refused(tiny_pipeline, random_frames):
     context = tiny_pipeline.encode_context(random_frames(0, 2))
     with pytest.raises(ValueError, match="anchor 5 is outside"):
         SceneSession(tiny_pipeline, context, anchor=5)
-    with pytest.raises(ValueError, match="chunk_frames 1: expected at least 2"):
-        SceneSession(tiny_pipeline, context, settings=SessionSettings(chunk_frames=1))
     session = SceneSession(tiny_pipeline, context, settings=QUICK)
     with pytest.raises(ValueError, match="frames=4 for a path of 3 cameras"):
         session.move(parse_trajectory("forward 1m", 3), frames=4)

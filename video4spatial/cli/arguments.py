@@ -1,15 +1,15 @@
 """Command-line options that explain their mistakes, and configuration files that hold the same options."""
 
 import argparse
-import difflib
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
 from video4spatial.cli.errors import UserError, user_mistakes
+from video4spatial.naming import unknown
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,6 +33,9 @@ class Parser(argparse.ArgumentParser):
     def parse(self, arguments: list[str]) -> argparse.Namespace:
         """Read the arguments.
 
+        Args:
+            arguments: of the command line.
+
         Raises:
             UserError: one line that says what is wrong.
         """
@@ -47,7 +50,14 @@ class Parser(argparse.ArgumentParser):
         return self.parse_args(arguments)
 
     def error(self, message: str) -> None:
-        """Called by argparse with what is wrong."""
+        """Called by argparse with what is wrong.
+
+        Args:
+            message: in argparse's words.
+
+        Raises:
+            UserError: with them.
+        """
         raise UserError(f"{message} (see {self.prog} --help)")
 
     def _refuse_unknown(self, arguments: list[str]) -> None:
@@ -87,14 +97,13 @@ class Parser(argparse.ArgumentParser):
         return arguments
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """A sentence about a name that is not known, with the closest one that is."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"unknown {kind} {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
-
-
 def plain_complaint(message: str, known: list[str]) -> str:
-    """A complaint of jsonargparse as one line, with a suggestion where it is about an unknown key."""
+    """A complaint of jsonargparse as one line, with a suggestion where it is about an unknown key.
+
+    Args:
+        message: as jsonargparse gives it.
+        known: the keys there are.
+    """
     text = " ".join(message.split())
     flag = re.match(r"unrecognized arguments: (--\S+)", text)
     if flag:
@@ -115,7 +124,11 @@ def plain_complaint(message: str, known: list[str]) -> str:
 
 
 def integer(least: int | None = None) -> Callable[[str], int]:
-    """A type for options that are whole numbers."""
+    """A type for options that are whole numbers.
+
+    Args:
+        least: the smallest one; None for no bound.
+    """
 
     def read(text: str) -> int:
         try:
@@ -130,7 +143,11 @@ def integer(least: int | None = None) -> Callable[[str], int]:
 
 
 def number(above: float = -math.inf, below: float = math.inf) -> Callable[[str], float]:
-    """A type for options that are finite numbers between two bounds, which are excluded."""
+    """A type for options that are finite numbers.
+
+    Args:
+        above, below: bounds, which are excluded.
+    """
 
     def read(text: str) -> float:
         try:

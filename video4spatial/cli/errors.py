@@ -1,11 +1,15 @@
 """Users' mistakes become one line and exit code 2, here and nowhere else; bugs keep their traceback."""
 
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
+
+FLAGS = {"image_rate": "--fps", "fov_degrees": "--fov", "num_inference_steps": "--steps", "plan_options.pool": "--plan-pool"}
+"""Flags of the arguments that are not named alike."""
 
 
 class UserError(Exception):
@@ -13,30 +17,80 @@ class UserError(Exception):
 
 
 @contextmanager
-def user_mistakes() -> Iterator[None]:
+def user_mistakes(**flags: str) -> Iterator[None]:
     """Around code that checks or reads what the user gave: its ValueError and OSError are the user's to put right.
 
     Outside such a block both count as bugs.
+
+    Args:
+        **flags: of arguments that this command calls by another name, see `in_flags`.
+
+    Raises:
+        UserError: in place of these, in one line, and with flags for arguments.
     """
     try:
         yield
     except (ValueError, OSError) as error:
-        raise UserError(describe(error)) from error
+        raise UserError(describe(error, **flags)) from error
 
 
-def describe(error: Exception) -> str:
-    """An error as one line."""
+def all_mistakes(checks: Iterable[Callable[[], object]], **flags: str) -> None:
+    """Run checks, and tell everything that is wrong at once.
+
+    Args:
+        checks: called one after another.
+        **flags: as for `user_mistakes`.
+
+    Raises:
+        UserError: naming every problem.
+    """
+    problems = []
+    for check in checks:
+        try:
+            check()
+        except (ValueError, OSError) as error:
+            problems.append(describe(error, **flags).rstrip("."))
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def in_flags(text: str, **flags: str) -> str:
+    """A sentence of the library, which names arguments in backquotes, with the flags of the command line in their place.
+
+    Args:
+        text: such as "`plan` needs `plan_budget`".
+        **flags: of arguments that a command calls by another name; else underscores and dots become dashes.
+    """
+    known = FLAGS | flags
+    return re.sub(r"`([a-z_.]+)`", lambda match: known.get(match[1], "--" + re.sub("[_.]", "-", match[1])), text)
+
+
+def describe(error: Exception, **flags: str) -> str:
+    """An error as one line, with flags for arguments.
+
+    Args:
+        error: any.
+        **flags: as for `in_flags`.
+    """
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     joined = ""
     for line in lines:
         joined += (" " if joined.endswith((":", ".", ",")) else "; " if joined else "") + line
-    return joined or type(error).__name__
+    return in_flags(joined, **flags) or type(error).__name__
 
 
 def exit_code(command: Callable[[list[str]], None], arguments: list[str]) -> int:
-    """Run a command and say how it ended: 0, 2 after a user's mistake (told in one line), 130 when interrupted."""
+    """Run a command and say how it ended.
+
+    Args:
+        command: the function.
+        arguments: it is called with.
+
+    Returns:
+        0, 2 after a user's mistake (told in one line), 130 when interrupted.
+    """
     try:
         command(arguments)
     except UserError as error:

@@ -1,14 +1,13 @@
 """Jobs files of `sample.py many`: a list of paths through one scene."""
 
 import re
-from argparse import Namespace
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import yaml
 
-from video4spatial.cli.arguments import unknown
 from video4spatial.cli.errors import UserError, user_mistakes
+from video4spatial.naming import unknown
 
 NAME = re.compile(r"\w[\w.+-]*(?<!\.part)(?<!\.old)")
 """Names of folders that are the same everywhere and never those that hold unfinished results."""
@@ -16,10 +15,10 @@ NAME = re.compile(r"\w[\w.+-]*(?<!\.part)(?<!\.old)")
 
 @dataclass(frozen=True)
 class Job:
-    """One path.
+    """One path through a scene.
 
     Args:
-        name: of its folder.
+        name: of its folder; "" for the only one.
         trajectory: words or a file.
         anchor: frame of the context it starts from, counted from either end.
         frames: to generate, the anchor's included; None for as many as the model was trained with.
@@ -27,24 +26,27 @@ class Job:
         prompt: for models that read text, or None.
     """
 
-    name: str
-    trajectory: str
-    anchor: int
-    frames: int | None
-    seed: int
-    prompt: str | None
+    name: str = ""
+    trajectory: str = ""
+    anchor: int = -1
+    frames: int | None = None
+    seed: int = 0
+    prompt: str | None = None
 
 
 LEAST = {"frames": 2, "seed": 0, "anchor": None}
 KEYS = tuple(field.name for field in fields(Job))
 
 
-def read_jobs(path: str | Path, defaults: Namespace) -> list[Job]:
+def read_jobs(path: str | Path, default: Job) -> list[Job]:
     """Read a jobs file.
 
     Args:
         path: YAML: a list of mappings with `name` and `trajectory`, and perhaps `anchor`, `frames`, `seed` and `prompt`.
-        defaults: the same options from the command line, for entries without them.
+        default: what entries leave out is as in this job.
+
+    Returns:
+        The jobs in the order of the file.
 
     Raises:
         UserError: naming all that is wrong, entry by entry.
@@ -71,9 +73,7 @@ def read_jobs(path: str | Path, defaults: Namespace) -> list[Job]:
         problems += [f"{named}: {problem}" for problem in wrong]
         if not wrong:
             seen[name] = number
-            given = {key: value for key, value in entry.items() if value is not None}
-            standard = {key: getattr(defaults, key) for key in ("anchor", "frames", "seed", "prompt")}
-            jobs.append(Job(**{**standard, **given}))
+            jobs.append(replace(default, **{key: value for key, value in entry.items() if value is not None}))
     if problems:
         raise UserError(f"{path}: " + "; ".join(problems))
     return jobs

@@ -4,8 +4,8 @@ import sys
 from importlib import import_module
 
 from video4spatial import __version__
-from video4spatial.cli.arguments import unknown
 from video4spatial.cli.errors import UserError, exit_code
+from video4spatial.naming import unknown
 
 # A verb is a module of this folder with `main(arguments: list[str])`, and a line here.
 VERBS = {
@@ -22,7 +22,10 @@ VERBS = {
 
 
 def run(arguments: list[str]) -> None:
-    """Run `v4s` with its arguments.
+    """Run `v4s`.
+
+    Args:
+        arguments: the verb and its options.
 
     Raises:
         UserError: what the user can put right, in one line.

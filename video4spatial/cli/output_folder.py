@@ -1,12 +1,12 @@
 """Outputs: folders that appear whole or not at all, and files that are known to be writable."""
 
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from video4spatial.cli.errors import UserError
+from video4spatial.files import written_aside
 
 MARK = "scores.json"
 """Every finished folder holds it; only such folders are ever overwritten."""
@@ -20,36 +20,33 @@ def output_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         path: name of the finished folder; missing parents are made (and removed again after a failure).
         overwrite: whether the folder of an earlier run may be replaced.
 
+    Yields:
+        The folder.
+
     Raises:
         UserError: if the folder exists and may not be replaced, or cannot be written.
     """
     path = Path(path)
     _check_free(path, overwrite)
-    aside = path.with_name(path.name + ".part")
     made = [parent for parent in path.parents if not parent.exists()]
-    shutil.rmtree(aside, ignore_errors=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.mkdir()
-    except OSError as error:
+        with ExitStack() as stack:
+            try:
+                aside = stack.enter_context(written_aside(path))
+                aside.mkdir()
+            except OSError as error:
+                raise UserError(f"cannot write to {path}: {error.strerror}; choose another --output") from error
+            yield aside
+    finally:
         _remove_empty(made)
-        raise UserError(f"cannot write to {path}: {error.strerror}; choose another --output") from error
-    try:
-        yield aside
-        old = path.with_name(path.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
-            os.replace(path, old)
-        os.replace(aside, path)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        _remove_empty(made)
-        raise
 
 
 def check_file(path: str | Path | None, option: str) -> None:
-    """Refuse a file that cannot be written before any work is done; None is no file.
+    """Refuse a file that cannot be written, before any work is done.
+
+    Args:
+        path: of the file; None is no file.
+        option: that names it.
 
     Raises:
         ValueError: saying why not.

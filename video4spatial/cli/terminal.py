@@ -15,18 +15,30 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """A line for the user."""
+    """A line for the user.
+
+    Args:
+        text: of it.
+    """
     console.print(text, markup=False)
 
 
 def note(text: str) -> None:
-    """A choice that was made for the user, or something to know about the result."""
+    """A choice that was made for the user, or something to know about the result.
+
+    Args:
+        text: one sentence.
+    """
     say(f"note: {text}")
 
 
 @contextmanager
 def stage(description: str) -> Iterator[None]:
-    """Show what is being waited for."""
+    """Show what is being waited for.
+
+    Args:
+        description: in words.
+    """
     if not console.is_terminal:
         say(f"{description} ...")
         yield
@@ -38,7 +50,15 @@ def stage(description: str) -> Iterator[None]:
 
 @contextmanager
 def counted(description: str, total: int) -> Iterator:
-    """A progress bar; yields a function to call after each of `total` steps."""
+    """A progress bar.
+
+    Args:
+        description: what is counted, in words.
+        total: number of steps.
+
+    Yields:
+        A function to call after each step.
+    """
     if not console.is_terminal:
         say(f"{description} ({total} steps) ...")
         yield lambda: None

@@ -93,7 +93,7 @@ class Footage:
             if not path.metric and (self.cameras is None or self.cameras.metric):
                 notes.append(
                     "the lengths of the trajectory file have no known unit: they are taken as metres "
-                    "(--scale corrects them)."
+                    "(`scale` corrects them)."
                 )
             focal = path.intrinsics[:, 0, 0] / path.intrinsics[0, 0, 0]
             if float((focal - 1).abs().max()) > 1e-3:
@@ -186,7 +186,7 @@ def read_footage(
         raise ValueError(f"{', '.join(wrong)}: expected positive numbers.")
     if image_rate is None and Path(context).is_dir():
         image_rate = IMAGE_FOLDER_FRAME_RATE
-        notes.append(f"images have no times: {image_rate:g} per second are assumed (--fps).")
+        notes.append(f"images have no times: {image_rate:g} per second are assumed (`image_rate`).")
     with open_video(context, frame_rate=image_rate) as video:
         total = len(video)
         wanted = sorted({resolve_frame(anchor, total, context) for anchor in anchors})
@@ -260,7 +260,7 @@ def _assumed_view(source: tuple[int, int], fov_degrees: float | None, notes: lis
     """A camera with the intrinsics of pictures of a height and width about which no camera file says anything."""
     if fov_degrees is None:
         fov_degrees = DEFAULT_FOV_DEGREES
-        notes.append(f"the field of view is unknown: {fov_degrees:g} degrees across are assumed (--fov).")
+        notes.append(f"the field of view is unknown: {fov_degrees:g} degrees across are assumed (`fov_degrees`).")
     return Cameras.from_fov(torch.eye(4, dtype=torch.float64)[None], fov_degrees, source[1] / source[0])
 
 
@@ -283,10 +283,10 @@ def _noted_scale(cameras: Cameras, scale: float, notes: list[str]) -> float:
     if cameras.median_step() < LEAST_STEP:
         notes.append(
             "the context cameras have no known unit and hardly move: their lengths are taken as metres "
-            "(--scale corrects them)."
+            "(`scale` corrects them)."
         )
         return factor
-    corrected = f", then multiplied by --scale {scale:g}" if scale != 1 else " (--scale corrects it)"
+    corrected = f", then multiplied by `scale` {scale:g}" if scale != 1 else " (`scale` corrects it)"
     notes.append(
         f"the context cameras have no known unit: they are scaled by {factor:.4g}, so that the median step "
         f"between context frames is {MEDIAN_STEP} m{corrected}."

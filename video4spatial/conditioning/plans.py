@@ -2,13 +2,12 @@
 
     plan_context("frustum", ContextMaterial(frames, times, cameras, anchor=0), budget=16)
 
-To add a plan, write a function (material, budget, options...) -> ContextPlan and a line in `PLANS`.
+To add a plan, write a function `plan_NAME(material, budget, options...)` here and a line in `plan_registry.py`.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 from video4spatial.cameras import Cameras, camera_rays
 from video4spatial.cameras.viewpoints import viewpoint_distance
 from video4spatial.clips.simulated import evenly_spread
+from video4spatial.conditioning.plan_registry import PLANS
 from video4spatial.naming import did_you_mean, unknown
 
 THUMBNAIL = 8
@@ -151,31 +151,6 @@ class ContextMaterial:
         return middles
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One line of the registry.
-
-    Args:
-        name: as users write it.
-        function: (material, budget, options...) -> ContextPlan; the parameters after the second are the plan's options.
-        explanation: one sentence.
-        needs_budget: whether the budget must be given.
-        needs_cameras: whether the cameras must be known.
-    """
-
-    name: str
-    function: Callable[..., ContextPlan]
-    explanation: str
-    needs_budget: bool = False
-    needs_cameras: bool = False
-
-    @property
-    def options(self) -> dict[str, object]:
-        """Names of the options and their defaults."""
-        parameters = list(inspect.signature(self.function).parameters.values())[2:]
-        return {parameter.name: parameter.default for parameter in parameters}
-
-
 def plan_context(name: str, material: ContextMaterial, budget: int | None = None, **options) -> ContextPlan:
     """Decide what of a scene video the model is shown. The same material always gives the same plan.
 
@@ -209,7 +184,16 @@ def plan_context(name: str, material: ContextMaterial, budget: int | None = None
 # ---- plans ------------------------------------------------------------------------------------------------------------------
 
 
-def _everything(material: ContextMaterial, budget: int) -> ContextPlan:
+def plan_all(material: ContextMaterial, budget: int) -> ContextPlan:
+    """All chunks, as one segment.
+
+    Args:
+        material: the video and what is known of it.
+        budget: most chunks in full.
+
+    Raises:
+        ValueError: for a budget smaller than the video.
+    """
     if budget < material.num_chunks:
         raise ValueError(
             f"context plan 'all' keeps all {material.num_chunks} chunks, more than the budget of {budget}: leave the budget out, or "
@@ -218,12 +202,23 @@ def _everything(material: ContextMaterial, budget: int) -> ContextPlan:
     return in_full(range(material.num_chunks))
 
 
-def _stride(material: ContextMaterial, budget: int) -> ContextPlan:
+def plan_stride(material: ContextMaterial, budget: int) -> ContextPlan:
+    """Chunks evenly spread over the video, the anchor's among them.
+
+    Args:
+        material, budget: as of `plan_all`.
+    """
     return in_full(evenly_spread(material.num_chunks, budget, material.anchor_chunk))
 
 
-def _diverse(material: ContextMaterial, budget: int) -> ContextPlan:
-    """Farthest-point sampling (Gonzalez, Clustering to minimize the maximum intercluster distance, 1985) on `_features`."""
+def plan_diverse(material: ContextMaterial, budget: int) -> ContextPlan:
+    """Chunks that look different from each other.
+
+    Farthest-point sampling (Gonzalez, Clustering to minimize the maximum intercluster distance, 1985) on `_features`.
+
+    Args:
+        material, budget: as of `plan_all`.
+    """
     features = _features(material.frames[material.middles])
     chosen = [material.anchor_chunk]
     nearest = np.full(len(features), np.inf)
@@ -234,15 +229,20 @@ def _diverse(material: ContextMaterial, budget: int) -> ContextPlan:
     return in_full(chosen)
 
 
-def _frustum(material: ContextMaterial, budget: int, depth_range: tuple[float, float] = (0.25, 1.5)) -> ContextPlan:
-    """Greedy maximum coverage of the views' frusta: what it adds to the anchor's is at least 1 - 1/e of the most that as many views can
-    add (Nemhauser, Wolsey and Fisher, An analysis of approximations for maximizing submodular set functions, 1978). That overlap of
-    fields of view tells which frames a memory needs is after Context as Memory (arXiv 2506.03141); occlusion is unknown to both.
+def plan_frustum(material: ContextMaterial, budget: int, depth_range: tuple[float, float] = (0.25, 1.5)) -> ContextPlan:
+    """Chunks whose views together cover most of the space that the camera saw; occlusion is not considered.
+
+    Greedy maximum coverage of the views' frusta. It covers at least 1 - 1/e of the most that as many views can add to the anchor's
+    (Nemhauser, Wolsey and Fisher, An analysis of approximations for maximizing submodular set functions, 1978). Choosing frames for a
+    memory by overlapping fields of view is after Context as Memory (arXiv 2506.03141).
 
     Args:
-        material, budget: as for all plans.
+        material, budget: as of `plan_all`; the cameras must be known.
         depth_range: nearest and farthest depth of the sampled points, as multiples of how far the cameras are spread: twice the root
             mean square of their distances to their mean (1 in the unit of the cameras where they all stand in one place).
+
+    Raises:
+        ValueError: for impossible depths.
     """
     near, far = depth_range
     if not 0 < near < far:
@@ -266,40 +266,33 @@ def _frustum(material: ContextMaterial, budget: int, depth_range: tuple[float, f
         choice = int(np.where(gains == gains.max(), farness, -1.0).argmax())
 
 
-def _far_pooled(material: ContextMaterial, budget: int, pool: int = 4) -> ContextPlan:
+def plan_far_pooled(material: ContextMaterial, budget: int, pool: int = 4) -> ContextPlan:
+    """The chunks nearest to the anchor in full, after a segment of all others averaged over squares.
+
+    Args:
+        material, budget: as of `plan_all`.
+        pool: side of the squares in tokens.
+
+    Raises:
+        ValueError: for an impossible pool.
+    """
     near = _nearest(material, budget)
     _check_pool(pool)
     return far_pooled(set(range(material.num_chunks)) - near, near, pool)
 
 
-def _coarse_to_fine(material: ContextMaterial, budget: int, pool: int = 4, coarse_share: float = 0.5) -> ContextPlan:
+def plan_coarse_to_fine(material: ContextMaterial, budget: int, pool: int = 4, coarse_share: float = 0.5) -> ContextPlan:
+    """All chunks averaged, which the first denoising steps see alone, then the nearest to the anchor in full.
+
+    Args:
+        material, budget, pool: as of `plan_far_pooled`.
+        coarse_share: share of the denoising steps that see the averaged chunks alone.
+
+    Raises:
+        ValueError: for an impossible pool or share.
+    """
     _check_pool(pool)
     return coarse_to_fine(range(material.num_chunks), _nearest(material, budget), pool, coarse_share)
-
-
-_ALL = (
-    Plan("all", _everything, "Everything, as one segment."),
-    Plan("stride", _stride, "Chunks evenly spread over the video, the anchor's among them.", needs_budget=True),
-    Plan(
-        "diverse", _diverse, "Chunks that look as different from each other as possible, from the anchor's on; needs no cameras.",
-        needs_budget=True,
-    ),
-    Plan(
-        "frustum", _frustum, "Chunks whose views together cover most of the space that the camera saw, from the anchor's on.",
-        needs_budget=True, needs_cameras=True,
-    ),
-    Plan(
-        "far_pooled", _far_pooled, "The chunks nearest to the anchor (by viewpoint where cameras are known, else by time) in full, all "
-        "others pooled in a segment before them.", needs_budget=True,
-    ),
-    Plan(
-        "coarse_to_fine", _coarse_to_fine, "All chunks pooled, which the first denoising steps see alone, then all (or the nearest to "
-        "the anchor) in full."
-    ),
-)  # fmt: skip
-
-PLANS: dict[str, Plan] = {plan.name: plan for plan in _ALL}
-"""Plans by name."""
 
 
 # ---- parts of plans ---------------------------------------------------------------------------------------------------------

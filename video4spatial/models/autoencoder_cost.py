@@ -24,16 +24,32 @@ class AutoencoderCost:
     pieces: bool
 
     def latent_count(self, frames: int) -> int:
-        """Latents of a chunk of 1 + compression * k frames."""
+        """Latents of a chunk.
+
+        Args:
+            frames: 1 + compression * k of them.
+        """
         return 1 + (frames - 1) // self.temporal_compression
 
     def encode_bytes(self, frames: int, height: int, width: int, itemsize: int) -> int:
-        """Most that encoding one chunk holds at once; an estimate from the largest feature maps."""
+        """Most that encoding one chunk holds at once; an estimate from the largest feature maps.
+
+        Args:
+            frames: of the chunk.
+            height, width: in pixels.
+            itemsize: bytes per number.
+        """
         # float32 frames as they are made and as they are given on, of which one may be cast
         return 2 * 3 * frames * height * width * 4 + self._maps(self.encoder, frames, height, width, itemsize)
 
     def decode_bytes(self, frames: int, height: int, width: int, itemsize: int) -> int:
-        """Most that decoding a video of as many frames holds at once; an estimate from the largest feature maps."""
+        """Most that decoding a video holds at once; an estimate from the largest feature maps.
+
+        Args:
+            frames: of the video.
+            height, width: in pixels.
+            itemsize: bytes per number.
+        """
         pixels = 3 * frames * height * width
         joined = 2 * pixels * itemsize if self.pieces else 0  # the pieces so far, and these with one more
         # three float32 copies while frames become bytes
@@ -62,10 +78,13 @@ class Level:
     convolutions: int = 0
 
     def block_values(self, frames: int) -> int:
-        """Most values per place that a block holds for as many frames.
+        """Most values per place that a block holds.
 
         A picture's first block: input, normalised and activated state; the later ones: the level's input, their own, their state,
         and the two of the scaled sum. A video's: input and state, and the state lengthened and padded by two earlier frames.
+
+        Args:
+            frames: that pass at once.
         """
         wide, other = max(self.channels_in, self.channels_out), self.channels_in != self.channels_out
         if not self.convolutions:
@@ -74,12 +93,19 @@ class Level:
         return (2 * frames + lengthened) * wide + (frames * self.channels_out if other else 0)
 
     def kept_values(self, frames: int) -> int:
-        """Values per place that are kept from piece to piece."""
+        """Values per place that are kept from piece to piece.
+
+        Args:
+            frames: of a piece.
+        """
         return min(2, frames) * self.convolutions * self.channels_out
 
 
 def autoencoder_cost(config: Mapping) -> AutoencoderCost:
-    """Of the configuration of an `AutoencoderKLWan` or an `AutoencoderKL`.
+    """The costs of an autoencoder.
+
+    Args:
+        config: of an `AutoencoderKLWan` or an `AutoencoderKL`.
 
     Raises:
         ValueError: for another class's.

@@ -116,7 +116,11 @@ class TransformerCost:
 
     @classmethod
     def from_config(cls, config: Mapping) -> Self:
-        """Pick these options from a transformer's configuration; what it lacks has the class's default."""
+        """The costs of a transformer.
+
+        Args:
+            config: its configuration; what it lacks has the class's default.
+        """
         return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
 
     @property
@@ -125,15 +129,28 @@ class TransformerCost:
         return self.num_attention_heads * self.attention_head_dim
 
     def tokens_per_latent(self, height: int, width: int) -> int:
-        """Tokens of one latent of `height` x `width`."""
+        """Tokens of one latent.
+
+        Args:
+            height, width: of the latent.
+        """
         return (height // self.patch_size[1]) * (width // self.patch_size[2])
 
     def attention_flops(self, queries: int, keys: int) -> int:
-        """Q K^T and its product with V, in all blocks."""
+        """Q K^T and its product with V, in all blocks.
+
+        Args:
+            queries, keys: numbers of tokens.
+        """
         return 4 * self.num_layers * self.dim * queries * keys
 
     def linear_flops(self, tokens: int, text_tokens: int = 0) -> int:
-        """All blocks for `tokens`, without their self-attention; with `text_tokens` to read, cross-attention with them too."""
+        """All blocks without their self-attention.
+
+        Args:
+            tokens: that pass through them.
+            text_tokens: that they read in cross-attention.
+        """
         dim = self.dim
         flops = 2 * self.num_layers * tokens * (4 * dim**2 + 2 * dim * self.ffn_dim)
         if self.text_dim is None or not text_tokens:
@@ -142,7 +159,13 @@ class TransformerCost:
         return flops + cross + 2 * text_tokens * (self.text_dim * dim + dim**2)
 
     def embedding_flops(self, tokens: int, timesteps: int, camera_encoders: int = 0) -> int:
-        """Patches, cameras (by as many encoders) and the modulation of as many timesteps."""
+        """Embedding of patches, cameras and timesteps.
+
+        Args:
+            tokens: that are embedded.
+            timesteps: whose modulation is computed.
+            camera_encoders: how many encode cameras.
+        """
         dim, area = self.dim, self.patch_size[1] * self.patch_size[2]
         flops = 2 * tokens * area * self.in_channels * dim + 2 * timesteps * (self.freq_dim * dim + 7 * dim**2)
         if self.camera_channels is not None:
@@ -151,7 +174,11 @@ class TransformerCost:
         return flops
 
     def output_flops(self, tokens: int) -> int:
-        """The last projection."""
+        """The last projection.
+
+        Args:
+            tokens: that are projected.
+        """
         return 2 * tokens * self.dim * self.out_channels * self.patch_size[1] * self.patch_size[2]
 
     def prefill_flops(self, segments: Sequence[int], scene_rays: bool = False) -> int:
@@ -170,7 +197,12 @@ class TransformerCost:
         return flops
 
     def step_flops(self, targets: Targets, num_context: int) -> int:
-        """One pass of the targets over as many cached context tokens: linear in them."""
+        """One pass of the targets over a cached context, linear in its tokens.
+
+        Args:
+            targets: what it denoises.
+            num_context: cached tokens.
+        """
         tokens = targets.tokens
         encoders = int(targets.rays) + int(targets.scene_rays)
         return (
@@ -181,12 +213,22 @@ class TransformerCost:
         )
 
     def causal_uncached_flops(self, targets: Targets, num_context: int) -> int:
-        """One pass that encodes the whole context again as one segment."""
+        """One pass that encodes the whole context again as one segment.
+
+        Args:
+            targets: what it denoises.
+            num_context: context tokens.
+        """
         prefill = self.prefill_flops([num_context], targets.scene_rays) if num_context else 0
         return prefill + self.step_flops(targets, num_context)
 
     def full_flops(self, targets: Targets, num_context: int) -> int:
-        """One pass of the published form: all tokens attend to all and read the text."""
+        """One pass of the published form: all tokens attend to all and read the text.
+
+        Args:
+            targets: what it denoises.
+            num_context: context tokens.
+        """
         tokens = num_context + targets.tokens
         latents = num_context // targets.tokens_per_latent
         return (
@@ -244,7 +286,12 @@ class TransformerCost:
         return [of_branch[branch] for branch in branches]
 
     def context_cache_bytes(self, tokens: int, itemsize: int) -> int:
-        """Keys and values of context tokens in all layers; `itemsize` is bytes per number."""
+        """Keys and values of a context in all layers.
+
+        Args:
+            tokens: of the context.
+            itemsize: bytes per number.
+        """
         return 2 * self.num_layers * tokens * self.dim * itemsize
 
     def block_bytes(self, tokens: int, cached_tokens: int, itemsize: int) -> int:
@@ -266,8 +313,14 @@ class TransformerCost:
         return tokens * (7 * dim * itemsize + feed_forward + rotary) + joined
 
     def fetched_bytes(self, num_context: int, itemsize: int, storage: CacheCost) -> int:
-        """Most that layers of the cache hold besides itself while a block uses one: the next, fetched ahead, and this one in the
-        model's dtype."""
+        """Most that copies of the cache's layers hold while a block uses one: the next layer, fetched ahead, and this one in the
+        model's dtype.
+
+        Args:
+            num_context: cached tokens.
+            itemsize: bytes per number of the model.
+            storage: how the cache is kept.
+        """
         kept = storage.itemsize or itemsize
         layer = self.context_cache_bytes(num_context, 1) // self.num_layers
         widened = layer * itemsize if kept != itemsize else 0
@@ -291,8 +344,15 @@ class TransformerCost:
         return self.block_bytes(tokens, num_context, itemsize) + modulation + self.fetched_bytes(num_context, itemsize, storage)
 
     def prefill_bytes(self, segments: Sequence[int], itemsize: int, storage: CacheCost = CacheCost()) -> int:
-        """Most that encoding a scene holds at once on the model's device, its cache included (unless that is offloaded) and weights
-        not: while a segment passes the last layer but one, or when its keys and values are appended to the older ones."""
+        """Most that encoding a scene holds at once on the model's device, without weights and with the cache where that is there.
+
+        It is held while a segment passes the last layer but one, or when its keys and values are appended to the older ones.
+
+        Args:
+            segments: token count of each, oldest first.
+            itemsize: bytes per number.
+            storage: how the cache is kept.
+        """
         kept, most = storage.itemsize or itemsize, 0
         for index, tokens in enumerate(segments):
             older = sum(segments[:index])
@@ -306,7 +366,15 @@ class TransformerCost:
 
 
 def count_parameters(model_class: type[nn.Module], config: Mapping) -> int:
-    """Parameters of a model, which is built without memory for them."""
+    """Parameters of a model, which is built without memory for them.
+
+    Args:
+        model_class: its class.
+        config: its configuration; keys that the class does not know are left out.
+
+    Raises:
+        ValueError: for a configuration that builds no model.
+    """
     known = signature(model_class.__init__).parameters
     with torch.device("meta"):
         model = model_class(**{name: value for name, value in config.items() if name in known})
@@ -314,7 +382,7 @@ def count_parameters(model_class: type[nn.Module], config: Mapping) -> int:
 
 
 @dataclass(frozen=True)
-class MemoryPlan:
+class RunMemory:
     """Bytes that a run holds.
 
     Args:
@@ -365,7 +433,7 @@ def run_memory(
     noise_context: bool = False,
     context_latents: int | None = None,
     storage: CacheCost = CacheCost(),
-) -> MemoryPlan:
+) -> RunMemory:
     """Memory of a run, stage by stage.
 
     Args:
@@ -397,7 +465,7 @@ def run_memory(
     # the noise is encoded at the beginning of the run, beside the scene's cache
     noise = context_bytes + (0 if offloaded else scene_cache) + prefill if noise_context and cacheable else 0
     step = cache - offloaded + transformer.step_bytes(targets, num_context, itemsize, storage)
-    return MemoryPlan(
+    return RunMemory(
         weights=weights,
         cache=cache,
         offloaded=offloaded,

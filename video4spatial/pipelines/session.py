@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory
 from video4spatial.clips.instruction import Navigate
-from video4spatial.diffusion import JointGuidance
 from video4spatial.models.autoencoder import temporal_compression
 from video4spatial.pipelines.pipeline import VideoOutput, Video4SpatialPipeline
 from video4spatial.pipelines.scene_context import SceneContext
-
-
-@dataclass(frozen=True)
-class SessionSettings:
-    """How a session generates and remembers.
-
-    Args:
-        num_inference_steps: denoising steps; None for the model's own.
-        guidance: None for none.
-        chunk_frames: frames generated at a time, the one they start from included; None for as many as the model was trained with.
-        max_tokens: most context tokens; None for no bound. Of what was generated the oldest goes first, the footage never.
-        seed: of the noise.
-        prompt: what the videos show, in words, for models that read text; "" says nothing.
-    """
-
-    num_inference_steps: int | None = None
-    guidance: JointGuidance | None = None
-    chunk_frames: int | None = None
-    max_tokens: int | None = None
-    seed: int = 0
-    prompt: str = ""
+from video4spatial.pipelines.settings import GenerationSettings
 
 
 class SceneSession:
@@ -48,10 +26,11 @@ class SceneSession:
         pipeline: the model.
         context: the encoded scene; it stays as it is.
         anchor: frame of the context to start from, counted from either end.
-        settings: how to generate and remember.
+        settings: how to generate and remember; how the scene was encoded is settled by `context`.
+        prompt: what the videos show, in words, for models that read text; "" says nothing.
 
     Raises:
-        ValueError: for an anchor outside the context, or chunks of fewer than 2 frames.
+        ValueError: for an anchor outside the context.
     """
 
     def __init__(
@@ -59,12 +38,10 @@ class SceneSession:
         pipeline: Video4SpatialPipeline,
         context: SceneContext,
         anchor: int = -1,
-        settings: SessionSettings = SessionSettings(),
+        settings: GenerationSettings = GenerationSettings(),
+        prompt: str = "",
     ):
-        self.pipeline, self.settings = pipeline, settings
-        self.chunk_frames = settings.chunk_frames or pipeline.config.target_frames
-        if self.chunk_frames < 2:
-            raise ValueError(f"chunk_frames {self.chunk_frames}: expected at least 2, the frame it starts from and a new one.")
+        self.pipeline, self.settings, self.prompt = pipeline, settings, prompt
         self._context = context
         self._footage = len(context.parts)
         self._anchor = context.resolve_anchor(anchor)
@@ -103,13 +80,14 @@ class SceneSession:
             ValueError: for words that are not understood, a path without a second camera, or what the pipeline refuses.
         """
         if isinstance(path, str):
-            path = parse_trajectory(path, frames or self.chunk_frames)
+            path = parse_trajectory(path, frames or self.settings.chunk_frames or self.pipeline.config.target_frames)
         elif frames is not None and frames != len(path):
             raise ValueError(f"frames={frames} for a path of {len(path)} cameras: leave it out, or give words.")
         with self._lock:
             before = self._context, self._anchor
             try:
-                chunks = [self._chunk(piece) for piece in self._pieces(path)]
+                pieces = self.settings.passes(len(path), self.pipeline.config.target_frames)
+                chunks = [self._chunk(path[piece]) for piece in pieces]
             except BaseException:  # a move happens whole or not at all
                 self._context, self._anchor = before
                 raise
@@ -123,12 +101,6 @@ class SceneSession:
             self._cameras.append(seen[known:])
         return VideoOutput(frames=video, latents=latents, cameras=relative)
 
-    def _pieces(self, path: Cameras) -> Iterator[Cameras]:
-        """A path in chunks; each begins where the one before ended."""
-        step = self.chunk_frames - 1
-        for start in range(0, max(len(path) - 1, 1), step):
-            yield path[start : start + step + 1]
-
     def _chunk(self, path: Cameras) -> VideoOutput:
         """Generate one chunk and let it join the memory."""
         settings, context, count = self.settings, self._context, len(path)
@@ -136,7 +108,7 @@ class SceneSession:
         if not apart:  # the memory takes whole chunks: the camera waits at its end until there is one
             path = Cameras.concatenate([path, *[path[-1]] * (context.chunk_length - count)])
         output = self.pipeline(
-            context, Navigate(path, settings.prompt), anchor=self._anchor, num_inference_steps=settings.num_inference_steps,
+            context, Navigate(path, self.prompt), anchor=self._anchor, num_inference_steps=settings.num_inference_steps,
             guidance=settings.guidance, generator=self._generator,
         )  # fmt: skip
         frames, latents = output.frames[1:], output.latents[:, :, 1:]
@@ -146,7 +118,7 @@ class SceneSession:
         if context.cameras is not None:
             cameras = path.relative_to(0).placed_at(context.cameras[self._anchor])[-len(frames) :]
         self._context = self.pipeline.append_context(
-            context, frames, cameras=cameras, latents=latents, max_tokens=settings.max_tokens, keep=self._footage
+            context, frames, cameras=cameras, latents=latents, max_tokens=settings.max_context_tokens, keep=self._footage
         )
         self._anchor = len(self._context) - 1
         return replace(output, frames=output.frames[:count], cameras=output.cameras[:count])

@@ -28,6 +28,8 @@ class ModelFolder:
         context_frames: most context frames it was trained with.
         domain: what it has seen, in words.
         num_inference_steps: denoising steps that suit it.
+        reads_text: whether it has a text encoder.
+        transformer: configuration of its transformer.
     """
 
     path: Path
@@ -38,6 +40,8 @@ class ModelFolder:
     context_frames: int
     domain: str
     num_inference_steps: int
+    reads_text: bool
+    transformer: dict
 
 
 def built_in_models() -> list[str]:
@@ -94,6 +98,8 @@ def read_model_folder(name_or_path: str | Path) -> ModelFolder:
         *(index[key] for key in SETTINGS),
         domain=index.get("domain", ""),
         num_inference_steps=index.get("num_inference_steps", 16),
+        reads_text=any(index.get("text_encoder") or ()),
+        transformer=_read_json(path / "transformer" / "config.json", []),
     )
 
 

@@ -1,0 +1,199 @@
+"""`sample.py many`: many paths through one video, shared out over processes, taken up again where a run was cut off."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from video4spatial.cli.errors import UserError, describe, user_mistakes
+from video4spatial.cli.jobs import Job, read_jobs
+from video4spatial.cli.loading import load_pipeline
+from video4spatial.cli.output_folder import MARK, output_folder
+from video4spatial.cli.sample_options import FootageOptions, SampleSettings, job_of, many_parser, sample_settings
+from video4spatial.cli.sample_result import write_result
+from video4spatial.cli.sample_run import Request, domain_notes, requested, scene_of, video_of
+from video4spatial.cli.terminal import note, route_messages, say, stage
+from video4spatial.files import remove_leftovers
+from video4spatial.pretrained import read_model_folder
+
+if TYPE_CHECKING:
+    from video4spatial.clips.footage import Footage
+    from video4spatial.conditioning.plans import ContextPlan
+
+PATIENCE = timedelta(days=30)
+"""How long processes that have finished their jobs wait for the others."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job that is known to be possible.
+
+    Args:
+        name: of the job.
+        request: the video to make; those of one scene share their context.
+        plan: what of the context the model is shown.
+        scene: equal for tasks that need the same encoded scene.
+    """
+
+    name: str
+    request: Request
+    plan: ContextPlan
+    scene: Hashable
+
+
+def many(arguments: list[str]) -> None:
+    """Follow many paths through the user's own video.
+
+    Args:
+        arguments: options of `many_parser`.
+
+    Raises:
+        UserError: what the user can put right, and jobs that failed.
+    """
+    options = many_parser().parse(arguments)
+    with user_mistakes():
+        model = read_model_folder(options.model)
+        footage = FootageOptions.of(options)
+    output = Path(options.output)
+    if output.is_file():
+        raise UserError(f"{output} is a file: choose another --output")
+    jobs = read_jobs(options.jobs, job_of(options))
+    for job in jobs:
+        if job.prompt and not model.reads_text:
+            raise UserError(f"{options.jobs}: job {job.name!r} has a prompt, but this model reads no text; leave prompts out")
+    settings = sample_settings(options, model, "--context-cameras", footage.context_cameras is not None)
+    route_messages()
+    with stage("reading the context and all paths"):
+        tasks = _tasks(jobs, options.jobs, footage, settings)
+    _check_one_scene(tasks, settings)
+    _share_out(tasks, output, options.overwrite, settings)
+
+
+def _share_out(tasks: list[Task], output: Path, overwrite: bool, settings: SampleSettings) -> None:
+    """Let every process do its part of the tasks that are left, and tell what became of all."""
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+
+    on_cpu = settings.loading.resolved_device() == "cpu"
+    state = PartialState(cpu=on_cpu, timeout=PATIENCE)
+    loading = replace(settings.loading, device="cpu" if on_cpu else str(state.device))
+    settings = replace(settings, loading=loading, save_scene=settings.save_scene if state.is_main_process else None)
+    finished = [] if overwrite else [task.name for task in tasks if (output / task.name / MARK).is_file()]
+    if state.is_main_process and output.is_dir():
+        remove_leftovers(output)
+    state.wait_for_everyone()  # nobody writes before everybody knows what is left to do
+    if state.is_main_process:
+        for sentence in dict.fromkeys(sentence for task in tasks for sentence in task.request.notes):
+            note(sentence)
+        if finished:
+            names = ", ".join(finished)
+            note(f"{len(finished)} of {len(tasks)} jobs are finished already and left alone: {names} (--overwrite).")
+    with state.split_between_processes([task for task in tasks if task.name not in finished]) as mine:
+        # Gathering waits for all processes: the first to end with an error would end the others.
+        failures = gather_object(_carry_out(mine, output, overwrite, settings))
+    if state.is_main_process:
+        say(f"\n{len(tasks) - len(finished) - len(failures)} new results in {output}")
+    state.destroy_process_group()
+    if failures and state.is_main_process:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures)
+        raise UserError(f"{len(failures)} of {len(tasks)} jobs failed (run the same command again for these): {reasons}")
+
+
+def _carry_out(tasks: Sequence[Task], output: Path, overwrite: bool, settings: SampleSettings) -> list[tuple[str, str]]:
+    """Do tasks one after another; returns the names of those that failed, and why."""
+    if not tasks:
+        return []
+    pipeline = load_pipeline(settings.model, settings.loading)
+    scene, context, failures = None, None, []
+    for place, task in enumerate(tasks, start=1):
+        say(f"\n{task.name} ({place} of {len(tasks)})")
+        request = replace(task.request, settings=replace(task.request.settings, loading=settings.loading))
+        try:
+            with output_folder(output / task.name, overwrite) as folder:
+                if task.scene != scene:
+                    scene = context = None  # its memory goes before the next one comes
+                    context = scene_of(pipeline, request.clip, task.plan, settings)
+                    scene = task.scene
+                write_result(folder, request, video_of(pipeline, context, request))
+        except Exception as error:  # whatever became of it, the other jobs are still wanted
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            note(f"{task.name} failed: {describe(error)}")
+            failures.append((task.name, describe(error)))
+    return failures
+
+
+def _tasks(jobs: list[Job], path: str, footage: FootageOptions, settings: SampleSettings) -> list[Task]:
+    """All jobs, those of one scene in a row; every mistake in any of them is told here."""
+    anchors, problems, total = _anchors(jobs, footage)
+    read = _footage_by_anchor(sorted(set(anchors.values())), total, footage, settings)
+    tasks, plans = [], {}
+    for job, anchor in anchors.items():
+        try:
+            task = _task(job, read[anchor], plans.get(anchor), settings, footage.context)
+        except (ValueError, OSError) as error:
+            problems.append(f"job {job.name!r}: {describe(error)}")
+            continue
+        plans[anchor] = task.plan
+        tasks.append(task)
+    if problems:
+        raise UserError(f"{path}: " + "; ".join(problem.rstrip(".") for problem in problems))
+    scenes = list(dict.fromkeys(task.scene for task in tasks))
+    return sorted(tasks, key=lambda task: scenes.index(task.scene))
+
+
+def _task(job: Job, footage: Footage, plan: ContextPlan | None, settings: SampleSettings, context: str) -> Task:
+    """A job with its clip and plan; the plan is that of the anchor, where it is at hand."""
+    from video4spatial.pipelines.generation import plan_scene
+
+    settings = replace(settings, generation=replace(settings.generation, seed=job.seed), prompt=job.prompt)
+    read = footage.clip(job.trajectory, job.frames or settings.model.target_frames, job.anchor)
+    told = {"context": context, "trajectory": job.trajectory, "anchor": job.anchor}
+    request = requested(read.clip, settings, told, (*domain_notes(settings), *read.notes), f"{read.clip.name}: {job.trajectory}")
+    plan = plan or plan_scene(read.clip, settings.generation)
+    return Task(job.name, request, plan, (footage.chosen, plan))
+
+
+def _anchors(jobs: list[Job], footage: FootageOptions) -> tuple[dict[Job, int], list[str], int]:
+    """The anchor of each job as an index from the video's start, what is wrong with others, and how many frames the video has."""
+    from video4spatial.clips.footage import resolve_frame
+    from video4spatial.media import open_video
+    from video4spatial.media.reader import IMAGE_FOLDER_FRAME_RATE
+
+    rate = footage.image_rate or (IMAGE_FOLDER_FRAME_RATE if Path(footage.context).is_dir() else None)
+    with user_mistakes(), open_video(footage.context, frame_rate=rate) as video:
+        total = len(video)
+    anchors, problems = {}, []
+    for job in jobs:
+        try:
+            anchors[job] = resolve_frame(job.anchor, total, footage.context)
+        except ValueError as error:
+            problems.append(f"job {job.name!r}: {describe(error)}")
+    return anchors, problems, total
+
+
+def _footage_by_anchor(anchors: list[int], total: int, footage: FootageOptions, settings: SampleSettings) -> dict[int, Footage]:
+    """The video with each anchor among its frames; more anchors than frames take several choices."""
+    from video4spatial.clips.footage import read_footage
+
+    most = min(settings.offered_frames or total, total)
+    size = max(len(anchors) if len(anchors) <= most else most // 2, 1)
+    read = {}
+    with user_mistakes():
+        for index in range(0, len(anchors), size):
+            group = anchors[index : index + size]
+            read |= dict.fromkeys(group, read_footage(anchors=group, **footage.arguments(settings)))
+    return read
+
+
+def _check_one_scene(tasks: list[Task], settings: SampleSettings) -> None:
+    scenes = {task.scene for task in tasks}
+    if len(scenes) > 1 and (settings.save_scene or settings.scene_cache):
+        raise UserError(
+            f"--save-scene and --scene-cache take one scene, but the anchors of these jobs need {len(scenes)} choices of context "
+            "frames: leave them out, or start all jobs from one anchor"
+        )

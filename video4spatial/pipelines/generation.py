@@ -1,0 +1,234 @@
+"""From a clip to a video, the one way: the encoded scene, then one pass or several.
+
+    generated = generate(pipeline, clip, GenerationSettings(plan="stride", plan_budget=16))
+
+Where one scene serves several paths, `encode_scene` is called once and its result given to each `generate`. Messages name arguments
+in backquotes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from video4spatial.cameras import Cameras
+from video4spatial.clips import Clip, Navigate
+from video4spatial.conditioning.plans import ContextMaterial, ContextPlan, plan_context
+from video4spatial.models import CacheStorage
+from video4spatial.models.autoencoder import temporal_compression
+from video4spatial.pipelines.pipeline import Video4SpatialPipeline
+from video4spatial.pipelines.scene_context import SceneContext
+from video4spatial.pipelines.session import SceneSession
+from video4spatial.pipelines.settings import GenerationSettings, check_settings
+
+@dataclass(frozen=True)
+class Generated:
+    """A clip carried out.
+
+    Args:
+        frames: [T, H, W, 3] uint8; frame 0 is the anchor as the autoencoder keeps it.
+        context_frames: how many frames of the context the model was shown; 0 outside any scene.
+        context_cameras: whether it was told their cameras.
+        num_inference_steps: denoising steps of each pass.
+        chunks: passes it took.
+        chunk_frames: frames of each pass but the last; 0 for a single one.
+        approximations: in words, why the memory was not exact; empty if it was.
+    """
+
+    frames: np.ndarray
+    context_frames: int
+    context_cameras: bool
+    num_inference_steps: int
+    chunks: int
+    chunk_frames: int
+    approximations: tuple[str, ...]
+
+
+def plan_scene(clip: Clip, settings: GenerationSettings) -> ContextPlan:
+    """What of a clip's context the model is shown, and how finely.
+
+    Args:
+        clip: with context frames, times and anchor.
+        settings: with the plan.
+
+    Raises:
+        ValueError: where the plan does not fit the clip.
+    """
+    material = ContextMaterial(clip.context_frames, clip.context_times, _told_cameras(clip, settings), clip.anchor)
+    return plan_context(settings.plan or "all", material, settings.plan_budget, **settings.plan_options)
+
+
+def encode_scene(
+    pipeline: Video4SpatialPipeline,
+    clip: Clip,
+    settings: GenerationSettings = GenerationSettings(),
+    plan: ContextPlan | None = None,
+) -> SceneContext:
+    """Encode a clip's context, for any number of calls of `generate` with clips of the same context.
+
+    Args:
+        pipeline: the model.
+        clip: whose context is encoded.
+        settings: what is shown and told of it, and how it is kept.
+        plan: of `plan_scene`, where it is at hand.
+
+    Raises:
+        ValueError: where clip, settings and model do not fit together.
+    """
+    check_settings(settings, pipeline.transformer.config)
+    return pipeline.encode_context(
+        clip.context_frames, clip.context_times, _told_cameras(clip, settings),
+        plan=plan_scene(clip, settings) if plan is None else plan, storage=settings.cache,
+    )  # fmt: skip
+
+
+def load_scene(
+    pipeline: Video4SpatialPipeline, scene_cache: str, clip: Clip, settings: GenerationSettings, plan: ContextPlan | None = None
+) -> SceneContext:
+    """Read what `encode_scene` gives from a file that `pipeline.save_context` wrote.
+
+    Args:
+        pipeline: the model.
+        scene_cache: the file.
+        clip, settings, plan: as for `encode_scene`.
+
+    Raises:
+        ValueError: for a file of another model, or one that holds another scene than the clip's.
+        FileNotFoundError: if there is none.
+    """
+    check_settings(settings, pipeline.transformer.config)
+    context = pipeline.load_context(scene_cache)
+    differs = _differences(context, clip, _told_cameras(clip, settings), plan_scene(clip, settings) if plan is None else plan)
+    if differs:
+        raise ValueError(
+            f"`scene_cache` {scene_cache} holds {' and '.join(differs)}: give the `context` and options it was written with, or "
+            "leave `scene_cache` out."
+        )
+    # Keys and values are still in the file; a device brings them in.
+    return context.stored(CacheStorage(settings.cache.dtype, settings.cache.device or pipeline._execution_device))
+
+
+def check_room(pipeline: Video4SpatialPipeline, clip: Clip, settings: GenerationSettings, context: SceneContext) -> None:
+    """Refuse a scene that leaves no room for a chunk under `max_context_tokens`.
+
+    Args:
+        pipeline: the model.
+        clip: whose path is followed.
+        settings: with the bound, if there is one.
+        context: the encoded scene.
+
+    Raises:
+        ValueError: saying how many tokens it takes.
+    """
+    if settings.max_context_tokens is None:
+        return
+    passes, added = _passes(pipeline, clip, settings), 0
+    if len(passes) > 1:
+        again = temporal_compression(pipeline.vae) > 1  # such an autoencoder takes a chunk's first frame along
+        added = (passes[0].stop - 1 + again) * pipeline.transformer.tokens_per_latent(*context.latents.shape[-2:])
+    held = context.cache.num_tokens
+    if held + added > settings.max_context_tokens:
+        raise ValueError(
+            f"`max_context_tokens` {settings.max_context_tokens}: the scene holds {held} tokens"
+            + (f" and a chunk adds {added}" if added else "")
+            + "; allow more, or show the model less of the scene (`plan`, `context_frames`) or shorter chunks (`chunk_frames`)"
+        )
+
+
+def generate(
+    pipeline: Video4SpatialPipeline,
+    clip: Clip,
+    settings: GenerationSettings = GenerationSettings(),
+    context: SceneContext | None = None,
+    *,
+    on_step: Callable[[], None] | None = None,
+    on_chunk: Callable[[], None] | None = None,
+) -> Generated:
+    """Carry out a clip's instruction: one pass, or chunk by chunk where its path is long.
+
+    Args:
+        pipeline: the model.
+        clip: its context, anchor and instruction are all that is used.
+        settings: how.
+        context: the clip's context from `encode_scene`, where it is at hand.
+        on_step: called after each denoising step, where one pass makes the video.
+        on_chunk: called after each pass, where there are several.
+
+    Raises:
+        ValueError: where clip, settings and model do not fit together.
+    """
+    check_settings(settings, pipeline.transformer.config)
+    if settings.show_context:
+        context = encode_scene(pipeline, clip, settings) if context is None else context
+        check_room(pipeline, clip, settings, context)
+    elif context is not None:
+        raise ValueError("a scene is given, but `show_context` is off: leave one of them out.")
+    passes = _passes(pipeline, clip, settings)
+    if len(passes) > 1:
+        frames, seen = _chunked(pipeline, clip, settings, context, passes, on_chunk)
+    else:
+        frames, seen = _one_pass(pipeline, clip, settings, context, on_step), context
+    return Generated(
+        frames,
+        0 if context is None else len(context.shown),
+        context is not None and context.cameras is not None,
+        settings.num_inference_steps or pipeline.config.num_inference_steps,
+        len(passes),
+        passes[0].stop if len(passes) > 1 else 0,
+        () if seen is None else seen.approximations,
+    )
+
+
+def _one_pass(pipeline, clip, settings, context, on_step) -> np.ndarray:
+    return pipeline(
+        context,
+        clip.instruction,
+        anchor=clip.anchor,
+        num_inference_steps=settings.num_inference_steps,
+        guidance=settings.guidance,
+        generator=torch.Generator().manual_seed(settings.seed),
+        anchor_frame=clip.context_frames[clip.anchor] if context is None else None,
+        callback_on_step_end=None if on_step is None else lambda *_: on_step(),
+    ).frames
+
+
+def _chunked(pipeline, clip, settings, context, passes, on_chunk) -> tuple[np.ndarray, SceneContext]:
+    """The frames, and the scene with all that has joined it."""
+    session = SceneSession(pipeline, context, clip.anchor, settings, clip.instruction.prompt)
+    for piece in passes:
+        session.move(clip.instruction.cameras[piece])
+        if on_chunk is not None:
+            on_chunk()
+    return session.frames, session.context
+
+
+def _passes(pipeline: Video4SpatialPipeline, clip: Clip, settings: GenerationSettings) -> tuple[slice, ...]:
+    """Of the clip's path; whatever else it asks for takes one."""
+    if not isinstance(clip.instruction, Navigate):
+        return (slice(0, pipeline.config.target_frames),)
+    return settings.passes(len(clip.instruction.cameras), pipeline.config.target_frames)
+
+
+def _told_cameras(clip: Clip, settings: GenerationSettings) -> Cameras | None:
+    return clip.context_cameras if settings.context_cameras else None
+
+
+def _differences(context: SceneContext, clip: Clip, cameras: Cameras | None, plan: ContextPlan) -> list[str]:
+    """In words, what a scene holds other than a clip's context."""
+    differs = []
+    if not np.array_equal(context.frames, clip.context_frames):
+        differs.append(f"{len(context)} frames, other than the {len(clip.context_frames)} of the context")
+    elif not np.allclose(context.times, clip.context_times):
+        differs.append("the same frames at other times")
+    if (context.cameras is None) != (cameras is None):
+        differs.append("frames with" + ("out" if context.cameras is None else "") + " known cameras")
+    elif cameras is not None and not differs:
+        apart = (context.cameras.camera_to_world - cameras.camera_to_world).abs().max()
+        if apart > 1e-6:
+            differs.append("the same frames with other cameras")
+    if not differs and (context.parts, context.coarse_share) != (plan.parts, plan.coarse_share):
+        differs.append("frames chosen by another `plan`")
+    return differs

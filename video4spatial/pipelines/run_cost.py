@@ -1,0 +1,238 @@
+"""What generating a video costs, known before it runs: operations and memory of model, run and settings together."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from diffusers import AutoencoderKL, AutoencoderKLWan
+
+from video4spatial.conditioning.plans import ContextMaterial, ContextPlan, plan_context
+from video4spatial.diffusion import JointGuidance
+from video4spatial.models import Video4SpatialTransformer3DModel
+from video4spatial.models.autoencoder_cost import AutoencoderCost, autoencoder_cost
+from video4spatial.models.cost import CacheCost, RunFlops, RunMemory, Targets, TransformerCost, count_parameters, run_memory
+from video4spatial.pipelines.settings import GenerationSettings, check_plan
+from video4spatial.pretrained.shapes import ModelShape
+
+WAN_TEXT_TOKENS = 512
+"""Tokens that every text is filled up to."""
+
+ITEM_SIZES = {"bfloat16": 2, "float32": 4}
+"""Bytes per number."""
+
+ALIKE = {"diverse": "stride", "frustum": "stride"}
+"""Plans that look at frames or cameras, and those that show as many frames without a look at them."""
+
+
+@dataclass(frozen=True)
+class RunShape:
+    """How large a run is.
+
+    Args:
+        height, width: of the pictures in pixels.
+        frames: to generate, the anchor's included.
+        context_frames: of the context.
+        chunk_length: consecutive context frames that the autoencoder encodes together: 1 + compression * k.
+        dtype: of weights and activations: bfloat16 or float32.
+    """
+
+    height: int
+    width: int
+    frames: int
+    context_frames: int
+    chunk_length: int = 1
+    dtype: str = "bfloat16"
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """Operations and memory of one run, in one pass.
+
+    Args:
+        model: what its configurations say.
+        run: how large it is.
+        settings: how the video is generated; the cameras of the context are known where `context_cameras` says so.
+
+    Raises:
+        ValueError: for what the pipeline would refuse, and configurations that build no model.
+    """
+
+    model: ModelShape
+    run: RunShape
+    settings: GenerationSettings = GenerationSettings()
+
+    def __post_init__(self) -> None:
+        self._check_size()
+        check_plan(self.settings, self.model.transformer)
+        self._check_pools()
+        self.weights  # building the models shows whether their configurations are possible
+
+    @cached_property
+    def transformer(self) -> TransformerCost:
+        """Cost of the transformer."""
+        return TransformerCost.from_config(self.model.transformer)
+
+    @cached_property
+    def autoencoder(self) -> AutoencoderCost:
+        """Cost of the autoencoder."""
+        return autoencoder_cost(self.model.autoencoder)
+
+    @cached_property
+    def weights(self) -> int:
+        """Bytes of all parameters."""
+        autoencoder_class = AutoencoderKLWan if "z_dim" in self.model.autoencoder else AutoencoderKL
+        parts = ((Video4SpatialTransformer3DModel, self.model.transformer), (autoencoder_class, self.model.autoencoder))
+        return sum(count_parameters(*part) for part in parts) * ITEM_SIZES[self.run.dtype]
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps."""
+        return self.settings.num_inference_steps or self.model.steps
+
+    @property
+    def guidance(self) -> JointGuidance:
+        """The guider."""
+        return self.settings.guidance or JointGuidance.absent(1.0)
+
+    @property
+    def full(self) -> bool:
+        """Whether all tokens attend to all."""
+        return self.transformer.attention_mode == "full"
+
+    @cached_property
+    def targets(self) -> Targets:
+        """What a pass denoises."""
+        compression, cameras = self.autoencoder.spatial_compression, self.transformer.camera_channels is not None
+        return Targets(
+            latents=1 + math.ceil((self.run.frames - 1) / self.autoencoder.temporal_compression),
+            tokens_per_latent=self.transformer.tokens_per_latent(self.run.height // compression, self.run.width // compression),
+            text_tokens=0 if self.transformer.text_dim is None else WAN_TEXT_TOKENS,
+            rays=cameras,
+            scene_rays=cameras and self.settings.context_cameras,
+        )
+
+    @cached_property
+    def context(self) -> ContextPlan:
+        """What is shown of the context."""
+        return self._shown(self.run.context_frames, self.run.chunk_length)
+
+    @cached_property
+    def segments(self) -> tuple[int, ...]:
+        """Tokens of each part of the context."""
+        return self._segments(self.context, self.run.chunk_length)
+
+    @cached_property
+    def flops(self) -> dict[str, RunFlops]:
+        """Operations by scheme: `planned` where a plan shows less than all, `cached` and `uncached`, `full` attention."""
+        whole = (self._latents(self.run.context_frames, self.run.chunk_length) * self.targets.tokens_per_latent,)
+        schemes = ("full",) if self.full else ("cached", "uncached", "full")
+        flops = {scheme: self._run_flops(whole, scheme) for scheme in schemes}
+        if self.segments != whole:
+            flops = {"planned": self._run_flops(self.segments, schemes[0], self.context.coarse_share)} | flops
+        return flops
+
+    @cached_property
+    def memory(self) -> RunMemory:
+        """Bytes that the run holds."""
+        return self._memory(self.run.context_frames, self.run.chunk_length)
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know about the figures, in words."""
+        notes = [self.model.assumed] if self.model.assumed else []
+        compression, frames = self.autoencoder.temporal_compression, self.run.frames
+        padded = 1 + (self.targets.latents - 1) * compression
+        if padded != frames:
+            notes.append(f"{frames} frames are generated as {padded} = 1 + {compression} * k and cut")
+        if compression > 1 and self.run.chunk_length == 1 and self.run.context_frames > 1:
+            notes.append(
+                f"every context frame becomes a latent of its own; in longer chunks (`chunk_length`) {compression} frames share one"
+            )
+        if self.targets.text_tokens:
+            notes.append("the text encoder is not counted: it runs once, before all this")
+        if self.full:
+            notes.append("this model attends in full, so nothing of its context can be cached")
+        config = self.model.transformer
+        try:
+            self.guidance.check(tuple(config.get("null_context", ("absent",))), config.get("null_instruction", False))
+        except ValueError as error:
+            notes.append(f"sampling will refuse this: {str(error).rstrip('.')}")
+        return notes
+
+    def longest_context(self, device_bytes: float) -> tuple[int, int] | None:
+        """The longest shorter context whose run fits a device.
+
+        Args:
+            device_bytes: memory of the device.
+
+        Returns:
+            Context frames and chunk length: fewer chunks, or a shorter one where the context is a single chunk. None where no
+            shorter context fits.
+        """
+        chunk, count = self.run.chunk_length, self.run.context_frames
+        one_chunk = chunk == count and chunk > 1
+        compression = self.autoencoder.temporal_compression
+        lengths = range(chunk - compression, 0, -compression) if one_chunk else range(count - chunk, 0, -chunk)  # longest first
+        found = bisect_left(lengths, True, key=lambda n: self._memory(n, n if one_chunk else chunk).device_peak <= device_bytes)
+        if found == len(lengths):
+            return None
+        return lengths[found], lengths[found] if one_chunk else chunk
+
+    def _check_size(self) -> None:
+        run = self.run
+        grid = [self.autoencoder.spatial_compression * side for side in self.transformer.patch_size[1:]]
+        if run.height % grid[0] or run.width % grid[1]:
+            closest = [max(round(side / step), 1) * step for side, step in zip((run.width, run.height), grid[::-1])]
+            raise ValueError(
+                f"size {run.width}x{run.height}: this model takes multiples of {grid[1]}x{grid[0]} pixels; "
+                f"try `size` {closest[0]}x{closest[1]}"
+            )
+        compression = self.autoencoder.temporal_compression
+        if (run.chunk_length - 1) % compression or run.context_frames % run.chunk_length:
+            raise ValueError(
+                f"`chunk_length` {run.chunk_length}: expected 1 + {compression} * k, and a divisor of {run.context_frames} context "
+                "frames"
+            )
+
+    def _check_pools(self) -> None:
+        run, compression = self.run, self.autoencoder.spatial_compression
+        sides = zip((run.height, run.width), self.transformer.patch_size[1:])
+        rows, columns = (side // compression // patch for side, patch in sides)
+        for pool in {part.pool for part in self.context.parts}:
+            if rows % pool or columns % pool:
+                raise ValueError(
+                    f"`plan` {self.settings.plan}: frames of {run.width}x{run.height} are {columns}x{rows} tokens, which cannot be "
+                    f"averaged over squares of {pool}x{pool}; choose another `plan_options.pool` or `size`"
+                )
+
+    def _latents(self, context_frames: int, chunk_length: int) -> int:
+        return context_frames // chunk_length * self.autoencoder.latent_count(chunk_length)
+
+    def _shown(self, context_frames: int, chunk_length: int) -> ContextPlan:
+        """What is shown of so many frames; of plans that look at frames or cameras the numbers are right, not the choice."""
+        name = ALIKE.get(self.settings.plan, self.settings.plan or "all")
+        options = self.settings.plan_options if name == self.settings.plan else {}
+        blank = np.zeros((context_frames, 1, 1, 3), np.uint8)
+        material = ContextMaterial(blank, np.arange(context_frames), None, -1, chunk_length)
+        return plan_context(name, material, self.settings.plan_budget, **options)
+
+    def _segments(self, shown: ContextPlan, chunk_length: int) -> tuple[int, ...]:
+        return shown.tokens(self._latents(chunk_length, chunk_length) * self.targets.tokens_per_latent)
+
+    def _run_flops(self, segments: tuple[int, ...], scheme: str, coarse_share: float = 0.0) -> RunFlops:
+        branches, null = tuple(self.guidance.weights), self.guidance.null_context
+        return self.transformer.run_flops(self.targets, segments, self.steps, branches, null, scheme, coarse_share)
+
+    def _memory(self, context_frames: int, chunk_length: int) -> RunMemory:
+        shown, cache, guidance = self._shown(context_frames, chunk_length), self.settings.cache, self.guidance
+        return run_memory(
+            self.transformer, self.autoencoder, self.weights, self.targets, self._segments(shown, chunk_length), context_frames,
+            self.run.height, self.run.width, ITEM_SIZES[self.run.dtype], chunk_length,
+            noise_context="null" in guidance.weights and guidance.null_context == "noise",
+            context_latents=self._latents(len(shown.chunks) * chunk_length, chunk_length),
+            storage=CacheCost(None if cache.dtype is None else cache.dtype.itemsize, cache.device == "cpu"),
+        )  # fmt: skip
