@@ -21,7 +21,7 @@ from rich.progress import track
 from video4spatial import Video4SpatialPipeline
 from video4spatial.cameras import Cameras, parse_trajectory
 from video4spatial.clips import Clip, Navigate
-from video4spatial.clips.simulated import evenly_spread
+from video4spatial.spread import evenly_spread
 from video4spatial.diffusion import JointGuidance
 from video4spatial.evaluation.measurement import Measurement
 from video4spatial.evaluation.rows.references import copy_nearest, mean_colour

@@ -32,12 +32,12 @@ from video4spatial.evaluation.faults import CHEATS, GRADED, Stage, cheats, film
 from video4spatial.evaluation.measurement import Measurement, Metric, Sample
 from video4spatial.evaluation.metrics.registry import METRICS, metrics_named
 from video4spatial.evaluation.results import write_results
-from video4spatial.evaluation.rows.inputs import RowInputs, Sampling
+from video4spatial.evaluation.rows.inputs import RowInputs
 from video4spatial.evaluation.rows.model import model_with_context_cameras, through_autoencoder
 from video4spatial.evaluation.scorecard import score_clip
 from video4spatial.evaluation.test_set import TestClip, load_test_set
 from video4spatial.evaluation.validation import Measured, accepts, headline, validation_row, video_name
-from video4spatial.pipelines import Video4SpatialPipeline
+from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline
 from video4spatial.pretrained import resolve_model
 from video4spatial.simulation.scenes import generate_scene
 
@@ -67,7 +67,7 @@ def _through_autoencoder(clip: Clip) -> np.ndarray:
 
 def _generated(clip: Clip) -> np.ndarray:
     pipeline = _pipeline()
-    return model_with_context_cameras(RowInputs(clip, pipeline, Sampling(pipeline.config.num_inference_steps)))
+    return model_with_context_cameras(RowInputs(clip, pipeline, GenerationSettings()))
 
 
 def measure_clip(entries: tuple[TestClip, TestClip], size: int, metrics: list[str]) -> tuple[str, dict, dict]:

@@ -17,8 +17,8 @@ import torch
 from video4spatial import Video4SpatialPipeline
 from video4spatial.evaluation.benchmark import benchmark_navigation
 from video4spatial.evaluation.results import metric, write_results
-from video4spatial.evaluation.rows.inputs import Sampling
 from video4spatial.evaluation.test_set import load_test_set
+from video4spatial.pipelines import GenerationSettings
 
 METRICS = ("psnr", "covisible_psnr", "gradient_correlation")
 REFERENCES = ("copy_nearest", "static", "mean_colour")
@@ -43,9 +43,9 @@ def main() -> None:
     for export in exports:
         pipeline = Video4SpatialPipeline.from_pretrained(export)
         pipeline.set_progress_bar_config(disable=True)
-        sampling = Sampling(options.steps or pipeline.config.num_inference_steps)
+        generation = GenerationSettings(options.steps)
         names = ["model", "model_with_context_cameras"] + (list(REFERENCES) if export is exports[-1] else [])
-        scored, settings = benchmark_navigation(pipeline, clips, names, metrics=METRICS, sampling=sampling, processes=1)
+        scored, settings = benchmark_navigation(pipeline, clips, names, metrics=METRICS, generation=generation, processes=1)
         line = max((entry for entry in log if entry["step"] <= _step(export)), key=lambda entry: entry["step"])
         samples, tokens = (line[key] + sum(entry[key] for entry in before) for key in ("samples", "tokens"))
         parameters = sum(p.numel() for p in pipeline.transformer.parameters())

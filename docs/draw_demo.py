@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 from video4spatial import Video4SpatialPipeline
 from video4spatial.evaluation.rows import model
-from video4spatial.evaluation.rows.inputs import RowInputs, Sampling
+from video4spatial.evaluation.rows.inputs import RowInputs
 from video4spatial.evaluation.test_set import load_test_set
+from video4spatial.pipelines import GenerationSettings
 from video4spatial.pretrained import resolve_model
 
 
@@ -28,12 +29,12 @@ def main() -> None:
     torch.manual_seed(0)
     pipeline = Video4SpatialPipeline.from_pretrained(resolve_model(options.model))
     clips = load_test_set()
-    sampling = Sampling(options.steps or pipeline.config.num_inference_steps)
+    generation = GenerationSettings(options.steps)
     columns = pipeline.config.target_frames
     figure = Figure(figsize=(columns * 1.0, len(options.scenes) * 4 * 1.08), dpi=110)
     for block, index in enumerate(options.scenes):
         clip = clips[index].load(size=pipeline.config.height)
-        inputs = RowInputs(clip, pipeline, sampling, noise=index)
+        inputs = RowInputs(clip, pipeline, generation, noise=index)
         rows = {
             "context": model.trained_length(clip, pipeline).context_frames,
             "generated": model.model(inputs),

@@ -6,9 +6,9 @@ import pytest
 
 from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, SEEN_ROWS, Recording, benchmark_navigation
 from video4spatial.evaluation.results import write_results
-from video4spatial.evaluation.rows.inputs import Sampling
 from video4spatial.evaluation.rows.peers import PeerError
 from video4spatial.evaluation.test_set import load_test_set
+from video4spatial.pipelines import GenerationSettings
 
 METRICS = ("psnr", "covisible_psnr", "gradient_correlation")
 
@@ -19,7 +19,7 @@ def clips():
 
 
 def test_all_rows(tiny_pipeline, clips, tmp_path):
-    options = dict(metrics=METRICS, sampling=Sampling(num_inference_steps=1), validation_clips=clips, progress=False)
+    options = dict(metrics=METRICS, generation=GenerationSettings(num_inference_steps=1), validation_clips=clips, progress=False)
     rows, settings = benchmark_navigation(tiny_pipeline, clips, **options)
     assert [row["name"] for row in rows] == list(NAVIGATION_ROWS)
     cells = {row["name"]: row["metrics"] for row in rows}
@@ -36,7 +36,7 @@ def test_all_rows(tiny_pipeline, clips, tmp_path):
 
 def test_seen_scenes_use_their_own_model(tiny_pipeline, clips):
     rows, settings = benchmark_navigation(
-        tiny_pipeline, clips[:1], ["seen_scenes", "static"], metrics=["psnr"], sampling=Sampling(1), progress=False,
+        tiny_pipeline, clips[:1], ["seen_scenes", "static"], metrics=["psnr"], generation=GenerationSettings(1), progress=False,
         seen_pipeline=tiny_pipeline, seen_clips=clips,
     )  # fmt: skip
     assert rows[0]["metrics"]["psnr"]["n"] == 2 and rows[1]["metrics"]["psnr"]["n"] == 1
@@ -44,7 +44,7 @@ def test_seen_scenes_use_their_own_model(tiny_pipeline, clips):
 
 
 def test_more_processes_give_the_same_figures(tiny_pipeline, clips):
-    options = dict(rows=["model", "static"], metrics=["psnr"], sampling=Sampling(1), progress=False)
+    options = dict(rows=["model", "static"], metrics=["psnr"], generation=GenerationSettings(1), progress=False)
     alone, _ = benchmark_navigation(tiny_pipeline, clips, **options)
     together, _ = benchmark_navigation(tiny_pipeline, clips, **options, processes=2)
     assert alone == together

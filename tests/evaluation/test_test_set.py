@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from video4spatial.clips.simulated import evenly_spread
+from video4spatial.spread import evenly_spread
 from video4spatial.evaluation.freezing import ANCHOR_SEES, CONTEXT_SEES, build_rooms_nav
 from video4spatial.evaluation.test_set import StaleTestSetError, load_test_set, similar_clips
 from video4spatial.geometry.visibility import covisible_mask

@@ -6,9 +6,10 @@ import pytest
 from video4spatial import Video4SpatialPipeline
 from video4spatial.evaluation.metrics.image import gradient_correlation, psnr
 from video4spatial.evaluation.rows import model
-from video4spatial.evaluation.rows.inputs import RowInputs, Sampling
+from video4spatial.evaluation.rows.inputs import RowInputs
 from video4spatial.evaluation.rows.references import static
 from video4spatial.evaluation.test_set import load_test_set
+from video4spatial.pipelines import GenerationSettings
 from video4spatial.pretrained import FOLDER, built_in_models, read_model_folder
 
 
@@ -29,7 +30,7 @@ def test_rooms_follows_the_camera_in_unseen_rooms():
     clips = [clip.load(size=pipeline.config.height) for clip in load_test_set(limit=3)]
     better, similar, ceiling = [], [], []
     for index, clip in enumerate(clips):
-        inputs = RowInputs(clip, pipeline, Sampling(8), noise=index)
+        inputs = RowInputs(clip, pipeline, GenerationSettings(8), noise=index)
         frames = model.model(inputs)
         truth = clip.target_frames
         better.append(psnr(frames, truth)[1:].mean() - psnr(static(clip), truth)[1:].mean())

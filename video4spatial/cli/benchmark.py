@@ -73,11 +73,13 @@ def navigation(arguments: list[str]) -> None:
     if seen is None:
         note(f"{SEEN_MODEL} is not part of this installation, so the rows seen_scenes stay empty (--seen-model).")
     pipeline = load_pipeline(folder)
+    from video4spatial.diffusion import JointGuidance
     from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, Recording, benchmark_navigation
     from video4spatial.evaluation.results import write_results
-    from video4spatial.evaluation.rows.inputs import Sampling
     from video4spatial.evaluation.test_set import load_test_set
+    from video4spatial.pipelines import GenerationSettings
 
+    steps = options.steps or folder.num_inference_steps
     rows = tuple(options.rows.split(",")) if options.rows else NAVIGATION_ROWS
     with user_mistakes():
         clips = load_test_set(options.test_set, options.scenes)
@@ -92,7 +94,7 @@ def navigation(arguments: list[str]) -> None:
         pipeline,
         clips,
         rows,
-        sampling=Sampling(options.steps or folder.num_inference_steps, options.guidance_scale, options.seed),
+        generation=GenerationSettings(steps, JointGuidance.absent(options.guidance_scale), options.seed),
         **_more_clips(options, rows, folder, seen),
         peer=peer,
         recording=recording,

@@ -97,7 +97,7 @@ def navigate(arguments: list[str]) -> None:
 def _demo_clip(scene: int, settings: SampleSettings):
     """A clip of the frozen test set, its context thinned to what the model is offered."""
     with stage("rendering the demo scene (the first time, the renderer is compiled: up to a minute)"), user_mistakes():
-        from video4spatial.clips.simulated import evenly_spread
+        from video4spatial.spread import evenly_spread
         from video4spatial.evaluation.test_set import load_test_set
 
         clips = load_test_set()

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from video4spatial.clips import Clip
 from video4spatial.evaluation.aggregation import paired_differences, rows_over_clips
 from video4spatial.evaluation.metrics.registry import METRICS, NAVIGATION_METRICS
-from video4spatial.evaluation.rows.inputs import RowInputs, Sampling
+from video4spatial.evaluation.rows.inputs import RowInputs
 from video4spatial.evaluation.rows.peers import PeerError
 from video4spatial.evaluation.rows.references import fit_blur
 from video4spatial.evaluation.rows.registry import ROWS, Row
@@ -20,7 +20,7 @@ from video4spatial.evaluation.scorecard import ScoredClip
 from video4spatial.evaluation.scoring_pool import ScoringPool
 from video4spatial.evaluation.test_set import TestClip
 from video4spatial.naming import unknown
-from video4spatial.pipelines import Video4SpatialPipeline
+from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline
 
 NAVIGATION_ROWS = tuple(ROWS)
 """Names of all rows, in the order of results files."""
@@ -50,7 +50,7 @@ def benchmark_navigation(
     rows: Sequence[str] = NAVIGATION_ROWS,
     *,
     metrics: Sequence[str] = NAVIGATION_METRICS,
-    sampling: Sampling = Sampling(),
+    generation: GenerationSettings = GenerationSettings(),
     seen_pipeline: Video4SpatialPipeline | None = None,
     seen_clips: Sequence[Clip | TestClip] = (),
     validation_clips: Sequence[Clip] = (),
@@ -66,7 +66,7 @@ def benchmark_navigation(
         clips: at least two of different scenes, because each lends its context to another in `other_scene_context`.
         rows: names from `NAVIGATION_ROWS`.
         metrics: names from the registry.
-        sampling: how the models are sampled.
+        generation: how the models are run.
         seen_pipeline, seen_clips: a model trained on few scenes, and new paths through those scenes, for `SEEN_ROWS`.
         validation_clips: for fitting the blur of `copy_nearest_blurred`; never clips that are scored.
         peer: (clip, noise) -> [T, H, W, 3] uint8, for the row `image_to_video`.
@@ -91,8 +91,8 @@ def benchmark_navigation(
     total = len(on_test) * len(clips) + len(on_seen) * len(seen_clips)
     with _progress(total, progress) as (begin, advance), ScoringPool(processes, metrics, advance) as pool:
         others = "other" in needed
-        _run(on_test, _inputs(pipeline, clips, sampling, others, blur_sigma=blur, image_to_video=peer), pool, recording, begin)
-        _run(on_seen, _inputs(seen_pipeline, seen_clips if on_seen else (), sampling, False), pool, recording, begin)
+        _run(on_test, _inputs(pipeline, clips, generation, others, blur_sigma=blur, image_to_video=peer), pool, recording, begin)
+        _run(on_seen, _inputs(seen_pipeline, seen_clips if on_seen else (), generation, False), pool, recording, begin)
         scored = {name: [] for name in rows} | pool.results()
     if recording is not None:
         recording.clips.update(scored)
@@ -102,7 +102,9 @@ def benchmark_navigation(
         "scenes": len({clip.scene for clip in clips}),
         "seen_clips": len(seen_clips) if on_seen else 0,
         **{name: pipeline.config[name] for name in ("context_frames", "height", "width")},
-        **{name: getattr(sampling, name) for name in ("num_inference_steps", "guidance_scale", "seed")},
+        "num_inference_steps": generation.num_inference_steps or pipeline.config.num_inference_steps,
+        "guidance_scale": 1.0 if generation.guidance is None else generation.guidance.guidance_scale,
+        "seed": generation.seed,
         "blur_sigma_at_64": blur,
         "interval": "bootstrap over scenes, 95 %",
         "paired_differences": paired_differences(scored.get("model", ()), compared, metrics),
@@ -123,7 +125,7 @@ def _check(clips: Sequence[Clip | TestClip], rows: Sequence[str], metrics: Seque
 
 
 def _inputs(
-    pipeline: Video4SpatialPipeline, clips: Sequence[Clip | TestClip], sampling: Sampling, others: bool, **more
+    pipeline: Video4SpatialPipeline, clips: Sequence[Clip | TestClip], generation: GenerationSettings, others: bool, **more
 ) -> Iterator[RowInputs]:
     """What rows are made from, clip by clip; `others` says whether a clip of another scene is among it."""
 
@@ -132,7 +134,7 @@ def _inputs(
 
     for index, entry in enumerate(clips):
         other = loaded(_of_another_scene(clips, index)) if others else None
-        yield RowInputs(loaded(entry), pipeline, sampling, index, other, **more)
+        yield RowInputs(loaded(entry), pipeline, generation, index, other, **more)
 
 
 def _of_another_scene(clips: Sequence[Clip | TestClip], index: int) -> Clip | TestClip:

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from data_curation.readers import read_scene
 from video4spatial.clips import AugmentationSettings, Clip
 from video4spatial.clips.dataset import ClipDataset
-from video4spatial.clips.simulated import evenly_spread, simulated_navigation_clip
+from video4spatial.clips.simulated import simulated_navigation_clip
+from video4spatial.spread import evenly_spread
 from video4spatial.models.autoencoder import (
     latent_channels,
     load_autoencoder,

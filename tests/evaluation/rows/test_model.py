@@ -7,14 +7,15 @@ import pytest
 
 from video4spatial.clips.simulated import simulated_navigation_clip
 from video4spatial.evaluation.rows import model
-from video4spatial.evaluation.rows.inputs import RowInputs, Sampling
+from video4spatial.evaluation.rows.inputs import RowInputs
 from video4spatial.evaluation.rows.registry import ROWS
+from video4spatial.pipelines import GenerationSettings
 
 
 @pytest.fixture(scope="module")
 def inputs(tiny_pipeline):
     clip = simulated_navigation_clip(2_050_000, num_frames=5, walk_frames=24, context_size=12, height=32, width=32)
-    return RowInputs(clip, tiny_pipeline, Sampling(num_inference_steps=1))
+    return RowInputs(clip, tiny_pipeline, GenerationSettings(num_inference_steps=1))
 
 
 def test_the_model_knows_neither_truth_nor_context_cameras(inputs):
@@ -41,7 +42,7 @@ def test_the_ceiling_is_the_truth_through_the_autoencoder(inputs):
 def test_noise_and_seed_add_up(inputs):
     later = replace(inputs, noise=2)
     assert not np.array_equal(model.model(inputs), model.model(later))
-    assert np.array_equal(model.model(later), model.model(replace(inputs, sampling=Sampling(1, seed=2))))
+    assert np.array_equal(model.model(later), model.model(replace(inputs, generation=GenerationSettings(1, seed=2))))
 
 
 def test_the_registry_names_what_rows_need(inputs):

@@ -8,22 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from video4spatial.clips import Clip
-from video4spatial.pipelines import Video4SpatialPipeline
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a model is sampled. Noise depends on the seed and the clip's place in the set alone, so that rows are paired.
-
-    Args:
-        num_inference_steps: denoising steps.
-        guidance_scale: joint guidance; 1 is off.
-        seed: of the noise.
-    """
-
-    num_inference_steps: int = 16
-    guidance_scale: float = 1.0
-    seed: int = 0
+from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline
 
 
 @dataclass(frozen=True)
@@ -33,8 +18,8 @@ class RowInputs:
     Args:
         clip: what is asked for, with everything that is known of it.
         pipeline: the model that is run.
-        sampling: how it is run.
-        noise: place of the clip in its set, added to the seed.
+        generation: how it is run.
+        noise: place of the clip in its set, added to the seed: noise depends on both alone, so that rows are paired.
         other: a clip of another scene, or None.
         blur_sigma: what `references.fit_blur` found on validation clips, pixels at a height of 64, or None.
         image_to_video: (clip, noise) -> [T, H, W, 3] uint8 of a model that goes on from the anchor frame, or None.
@@ -42,7 +27,7 @@ class RowInputs:
 
     clip: Clip
     pipeline: Video4SpatialPipeline
-    sampling: Sampling = Sampling()
+    generation: GenerationSettings = GenerationSettings()
     noise: int = 0
     other: Clip | None = None
     blur_sigma: float | None = None

@@ -12,41 +12,11 @@ import numpy as np
 import torch
 
 from video4spatial.clips import Clip
-from video4spatial.clips.simulated import evenly_spread
+from video4spatial.spread import evenly_spread
 from video4spatial.evaluation.rows import references
-from video4spatial.evaluation.rows.inputs import RowInputs, Sampling
+from video4spatial.evaluation.rows.inputs import RowInputs
 from video4spatial.models.autoencoder import decode, encode, frames_to_tensor, tensor_to_frames
-from video4spatial.pipelines import Video4SpatialPipeline
-
-
-def generate(pipeline: Video4SpatialPipeline, clip: Clip, sampling: Sampling, noise: int, *, in_scene: bool = True) -> np.ndarray:
-    """Sample one clip.
-
-    Args:
-        pipeline: the model.
-        clip: whose context, anchor and path are given to it; its context cameras too, where it has them.
-        sampling: steps, guidance and seed.
-        noise: added to the seed.
-        in_scene: whether the model is shown the context; otherwise it gets the anchor frame alone, outside any scene.
-
-    Returns:
-        [T, H, W, 3] uint8.
-    """
-    context = anchor_frame = None
-    if in_scene:
-        context = pipeline.encode_context(clip.context_frames, clip.context_times, cameras=clip.context_cameras)
-    else:
-        anchor_frame = clip.context_frames[clip.anchor]
-    output = pipeline(
-        context,
-        clip.instruction,
-        anchor=clip.anchor,
-        num_inference_steps=sampling.num_inference_steps,
-        guidance_scale=sampling.guidance_scale,
-        generator=torch.Generator().manual_seed(sampling.seed + noise),
-        anchor_frame=anchor_frame,
-    )
-    return output.frames
+from video4spatial.pipelines import Video4SpatialPipeline, generate
 
 
 @torch.no_grad()
@@ -134,6 +104,6 @@ def nested_contexts(clip: Clip, sizes: tuple[int, ...] = (2, 8, 32)) -> dict[int
 
 
 def _generated(inputs: RowInputs, shown: Clip, *, context_cameras: bool = False, in_scene: bool = True) -> np.ndarray:
-    if not context_cameras:
-        shown = replace(shown, context_cameras=None)
-    return generate(inputs.pipeline, shown, inputs.sampling, inputs.noise, in_scene=in_scene)
+    seed = inputs.generation.seed + inputs.noise
+    settings = replace(inputs.generation, seed=seed, context_cameras=context_cameras, show_context=in_scene)
+    return generate(inputs.pipeline, shown, settings).frames

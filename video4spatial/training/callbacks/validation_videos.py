@@ -5,12 +5,11 @@ from pathlib import Path
 
 import lightning
 import numpy as np
-import torch
 
 from video4spatial.clips import Clip
 from video4spatial.evaluation.metrics.image import psnr
 from video4spatial.media import write_video
-from video4spatial.pipelines import Video4SpatialPipeline
+from video4spatial.pipelines import GenerationSettings, generate
 from video4spatial.training.callbacks.averaging import averaged
 from video4spatial.training.model_folder import build_pipeline
 
@@ -45,15 +44,9 @@ class ValidationVideos(lightning.Callback):
         pipeline.set_progress_bar_config(disable=True)
         scores = []
         for index, clip in enumerate(self.clips):
-            frames = self._generate(pipeline, clip, seed=index)
+            frames = generate(pipeline, clip, GenerationSettings(self.num_inference_steps, seed=index)).frames
             scores.append(float(np.mean(psnr(frames, clip.target_frames)[1:])))
             beside = np.concatenate([frames, clip.target_frames], axis=2)
             write_video(self.folder / f"step_{step:07d}" / f"{clip.name}.mp4", beside, data.hparams.frame_rate)
         with (self.folder / "psnr.jsonl").open("a") as file:
             file.write(json.dumps({"step": step, "psnr": scores}) + "\n")
-
-    def _generate(self, pipeline: Video4SpatialPipeline, clip: Clip, seed: int) -> np.ndarray:
-        """Frames [T, H, W, 3] uint8 of a clip's target."""
-        context = pipeline.encode_context(clip.context_frames, clip.context_times)
-        generator = torch.Generator().manual_seed(seed)
-        return pipeline(context, clip.instruction, clip.anchor, self.num_inference_steps, generator=generator).frames
