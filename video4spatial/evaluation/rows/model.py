@@ -105,5 +105,5 @@ def nested_contexts(clip: Clip, sizes: tuple[int, ...] = (2, 8, 32)) -> dict[int
 
 def _generated(inputs: RowInputs, shown: Clip, *, context_cameras: bool = False, in_scene: bool = True) -> np.ndarray:
     seed = inputs.generation.seed + inputs.noise
-    settings = replace(inputs.generation, seed=seed, context_cameras=context_cameras, show_context=in_scene)
+    settings = replace(inputs.generation, seed=seed, context_cameras=context_cameras, show_context=in_scene, chunk_frames=0)
     return generate(inputs.pipeline, shown, settings).frames

@@ -44,7 +44,7 @@ class ValidationVideos(lightning.Callback):
         pipeline.set_progress_bar_config(disable=True)
         scores = []
         for index, clip in enumerate(self.clips):
-            frames = generate(pipeline, clip, GenerationSettings(self.num_inference_steps, seed=index)).frames
+            frames = generate(pipeline, clip, GenerationSettings(self.num_inference_steps, seed=index, chunk_frames=0)).frames
             scores.append(float(np.mean(psnr(frames, clip.target_frames)[1:])))
             beside = np.concatenate([frames, clip.target_frames], axis=2)
             write_video(self.folder / f"step_{step:07d}" / f"{clip.name}.mp4", beside, data.hparams.frame_rate)
