@@ -16,7 +16,8 @@ import torch
 from video4spatial.cameras import Cameras
 from video4spatial.captures import Capture
 from video4spatial.geometry import GeometryError
-from video4spatial.geometry.structure_from_motion import MappingSettings, SparseModel, evenly_thinned, map_pictures
+from video4spatial.geometry.structure_from_motion import MappingSettings, SparseModel, map_pictures
+from video4spatial.spread import thinned
 
 BATCH = 32
 FIELDS_OF_VIEW = (25.0, 130.0)  # degrees; with little parallax the focal length runs away
@@ -85,7 +86,7 @@ def reconstruct(capture: Capture, settings: ReconstructionSettings = Reconstruct
     if len(capture) < settings.least_frames:
         count = f"capture {capture.name!r} has {len(capture)} frames"
         raise ReconstructionError(f"{count}; cameras need at least {settings.least_frames}")
-    tried = tuple(evenly_thinned(len(capture), settings.frames))
+    tried = tuple(thinned(len(capture), settings.frames))
     mapping = MappingSettings(
         features=settings.features, overlap=settings.overlap, exhaustive=settings.exhaustive, threads=settings.threads,
         largest=settings.side, fov_degrees=settings.fov_degrees,

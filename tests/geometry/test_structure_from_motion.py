@@ -11,14 +11,8 @@ from video4spatial.geometry.structure_from_motion import (
     MappingSettings,
     _write,
     cameras_by_mapping,
-    evenly_thinned,
     map_pictures,
 )
-
-
-def test_frames_are_thinned_evenly():
-    assert evenly_thinned(5, 9) == [0, 1, 2, 3, 4]
-    assert evenly_thinned(9, 3) == [0, 4, 8] and evenly_thinned(7, 1) == [0]
 
 
 @pytest.mark.parametrize(

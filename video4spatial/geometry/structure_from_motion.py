@@ -27,6 +27,7 @@ from video4spatial.geometry import GeometryError
 from video4spatial.geometry.alignment import aligned_poses
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.geometry.features import SIDE, find_features
+from video4spatial.spread import thinned
 
 FEWEST_FRAMES = 3
 SEED = 0
@@ -104,9 +105,13 @@ def import_pycolmap() -> ModuleType:
     return pycolmap
 
 
-def evenly_thinned(count: int, most: int) -> list[int]:
-    """Indices of at most `most` of `count` frames, evenly spread from the first to the last, ascending."""
-    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
+def pycolmap_missing() -> str | None:
+    """Why structure from motion cannot run here, or None."""
+    try:
+        import_pycolmap()
+    except ImportError as error:
+        return str(error)
+    return None
 
 
 def cameras_by_mapping(
@@ -137,7 +142,7 @@ def cameras_by_mapping(
         GeometryError: where the frames give no model, or one that holds no known camera.
         ImportError: without pycolmap.
     """
-    chosen = [] if context_frames is None else evenly_thinned(len(context_frames), CONTEXT)
+    chosen = [] if context_frames is None else thinned(len(context_frames), CONTEXT)
     if len(frames) + len(chosen) < FEWEST_FRAMES:
         raise GeometryError(f"structure from motion needs at least {FEWEST_FRAMES} frames")
     if not any(len(find_features(frame)) for frame in frames[1:]):

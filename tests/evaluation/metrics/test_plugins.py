@@ -35,15 +35,15 @@ def test_without_weights_every_plugin_is_missing_and_says_why(clip, tmp_path):
     for name, plugin in PLUGINS.items():
         measurement = METRICS[name](sample) if name in METRICS else SET_METRICS[name]([sample])
         assert measurement.status == "missing", name
-        for weights in plugin.weights:
-            assert weights.model and weights.revision and weights.url.startswith("https://")
-            assert weights.licence in measurement.reason and weights.revision in measurement.reason, name
+        weights = plugin.weights
+        assert weights.model and weights.revision and weights.url.startswith("https://")
+        assert weights.licence in measurement.reason and weights.revision in measurement.reason, name
     assert not (tmp_path / "torch").exists()  # nothing was downloaded
 
 
 def test_weights_other_than_declared_are_refused():
-    plugin = next(p for p in PLUGINS.values() if p.weights[0].file)
-    path = plugin.weights[0].path
+    plugin = next(p for p in PLUGINS.values() if p.weights.file)
+    path = plugin.weights.path
     assert str(path).startswith(torch.hub.get_dir())
     path.parent.mkdir(parents=True)
     path.write_bytes(b"something else")

@@ -6,8 +6,6 @@ cameras, so it measures where the generated frames are and not where they ought 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter, zoom
@@ -16,7 +14,6 @@ from torch import Tensor
 
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import invert_rigid, matrices_from_vectors
-from video4spatial.evaluation.estimators.base import Evidence
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import Scene
@@ -49,34 +46,7 @@ DIFFERENCE = np.array([1.0, 1.0, 1.0, 0.05, 0.05, 0.05])
 """Steps of the finite differences: rotations in pixels' worth of angle, translations in metres at the medium stage."""
 
 
-@dataclass(frozen=True)
-class RenderedMatch:
-    """Cameras measured from frames, and how well the scene rendered from them fits.
-
-    Args:
-        cameras: T cameras; frame 0 is the anchor as given.
-        residuals: [T] 1 - correlation between the frame and the scene rendered from its camera, both blurred a little:
-            0 is a perfect match, 1 no resemblance. Frame 0 has its own.
-    """
-
-    cameras: Cameras
-    residuals: np.ndarray
-
-
-def estimate(evidence: Evidence) -> EstimatedCameras:
-    """Cameras by `cameras_by_rendering`; the confidence is the correlation of frame and rendering."""
-    found = cameras_by_rendering(evidence.scene, evidence.anchor, evidence.frames, evidence.intrinsics)
-    shown = [index for index, residual in enumerate(found.residuals) if residual < UNLIKE]
-    return EstimatedCameras.from_poses(
-        {index: found.cameras.camera_to_world[index] for index in shown}, evidence.intrinsics, evidence.anchor,
-        metric=evidence.anchor.metric,
-        confidence={index: 1 - float(found.residuals[index]) for index in shown},
-        reasons="the frame resembles no view of the scene",
-        convention=found.cameras.convention,
-    )  # fmt: skip
-
-
-def cameras_by_rendering(scene: Scene, anchor: Cameras, frames: np.ndarray, intrinsics: Tensor | None = None) -> RenderedMatch:
+def cameras_by_rendering(frames: np.ndarray, intrinsics: Tensor, anchor: Cameras, scene: Scene) -> EstimatedCameras:
     """Find the cameras of frames that show a simulated scene.
 
     Every frame goes through three stages. At 16 pixels height low-discrepancy samples are tried around the last camera,
@@ -85,41 +55,36 @@ def cameras_by_rendering(scene: Scene, anchor: Cameras, frames: np.ndarray, intr
     so that overall brightness and contrast do not count. A frame that fits badly is searched for again over a wider range.
 
     Args:
-        scene: the simulated scene the frames show.
+        frames: [T, H, W, 3] uint8; frame 0 is the anchor.
+        intrinsics: [T, 3, 3] normalised, of every frame, which may zoom.
         anchor: camera of frame 0 (T = 1).
-        frames: [T, H, W, 3] uint8.
-        intrinsics: [T, 3, 3] normalised, of every frame, which may zoom; default the anchor's for all.
+        scene: the simulated scene the frames show.
 
     Returns:
-        `RenderedMatch`. Frames equal to their predecessor, intrinsics included, share its camera. Deterministic.
-
-    Raises:
-        ValueError: for frames of another type or shape, an anchor that is not one camera, or intrinsics that are not one
-            per frame.
+        Cameras of the frames that resemble the scene. The confidence is the correlation of the frame and the scene rendered
+        from its camera, both blurred a little. Frames equal to their predecessor, intrinsics included, share its camera.
+        Deterministic.
     """
-    if intrinsics is None:
-        intrinsics = anchor.intrinsics[:1].expand(len(frames), 3, 3)
-    Evidence(frames, intrinsics, anchor)  # checks that they fit
     stages = [
         _Stage(scene, intrinsics.double(), frames, side, supersample)
         for side, supersample in ((COARSE_SIDE, 1), (MEDIUM_SIDE, 1), (FINE_SIDE, FINE_SUPERSAMPLE))
     ]
     poses = [anchor.camera_to_world[0]]
-    residuals = [float(stages[-1].cost(poses[0][None], 0)[0])]
+    residuals = [float(stages[-1].cost(poses[0][None], 0)[0])]  # 1 - correlation
     for index in range(1, len(frames)):
         unzoomed = torch.equal(intrinsics[index], intrinsics[index - 1])
         if unzoomed and np.array_equal(frames[index], frames[index - 1]):
-            poses.append(poses[-1])
-            residuals.append(residuals[-1])
-            continue
-        pose, residual = _estimate_one(stages, poses, index)
+            pose, residual = poses[-1], residuals[-1]
+        else:
+            pose, residual = _estimate_one(stages, poses, index)
         poses.append(pose)
         residuals.append(residual)
-    cameras = Cameras(
-        torch.stack(poses), intrinsics, metric=anchor.metric,
-        convention="estimated by rendering and comparing",
+    shown = [index for index, residual in enumerate(residuals) if residual < UNLIKE]
+    return EstimatedCameras.from_poses(
+        {index: poses[index] for index in shown}, intrinsics, anchor, metric=anchor.metric,
+        confidence={index: 1 - residuals[index] for index in shown},
+        reasons="the frame resembles no view of the scene", convention="estimated by rendering and comparing",
     )  # fmt: skip
-    return RenderedMatch(cameras, np.array(residuals))
 
 
 class _Stage:

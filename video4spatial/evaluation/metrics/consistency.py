@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from video4spatial.cameras import Cameras
-from video4spatial.evaluation.estimators import sfm
 from video4spatial.evaluation.measurement import Measurement, Sample
 from video4spatial.evaluation.metrics.image import MINIMUM_COVISIBLE_SHARE, psnr
 from video4spatial.geometry import GeometryError
 from video4spatial.geometry.features import find_features, match
-from video4spatial.geometry.structure_from_motion import cameras_by_mapping
+from video4spatial.geometry.structure_from_motion import cameras_by_mapping, pycolmap_missing
 from video4spatial.geometry.two_views import epipolar_distances, fitted_fundamental, fundamental_matrix, sampson_distances
 from video4spatial.geometry.visibility import warp_context
 
@@ -196,7 +195,7 @@ def measure_registered_share(sample: Sample) -> Measurement:
     COLMAP sees the generated frames and the lens alone. A video that it can make nothing of scores 0, not missing.
     """
     cameras = sample.clip.target_cameras
-    reason = sfm.missing()
+    reason = pycolmap_missing()
     if reason:
         return Measurement.missing(reason)
     if min(sample.frames.shape[1:3]) < SMALLEST_SFM or len(sample.frames) < 3:

@@ -75,36 +75,36 @@ class Plugin:
 
     Args:
         name: of the metric.
-        weights: all that it needs.
+        weights: that it needs.
         libraries: modules that it needs, none of which this package installs.
         command: environment variable that names the user's command; empty where it runs in this process.
     """
 
     name: str
-    weights: tuple[Weights, ...]
+    weights: Weights
     libraries: tuple[str, ...] = ()
     command: str = ""
 
     def lacking(self) -> str:
         """Why it cannot run here and what would change that; empty where it can."""
-        terms = "; ".join(f"{w.model} at {w.revision}, {w.licence}, {w.url}" for w in self.weights)
+        weights = self.weights
+        terms = f"{weights.model} at {weights.revision}, {weights.licence}, {weights.url}"
         if self.command and not os.environ.get(self.command, "").strip():
             return f"no command: set {self.command} to one that computes it ({terms})"
         absent = [name for name in self.libraries if importlib.util.find_spec(name) is None]
         if absent:
             return f"needs the library {', '.join(absent)}, which is not installed ({terms})"
-        for weights in self.weights:
-            if weights.file and not weights.path.is_file():
-                return f"weights {weights.path} are not on disk and are never downloaded unasked ({terms})"
-            if weights.file and not _digest(weights.path).startswith(weights.revision):
-                return f"weights {weights.path} are others than declared: their SHA-256 does not begin with {weights.revision}"
+        if weights.file and not weights.path.is_file():
+            return f"weights {weights.path} are not on disk and are never downloaded unasked ({terms})"
+        if weights.file and not _digest(weights.path).startswith(weights.revision):
+            return f"weights {weights.path} are others than declared: their SHA-256 does not begin with {weights.revision}"
         return ""
 
 
 LPIPS = {
     net: Plugin(
         f"lpips_{net}",
-        (Weights(f"torchvision {backbone}", revision, "BSD-3-Clause, trained on ImageNet", f"{url}/{file}", file),),
+        Weights(f"torchvision {backbone}", revision, "BSD-3-Clause, trained on ImageNet", f"{url}/{file}", file),
         ("torchvision",),
     )
     for net, backbone, revision, file, url in [
@@ -119,39 +119,32 @@ _INCEPTION = Weights(
     "https://github.com/toshas/torch-fidelity/releases/tag/v0.2.0", "weights-inception-2015-12-05-6726825d.pth",
 )  # fmt: skip
 
-FID = Plugin("fid", (_INCEPTION,), ("torch_fidelity",))
-KID = Plugin("kid", (_INCEPTION,), ("torch_fidelity",))
+FID = Plugin("fid", _INCEPTION, ("torch_fidelity",))
+KID = Plugin("kid", _INCEPTION, ("torch_fidelity",))
 
 FVD = Plugin(
     "fvd",
-    (
-        Weights(
-            "VideoMAE-v2 ViT-g, SSv2 (cd-fvd 0.1.1, `videomae`)", "vit_g_hybrid_pt_1200e_ssv2_ft",
-            "access form; cd-fvd itself MIT, in part NVIDIA source code licence",
-            "https://github.com/songweige/content-debiased-fvd",
-        ),
+    Weights(
+        "VideoMAE-v2 ViT-g, SSv2 (cd-fvd 0.1.1, `videomae`)", "vit_g_hybrid_pt_1200e_ssv2_ft",
+        "access form; cd-fvd itself MIT, in part NVIDIA source code licence", "https://github.com/songweige/content-debiased-fvd",
     ),
     command="V4S_FVD",
 )  # fmt: skip
 
 MET3R = Plugin(
     "met3r",
-    (
-        Weights(
-            "naver/MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric with FeatUp DINO (MEt3R)", "3259e41 of MEt3R",
-            "CC BY-NC-SA 4.0", "https://github.com/mohammadasim98/MEt3R",
-        ),
+    Weights(
+        "naver/MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric with FeatUp DINO (MEt3R)", "3259e41 of MEt3R",
+        "CC BY-NC-SA 4.0", "https://github.com/mohammadasim98/MEt3R",
     ),
     command="V4S_MET3R",
 )  # fmt: skip
 
 WORLDSCORE_3D = Plugin(
     "worldscore_3d_consistency",
-    (
-        Weights(
-            "DROID-SLAM droid.pth (WorldScore, 3D consistency)", "344983c of WorldScore", "code BSD-3-Clause, weights unstated",
-            "https://github.com/haoyi-duan/WorldScore",
-        ),
+    Weights(
+        "DROID-SLAM droid.pth (WorldScore, 3D consistency)", "344983c of WorldScore", "code BSD-3-Clause, weights unstated",
+        "https://github.com/haoyi-duan/WorldScore",
     ),
     command="V4S_WORLDSCORE_3D",
 )  # fmt: skip
@@ -187,7 +180,7 @@ def measure_lpips(sample: Sample, net: str) -> Measurement:
         return Measurement(None, "not_applicable", f"pictures are smaller than {SMALLEST_LPIPS}x{SMALLEST_LPIPS}")
     from torchvision.models import get_model_weights
 
-    (weights,) = LPIPS[net].weights
+    weights = LPIPS[net].weights
     default = Path(get_model_weights(weights.model.split()[-1]).DEFAULT.url).name
     if default != weights.file:
         return Measurement.missing(f"the installed torchvision wants {default}, not {weights.file}, and would download it")
