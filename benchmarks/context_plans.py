@@ -25,10 +25,10 @@ from video4spatial.spread import evenly_spread
 from video4spatial.diffusion import JointGuidance
 from video4spatial.evaluation.measurement import Measurement
 from video4spatial.evaluation.rows.references import copy_nearest, mean_colour
-from video4spatial.evaluation.metrics.registry import METRICS
+from video4spatial.evaluation.metrics import METRICS
 from video4spatial.evaluation.results import merge_rows, metric, write_results
 from video4spatial.evaluation.aggregation import aggregate, paired_difference
-from video4spatial.evaluation.scorecard import score_clip
+from video4spatial.evaluation.scoring import score_clip
 from video4spatial.evaluation.test_set import load_test_set
 from video4spatial.models import CacheStorage
 from video4spatial.models.cost import Targets, TransformerCost

@@ -26,15 +26,13 @@ from rich.progress import track
 
 from video4spatial.clips import Clip
 from video4spatial.evaluation.aggregation import aggregate
-from video4spatial.evaluation.degradations import backwards, blur, texture_faded
+from video4spatial.evaluation.faults import CHEATS, GRADED, Stage, backwards, blur, cheats, film, texture_faded
 from video4spatial.evaluation.estimators import ESTIMATORS, Evidence
-from video4spatial.evaluation.faults import CHEATS, GRADED, Stage, cheats, film
 from video4spatial.evaluation.measurement import Measurement, Metric, Sample
-from video4spatial.evaluation.metrics.registry import METRICS, metrics_named
+from video4spatial.evaluation.metrics import METRICS, metrics_named
 from video4spatial.evaluation.results import write_results
-from video4spatial.evaluation.rows.inputs import RowInputs
-from video4spatial.evaluation.rows.model import model_with_context_cameras, through_autoencoder
-from video4spatial.evaluation.scorecard import score_clip
+from video4spatial.evaluation.rows.model import RowInputs, model_with_context_cameras, through_autoencoder
+from video4spatial.evaluation.scoring import score_clip
 from video4spatial.evaluation.test_set import TestClip, load_test_set
 from video4spatial.evaluation.validation import Measured, accepts, headline, validation_row, video_name
 from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline

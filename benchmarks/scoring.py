@@ -22,7 +22,7 @@ from video4spatial.cameras import write_cameras
 from video4spatial.clips import Clip
 from video4spatial.evaluation.benchmark import benchmark_navigation
 from video4spatial.evaluation.rows.references import ground_truth_blurred
-from video4spatial.evaluation.metrics.registry import METRICS, NAVIGATION_METRICS
+from video4spatial.evaluation.metrics import METRICS, NAVIGATION_METRICS
 from video4spatial.evaluation.results import metric, write_results
 from video4spatial.evaluation.test_set import load_test_set
 from video4spatial.media import write_images

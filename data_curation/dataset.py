@@ -15,8 +15,7 @@ import numpy as np
 import torch
 
 from data_curation.pipeline import CLIP_STAGES
-from video4spatial.cameras import Cameras
-from video4spatial.cameras.viewpoints import viewpoint_distance
+from video4spatial.cameras import Cameras, viewpoint_distance
 from video4spatial.clips.manifest import SPLITS, ClipRow
 
 HASHES = 8  # frames of a capture that are compared

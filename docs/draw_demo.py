@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from video4spatial import Video4SpatialPipeline
 from video4spatial.evaluation.rows import model
-from video4spatial.evaluation.rows.inputs import RowInputs
+from video4spatial.evaluation.rows.model import RowInputs
 from video4spatial.evaluation.test_set import load_test_set
 from video4spatial.pipelines import GenerationSettings
 from video4spatial.pretrained import resolve_model

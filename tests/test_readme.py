@@ -32,7 +32,7 @@ def test_result_files_have_one_shape(path):
 
 
 def test_the_metrics_that_head_the_scorecard_were_chosen_by_the_validation():
-    from video4spatial.evaluation.metrics.registry import NAVIGATION_METRICS
+    from video4spatial.evaluation.metrics import NAVIGATION_METRICS
 
     content = json.loads((ROOT / "benchmarks" / "results" / "metric_validation.json").read_text())
     headline = content["settings"]["headline"]

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from video4spatial.cameras import Cameras, parse_trajectory
-from video4spatial.cameras.viewpoints import viewpoint_distance
+from video4spatial.cameras import Cameras, parse_trajectory, viewpoint_distance
 from video4spatial.conditioning.plan_registry import PLANS
 from video4spatial.conditioning.plans import ContextMaterial, ContextPart, ContextPlan, plan_context
 from video4spatial.geometry.visibility import seen_from

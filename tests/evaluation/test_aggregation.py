@@ -15,8 +15,8 @@ from video4spatial.evaluation.aggregation import (
     rows_over_clips,
 )
 from video4spatial.evaluation.measurement import Measurement
-from video4spatial.evaluation.metrics.registry import METRICS
-from video4spatial.evaluation.scorecard import ScoredClip
+from video4spatial.evaluation.metrics import METRICS
+from video4spatial.evaluation.scoring import ScoredClip
 
 
 def ok(*values):

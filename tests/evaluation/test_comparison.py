@@ -8,9 +8,9 @@ import pytest
 from video4spatial.evaluation.aggregation import aggregate
 from video4spatial.evaluation.comparison import Run, compare_runs, read_run
 from video4spatial.evaluation.measurement import Measurement
-from video4spatial.evaluation.metrics.registry import METRICS
+from video4spatial.evaluation.metrics import METRICS
 from video4spatial.evaluation.results import write_results
-from video4spatial.evaluation.scorecard import ScoredClip
+from video4spatial.evaluation.scoring import ScoredClip
 
 SETTINGS = {"test_set": "rooms", "height": 64, "width": 64}
 

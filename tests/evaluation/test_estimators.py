@@ -17,9 +17,9 @@ from video4spatial.evaluation.metrics.camera import (
 )
 from video4spatial.evaluation.estimators import ESTIMATORS, Evidence, estimate_cameras, estimator_named
 from video4spatial.evaluation.measurement import Sample
-from video4spatial.evaluation.metrics.registry import METRICS
+from video4spatial.evaluation.metrics import METRICS
 from video4spatial.evaluation.aggregation import aggregate
-from video4spatial.evaluation.scorecard import score_clip
+from video4spatial.evaluation.scoring import score_clip
 from video4spatial.geometry.pnp import FEWEST_INLIERS
 from video4spatial.simulation.renderer import render
 

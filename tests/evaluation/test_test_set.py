@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 
 from video4spatial.spread import evenly_spread
-from video4spatial.evaluation.freezing import ANCHOR_SEES, CONTEXT_SEES, build_rooms_nav
-from video4spatial.evaluation.test_set import StaleTestSetError, load_test_set, similar_clips
+from video4spatial.evaluation.test_set import (
+    ANCHOR_SEES,
+    CONTEXT_SEES,
+    StaleTestSetError,
+    build_rooms_nav,
+    load_test_set,
+    similar_clips,
+)
 from video4spatial.geometry.visibility import covisible_mask
 from video4spatial.simulation.scenes import SEED_RANGES
 

@@ -6,7 +6,7 @@ import pytest
 from video4spatial import Video4SpatialPipeline
 from video4spatial.evaluation.metrics.image import gradient_correlation, psnr
 from video4spatial.evaluation.rows import model
-from video4spatial.evaluation.rows.inputs import RowInputs
+from video4spatial.evaluation.rows.model import RowInputs
 from video4spatial.evaluation.rows.references import static
 from video4spatial.evaluation.test_set import load_test_set
 from video4spatial.pipelines import GenerationSettings

@@ -7,10 +7,9 @@ import pytest
 import torch
 from lightning.pytorch.utilities import move_data_to_device
 
-from video4spatial.cameras import Cameras, plucker_rays, project_points
+from video4spatial.cameras import Cameras, plucker_rays, project_points, viewpoint_distance
 from video4spatial.clips import Navigate
 from video4spatial.conditioning.plans import ContextPart
-from video4spatial.cameras.viewpoints import viewpoint_distance
 from video4spatial.training.bank import SceneBank, render_bank
 from video4spatial.training.curriculum import Curriculum
 from video4spatial.training.examples import BankExamples, Example, Scene, encode_pictures

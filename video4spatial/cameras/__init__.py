@@ -1,6 +1,6 @@
 """Cameras: one typed object, its algebra, rays, trajectories in words, file formats and their inspection."""
 
-from video4spatial.cameras.cameras import Cameras
+from video4spatial.cameras.cameras import Cameras, viewpoint_distance
 from video4spatial.cameras.checks import CameraError
 from video4spatial.cameras.formats import FORMATS, CameraFileError, detect_format, read_cameras, write_cameras
 from video4spatial.cameras.intrinsics import CropBox, centre_crop_box, intrinsics_from_fov
@@ -27,5 +27,6 @@ __all__ = [
     "project_points",
     "read_cameras",
     "read_keyframes",
+    "viewpoint_distance",
     "write_cameras",
 ]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from video4spatial.cameras.checks import CameraError, float64, shape_problems, value_problems
 from video4spatial.cameras.intrinsics import CropBox, crop_matrix, intrinsics_from_fov
+from video4spatial.cameras.motions import DEGREES_PER_METRE
 from video4spatial.cameras.rotations import invert_rigid, rotation_angle_degrees, slerp
 
 
@@ -443,6 +444,23 @@ class Cameras:
             )
         if other.metric != self.metric:
             raise CameraError(_scale_problem(action, self.metric, other.metric))
+
+
+def viewpoint_distance(first: Cameras, second: Cameras) -> Tensor:
+    """Distance between viewpoints: metres + degrees / 45, where degrees are those of the whole rotation.
+
+    Args:
+        first: [..., T] cameras.
+        second: [..., N] cameras of the same world. Leading batch axes broadcast against those of `first`.
+
+    Returns:
+        [..., T, N] float64. Where the cameras are not metric, their unit stands for metres.
+    """
+    metres = torch.cdist(first.positions, second.positions)
+    relative = first.rotations[..., :, None, :, :].mT @ second.rotations[..., None, :, :, :]
+    trace = torch.diagonal(relative, dim1=-2, dim2=-1).sum(-1)
+    degrees = torch.rad2deg(torch.acos(((trace - 1) / 2).clamp(-1, 1)))
+    return metres + degrees / DEGREES_PER_METRE
 
 
 def _scale_problem(action: str, first: bool, second: bool) -> str:

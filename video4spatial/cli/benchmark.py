@@ -145,9 +145,9 @@ def _peer(options):
 
 
 def _write_report(options, folder: ModelFolder, clips, results: list[dict], settings: dict, recording) -> None:
-    from video4spatial.evaluation.metrics.registry import METRICS, NAVIGATION_METRICS
+    from video4spatial.evaluation.metrics import METRICS, NAVIGATION_METRICS
     from video4spatial.evaluation.reports.benchmark_page import write_benchmark_page
-    from video4spatial.evaluation.reports.shown_clips import shown_clips
+    from video4spatial.evaluation.reports.benchmark_page import shown_clips
 
     by_name = {clip.name: clip for clip in clips}
     shown = []

@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
 def _show(comparison) -> None:
     from rich.table import Table
 
-    from video4spatial.evaluation.metrics.registry import METRICS
+    from video4spatial.evaluation.metrics import METRICS
 
     table = Table(box=None)
     for heading in ("metric", "A", "B", "B − A", "95 %", "B is"):

@@ -32,8 +32,8 @@ def write_result(folder: Path, request: Request, generated: Generated) -> None:
         from video4spatial.cameras.plotting import plot_trajectories
         from video4spatial.evaluation.reports.pictures import side_by_side
         from video4spatial.evaluation.reports.sample_page import write_sample_page
-        from video4spatial.evaluation.scorecard import measured_cameras, score_clip
-        from video4spatial.evaluation.metrics.registry import NAVIGATION_METRICS
+        from video4spatial.evaluation.scoring import measured_cameras, score_clip
+        from video4spatial.evaluation.metrics import NAVIGATION_METRICS
         from video4spatial.media import write_images, write_video
 
         clip, frames, rate = request.clip, generated.frames, request.settings.model.frame_rate
@@ -112,7 +112,7 @@ def _write_scores(path: Path, clip: Clip, measurements: dict[str, Measurement], 
     from video4spatial.evaluation.aggregation import rows_of_one_clip
     from video4spatial.evaluation.results import write_results
     from video4spatial.evaluation.rows.references import copy_nearest, mean_colour, static
-    from video4spatial.evaluation.scorecard import score_clip
+    from video4spatial.evaluation.scoring import score_clip
 
     scored = {"model": measurements}
     if clip.target_frames is not None:

@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
     options = score_parser().parse(arguments)
     from video4spatial.evaluation.aggregation import rows_of_one_clip, rows_over_clips
     from video4spatial.evaluation.measurement import Sample
-    from video4spatial.evaluation.metrics.registry import SET_METRICS
+    from video4spatial.evaluation.metrics import SET_METRICS
     from video4spatial.evaluation.results import write_results
     from video4spatial.evaluation.video_pairs import check_pair, find_pairs, read_pair, score_pair
 
@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> None:
 
 def _chosen_metrics(options: Namespace) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the metrics of each clip, and of those of all clips together."""
-    from video4spatial.evaluation.metrics.registry import METRICS, SET_METRICS
+    from video4spatial.evaluation.metrics import METRICS, SET_METRICS
 
     if options.metrics is None:
         return PIXEL_METRICS + (CAMERA_METRICS if options.cameras else ()), ()
@@ -124,9 +124,9 @@ def _show(rows: list[dict]) -> None:
 def _write_report(
     options: Namespace, pairs: list, rows: list[dict], metrics: tuple, settings: dict, scored: dict, frames_of: dict
 ) -> None:
-    from video4spatial.evaluation.metrics.registry import METRICS
+    from video4spatial.evaluation.metrics import METRICS
     from video4spatial.evaluation.reports.benchmark_page import write_benchmark_page
-    from video4spatial.evaluation.reports.shown_clips import shown_clips
+    from video4spatial.evaluation.reports.benchmark_page import shown_clips
     from video4spatial.evaluation.video_pairs import read_pair
     from video4spatial.media import open_video
 

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from video4spatial.cameras import Cameras, camera_rays
-from video4spatial.cameras.viewpoints import viewpoint_distance
+from video4spatial.cameras import Cameras, camera_rays, viewpoint_distance
 from video4spatial.spread import evenly_spread
 from video4spatial.conditioning.plan_registry import PLANS
 from video4spatial.naming import did_you_mean, unknown

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from video4spatial.evaluation.measurement import Measurement, Metric
-from video4spatial.evaluation.metrics.registry import METRICS
+from video4spatial.evaluation.metrics import METRICS
 from video4spatial.evaluation.results import metric as result_cell
-from video4spatial.evaluation.scorecard import ScoredClip
+from video4spatial.evaluation.scoring import ScoredClip
 
 BOOTSTRAP_DRAWS = 2000
 BOOTSTRAP_SEED = 0

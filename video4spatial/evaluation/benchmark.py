@@ -11,13 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from video4spatial.clips import Clip
 from video4spatial.evaluation.aggregation import paired_differences, rows_over_clips
-from video4spatial.evaluation.metrics.registry import METRICS, NAVIGATION_METRICS
-from video4spatial.evaluation.rows.inputs import RowInputs
+from video4spatial.evaluation.metrics import METRICS, NAVIGATION_METRICS
+from video4spatial.evaluation.rows.model import RowInputs
 from video4spatial.evaluation.rows.peers import PeerError
 from video4spatial.evaluation.rows.references import fit_blur
-from video4spatial.evaluation.rows.registry import ROWS, Row
-from video4spatial.evaluation.scorecard import ScoredClip
-from video4spatial.evaluation.scoring_pool import ScoringPool
+from video4spatial.evaluation.rows import ROWS, Row
+from video4spatial.evaluation.scoring import ScoredClip, ScoringPool
 from video4spatial.evaluation.test_set import TestClip
 from video4spatial.naming import unknown
 from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from video4spatial.evaluation.aggregation import aggregate, paired_difference
 from video4spatial.evaluation.measurement import Metric
-from video4spatial.evaluation.metrics.registry import METRICS
+from video4spatial.evaluation.metrics import METRICS
 from video4spatial.evaluation.results import metric as result_cell
-from video4spatial.evaluation.scorecard import ScoredClip
+from video4spatial.evaluation.scoring import ScoredClip
 
 SAME = ("test_set", "height", "width")
 """Settings that two runs must share for their figures to mean the same."""

@@ -14,7 +14,7 @@ from video4spatial.cameras import read_cameras
 from video4spatial.clips import Clip, Navigate
 from video4spatial.evaluation.measurement import Measurement
 from video4spatial.evaluation.rows.references import mean_colour, static
-from video4spatial.evaluation.scorecard import ScoredClip, score_clip
+from video4spatial.evaluation.scoring import ScoredClip, score_clip
 from video4spatial.media import image_paths, open_video, resize_and_crop
 
 logger = logging.getLogger(__name__)

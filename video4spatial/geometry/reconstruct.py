@@ -17,14 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from video4spatial.cameras import Cameras
-from video4spatial.cameras.viewpoints import viewpoint_distance
+from video4spatial.cameras import Cameras, viewpoint_distance
 from video4spatial.geometry import GeometryError
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.geometry.plane_sweep import plane_sweep
-from video4spatial.geometry.splatting import splatted_depth
+from video4spatial.geometry.visibility import seen_from, splatted_depth, warp_context
 from video4spatial.geometry.structure_from_motion import cameras_by_mapping
-from video4spatial.geometry.visibility import seen_from, warp_context
 
 SWEPT_VIEWS = 16
 """Frames that are given depth: those nearest to the cameras that are to be rendered."""

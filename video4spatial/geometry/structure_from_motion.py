@@ -24,8 +24,7 @@ from torch import Tensor
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import invert_rigid
 from video4spatial.geometry import GeometryError
-from video4spatial.geometry.alignment import aligned_poses
-from video4spatial.geometry.estimated_cameras import EstimatedCameras
+from video4spatial.geometry.estimated_cameras import EstimatedCameras, aligned_poses
 from video4spatial.geometry.features import SIDE, find_features
 from video4spatial.spread import thinned
 

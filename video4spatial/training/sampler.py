@@ -7,10 +7,9 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from video4spatial.cameras import Cameras
+from video4spatial.cameras import Cameras, viewpoint_distance
 from video4spatial.clips import Instruction, Navigate
 from video4spatial.conditioning.plans import ContextPart, ContextPlan, coarse_to_fine, far_pooled, in_full
-from video4spatial.cameras.viewpoints import viewpoint_distance
 from video4spatial.training.curriculum import Curriculum
 from video4spatial.training.examples import Example, ExampleSource, happens
 

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from video4spatial.cameras import Cameras
 from video4spatial.clips import Navigate
-from video4spatial.evaluation.metrics import camera
+from video4spatial.evaluation.metrics import METRICS, camera
 from video4spatial.evaluation.metrics.camera import (
     area_under_recall,
     direction_errors_degrees,
@@ -23,7 +23,6 @@ from video4spatial.evaluation.metrics.camera import (
 )
 from video4spatial.evaluation.measurement import Sample
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
-from video4spatial.evaluation.metrics.registry import METRICS
 
 
 def walk(scale: float = 1.0, sign: float = 1.0, mirrored: bool = False, count: int = 49) -> Cameras:

@@ -11,9 +11,9 @@ from video4spatial.clips import Navigate
 from video4spatial.evaluation.metrics.consistency import agreement, flicker, frame_changes
 from video4spatial.geometry.features import matched_points
 from video4spatial.geometry.two_views import epipolar_distances, fundamental_matrix
-from video4spatial.evaluation.degradations import swimming
+from video4spatial.evaluation.faults import swimming
 from video4spatial.evaluation.measurement import Sample
-from video4spatial.evaluation.metrics.registry import METRICS
+from video4spatial.evaluation.metrics import METRICS
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import generate_scene
 

@@ -16,7 +16,7 @@ from video4spatial.evaluation.metrics.grounding import (
 )  # fmt: skip
 from video4spatial.evaluation.measurement import Sample
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
-from video4spatial.evaluation.metrics.registry import GROUNDING_METRICS, METRICS
+from video4spatial.evaluation.metrics import GROUNDING_METRICS, METRICS
 from video4spatial.simulation.pieces import BOX
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import generate_scene

@@ -10,7 +10,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from video4spatial.evaluation.metrics.image import gradient_correlation, ms_ssim, psnr, ssim
 from video4spatial.evaluation.measurement import Sample
 from video4spatial.evaluation.rows.references import copy_nearest, static
-from video4spatial.evaluation.metrics.registry import METRICS
+from video4spatial.evaluation.metrics import METRICS
 
 
 @pytest.fixture

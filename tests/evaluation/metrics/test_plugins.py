@@ -8,7 +8,7 @@ import torch
 
 from video4spatial.evaluation.measurement import Sample
 from video4spatial.evaluation.metrics.plugins import MET3R, PLUGINS, run_command
-from video4spatial.evaluation.metrics.registry import METRICS, SET_METRICS
+from video4spatial.evaluation.metrics import METRICS, SET_METRICS
 
 COMMAND = """
 import json, sys

@@ -11,9 +11,9 @@ from video4spatial.clips.simulated import simulated_navigation_clip
 from video4spatial.evaluation.measurement import Sample
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.geometry.plane_sweep import SweptDepth, plane_sweep
-from video4spatial.evaluation.metrics.registry import METRICS
+from video4spatial.evaluation.metrics import METRICS
 from video4spatial.evaluation.metrics.spatial_distance import SpatialDistanceSettings, measure_spatial_distance, unprojected
-from video4spatial.geometry.splatting import nearest_points
+from video4spatial.geometry.visibility import nearest_points
 from video4spatial.evaluation.test_set import load_test_set
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import generate_scene

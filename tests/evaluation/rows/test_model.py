@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from video4spatial.clips.simulated import simulated_navigation_clip
-from video4spatial.evaluation.rows import model
-from video4spatial.evaluation.rows.inputs import RowInputs
-from video4spatial.evaluation.rows.registry import ROWS
+from video4spatial.evaluation.rows import ROWS, model
+from video4spatial.evaluation.rows.model import RowInputs
 from video4spatial.pipelines import GenerationSettings
 
 

@@ -19,8 +19,7 @@ from torch import Tensor
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import invert_rigid, nearest_rotation
 from video4spatial.evaluation.metrics.plugins import Plugin, Weights
-from video4spatial.geometry.alignment import aligned_poses
-from video4spatial.geometry.estimated_cameras import EstimatedCameras
+from video4spatial.geometry.estimated_cameras import EstimatedCameras, aligned_poses
 from video4spatial.geometry.structure_from_motion import CONTEXT
 from video4spatial.spread import thinned
 

@@ -27,7 +27,7 @@ from video4spatial.evaluation.metrics.spatial_distance import (
     context_points,
     default_distances,
 )
-from video4spatial.geometry.splatting import nearest_points
+from video4spatial.geometry.visibility import nearest_points
 from video4spatial.media.transforms import resize_and_crop
 from video4spatial.simulation.scenes import generate_scene
 

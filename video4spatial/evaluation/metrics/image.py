@@ -5,8 +5,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
+from video4spatial.cameras import viewpoint_distance
 from video4spatial.evaluation.measurement import Measurement, Sample
-from video4spatial.cameras.viewpoints import viewpoint_distance
 from video4spatial.geometry.visibility import covisible_mask, warp_context
 
 MAXIMUM_PSNR = 100.0

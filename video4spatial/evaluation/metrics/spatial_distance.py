@@ -34,7 +34,7 @@ from video4spatial.clips.cropping import resize_depth
 from video4spatial.evaluation.measurement import Measurement, Sample
 from video4spatial.geometry.plane_sweep import PlaneSweepSettings, SweptDepth, plane_sweep
 from video4spatial.cameras.intrinsics import centre_crop_box
-from video4spatial.geometry.splatting import nearest_points
+from video4spatial.geometry.visibility import nearest_points
 from video4spatial.media.transforms import resize_and_crop
 
 WORST = 1.0

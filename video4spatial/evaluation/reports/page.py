@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from video4spatial.evaluation.measurement import Measurement
-from video4spatial.evaluation.metrics.registry import METRICS
+from video4spatial.evaluation.metrics import METRICS
 from video4spatial.files import write_whole
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
 

@@ -1,1 +1,64 @@
-"""What is scored side by side: the model, its peers, and the references."""
+"""What is scored side by side: the model, its peers, and the references. A new row is a function and a line in `ROWS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from video4spatial.clips import Clip
+from video4spatial.evaluation.rows import model, peers, references
+from video4spatial.evaluation.rows.model import RowInputs
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the registry.
+
+    Args:
+        name: as in results files.
+        frames: `RowInputs` -> [T, H, W, 3] uint8; raises `peers.PeerError` for a clip that it has no video of.
+        needs: optional fields of `RowInputs` without which the row does not apply.
+        seen: whether it runs on new paths through the scenes that a second model was trained on, with that model.
+    """
+
+    name: str
+    frames: Callable[[RowInputs], np.ndarray]
+    needs: tuple[str, ...] = ()
+    seen: bool = False
+
+
+def _of_clip(frames: Callable[[Clip], np.ndarray]) -> Callable[[RowInputs], np.ndarray]:
+    """The frames of a row that is made from the clip and nothing else."""
+    return lambda inputs: frames(inputs.clip)
+
+
+_ALL = (
+    Row("model", model.model),
+    Row("model_with_context_cameras", model.model_with_context_cameras),
+    Row("seen_scenes", model.model, seen=True),
+    Row("seen_scenes_with_context_cameras", model.model_with_context_cameras, seen=True),
+    Row("seen_scenes_static", _of_clip(references.static), seen=True),
+    Row("context_2", partial(model.shorter_context, count=2)),
+    Row("context_8", partial(model.shorter_context, count=8)),
+    Row("context_32", partial(model.shorter_context, count=32)),
+    Row("ground_truth", _of_clip(references.ground_truth)),
+    Row("ground_truth_blurred", _of_clip(references.ground_truth_blurred)),
+    Row("vae_ceiling", model.vae_ceiling),
+    Row("copy_nearest", _of_clip(references.copy_nearest)),
+    Row("copy_nearest_blurred", lambda inputs: references.copy_nearest_blurred(inputs.clip, inputs.blur_sigma), ("blur_sigma",)),
+    Row("mean_colour", _of_clip(references.mean_colour)),
+    Row("static", _of_clip(references.static)),
+    Row("reversed", _of_clip(references.reversed_truth)),
+    Row("shuffled", _of_clip(references.shuffled)),
+    Row("other_scene_context", model.other_scene_context, ("other",)),
+    Row("anchor_only", model.anchor_only),
+    Row("no_context", model.no_context),
+    Row("reconstruct_and_render", _of_clip(peers.reconstruct_and_render)),
+    Row("image_to_video", lambda inputs: inputs.image_to_video(inputs.clip, inputs.noise), ("image_to_video",)),
+)
+
+ROWS: dict[str, Row] = {row.name: row for row in _ALL}
+"""Rows by name, in the order of results files."""

@@ -6,17 +6,40 @@ shown: with or without cameras, all frames or some.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from video4spatial.clips import Clip
-from video4spatial.spread import evenly_spread
 from video4spatial.evaluation.rows import references
-from video4spatial.evaluation.rows.inputs import RowInputs
 from video4spatial.models.autoencoder import decode, encode, frames_to_tensor, tensor_to_frames
-from video4spatial.pipelines import Video4SpatialPipeline, generate
+from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline, generate
+from video4spatial.spread import evenly_spread
+
+
+@dataclass(frozen=True)
+class RowInputs:
+    """What a row makes its video of one clip from.
+
+    Args:
+        clip: what is asked for, with everything that is known of it.
+        pipeline: the model that is run.
+        generation: how it is run.
+        noise: place of the clip in its set, added to the seed: noise depends on both alone, so that rows are paired.
+        other: a clip of another scene, or None.
+        blur_sigma: what `references.fit_blur` found on validation clips, pixels at a height of 64, or None.
+        image_to_video: (clip, noise) -> [T, H, W, 3] uint8 of a model that goes on from the anchor frame, or None.
+    """
+
+    clip: Clip
+    pipeline: Video4SpatialPipeline
+    generation: GenerationSettings = GenerationSettings()
+    noise: int = 0
+    other: Clip | None = None
+    blur_sigma: float | None = None
+    image_to_video: Callable[[Clip, int], np.ndarray] | None = None
 
 
 @torch.no_grad()

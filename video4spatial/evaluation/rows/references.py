@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
-from video4spatial.cameras.viewpoints import viewpoint_distance
+from video4spatial.cameras import viewpoint_distance
 from video4spatial.clips import Clip
-from video4spatial.evaluation.degradations import blur
 from video4spatial.evaluation.metrics.image import psnr
 
 BLUR_SIGMAS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
@@ -49,6 +49,17 @@ def copy_nearest_blurred(clip: Clip, sigma: float) -> np.ndarray:
         sigma: pixels at a height of 64, from `fit_blur`; scaled with the height.
     """
     return blur(copy_nearest(clip), sigma)
+
+
+def blur(frames: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur each frame.
+
+    Args:
+        frames: [T, H, W, 3] uint8.
+        sigma: of the Gaussian in pixels at a height of 64; it grows with the height.
+    """
+    pixels = sigma * frames.shape[1] / 64
+    return gaussian_filter(frames.astype(np.float32), (0, pixels, pixels, 0)).round().clip(0, 255).astype(np.uint8)
 
 
 def fit_blur(clips: Sequence[Clip]) -> float:

@@ -8,9 +8,9 @@ import pytest
 from video4spatial.clips import Ground
 from video4spatial.evaluation.estimators.render_and_compare import UNLIKE
 from video4spatial.evaluation.measurement import Sample
-from video4spatial.evaluation.metrics.registry import METRICS, NAVIGATION_METRICS, SET_METRICS, metrics_named
+from video4spatial.evaluation.metrics import METRICS, NAVIGATION_METRICS, SET_METRICS, metrics_named
 from video4spatial.evaluation.rows import references
-from video4spatial.evaluation.scorecard import measured_cameras, score_clip
+from video4spatial.evaluation.scoring import measured_cameras, score_clip
 
 
 def test_the_truth_beats_every_reference_on_the_headline(clip):
