@@ -168,7 +168,7 @@ class Rows:
             cells = {}
             for key in self.metrics:
                 of_metric = [(scene, values[key]) for scene, values in entries]
-                cells[key] = aggregate(METRICS[key], of_metric).cell()
+                cells[key] = aggregate(METRICS[key], of_metric)
                 of_base = [(scene, values[key]) for scene, values in self.measured[base]]
                 cells[f"{key}_against_{base}"] = paired_difference(METRICS[key], of_metric, of_base)
             costs, tokens = np.mean(self.cost[name], axis=0)
@@ -290,7 +290,7 @@ def rollouts(pipeline: Video4SpatialPipeline, clips: list[Clip]) -> list[dict]:
         {
             "name": f"{name}_chunk_{chunk + 1}",
             "metrics": {
-                key: aggregate(METRICS[key], [(scene, values[key]) for scene, values in entries]).cell() for key in METRIC_NAMES
+                key: aggregate(METRICS[key], [(scene, values[key]) for scene, values in entries]) for key in METRIC_NAMES
             },
         }
         for name, chunks in scored.items()

@@ -162,7 +162,7 @@ def tabulate(results: list[tuple[str, dict, dict]], metrics: list[Metric]) -> tu
     unmeasured = {}
     for metric in metrics:
         of_truth = [(scene, values[metric.name]) for scene, values in measured["truth"]]
-        status = aggregate(metric, of_truth).status
+        status = aggregate(metric, of_truth)["status"]
         if status != "ok":
             unmeasured[metric.name] = {"status": status, "reason": of_truth[0][1].reason}
     metrics = [metric for metric in metrics if metric.name not in unmeasured]
@@ -190,7 +190,7 @@ def tabulate(results: list[tuple[str, dict, dict]], metrics: list[Metric]) -> tu
         rows.append(validation_row(name, chosen, measured, sees[name], counts[name]))
     for condition in results[0][2]:
         cells = {
-            name: aggregate(METRICS[name], [(scene, errors[condition][name]) for scene, _, errors in results]).cell()
+            name: aggregate(METRICS[name], [(scene, errors[condition][name]) for scene, _, errors in results])
             for name in CAMERA_METRICS
         }
         rows.append({"name": condition, "metrics": cells})

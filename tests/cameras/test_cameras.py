@@ -6,7 +6,9 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation, Slerp
 
-from video4spatial.cameras import CameraError, Cameras, CropBox, centre_crop_box, intrinsics_from_fov, project_points, viewpoint_distance
+from video4spatial.cameras import (
+    CameraError, Cameras, CropBox, centre_crop_box, intrinsics_from_fov, project_points, viewpoint_distance,
+)  # fmt: skip
 from video4spatial.cameras.rotations import (
     matrices_from_quaternions,
     matrices_from_vectors,

@@ -28,22 +28,22 @@ def test_failures_lower_the_penalised_mean_and_the_coverage():
     whole = aggregate(metric, half)
     half[1] = half[3] = ("scene-9", Measurement.missing("blank"))
     broken = aggregate(metric, half)
-    assert (whole.value, whole.penalised, whole.coverage) == (23, 23, 1)
-    assert broken.value == 22 and broken.coverage == 0.5 and broken.penalised == pytest.approx((20 + 0 + 24) / 3)
+    assert (whole["value"], whole["penalised"], whole["coverage"]) == (23, 23, 1)
+    assert broken["value"] == 22 and broken["coverage"] == 0.5 and broken["penalised"] == pytest.approx((20 + 0 + 24) / 3)
     error = METRICS["rotation_error_deg"]
-    assert aggregate(error, [*ok(2.0), ("x", Measurement.missing("blank"))]).penalised == 91
+    assert aggregate(error, [*ok(2.0), ("x", Measurement.missing("blank"))])["penalised"] == 91
 
 
 def test_scenes_weigh_the_same_however_many_clips_they_have():
     values = [("a", Measurement(1.0))] * 9 + [("b", Measurement(3.0))]
-    assert aggregate(METRICS["psnr"], values).value == 2
+    assert aggregate(METRICS["psnr"], values)["value"] == 2
 
 
 def test_nothing_measured_is_never_nan():
     for status in ("missing", "failed", "not_applicable"):
         result = aggregate(METRICS["psnr"], [("a", Measurement(None, status, "why"))])
-        assert result.status == status and result.value is None
-        json.dumps(result.cell(), allow_nan=False)
+        assert result["status"] == status and result["value"] is None
+        json.dumps(result, allow_nan=False)
     with pytest.raises(ValueError, match="finite"):
         Measurement(math.nan)
     with pytest.raises(ValueError, match="reason"):
@@ -76,7 +76,7 @@ def scored(*values) -> list[ScoredClip]:
 
 def test_rows_over_clips_are_aggregates_and_rows_without_clips_do_not_apply():
     model, absent = rows_over_clips({"model": scored(20.0, 24.0), "image_to_video": []}, ["psnr"])
-    assert model == {"name": "model", "metrics": {"psnr": aggregate(METRICS["psnr"], ok(20.0, 24.0)).cell()}}
+    assert model == {"name": "model", "metrics": {"psnr": aggregate(METRICS["psnr"], ok(20.0, 24.0))}}
     assert absent["metrics"]["psnr"] == {"value": None, "low": None, "high": None, "n": None, "status": "not_applicable"}
 
 

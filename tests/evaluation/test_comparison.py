@@ -18,7 +18,7 @@ SETTINGS = {"test_set": "rooms", "height": 64, "width": 64}
 def run_of(name: str, values, metric: str = "psnr", details: bool = True, row: str = "model", start: int = 0) -> Run:
     measured = [Measurement.missing("blank") if value is None else Measurement(float(value)) for value in values]
     clips = [ScoredClip(f"clip-{i}", f"scene-{i}", f"made-{i}", {metric: m}) for i, m in enumerate(measured, start)]
-    cell = aggregate(METRICS[metric], [(clip.scene, clip.measurements[metric]) for clip in clips]).cell()
+    cell = aggregate(METRICS[metric], [(clip.scene, clip.measurements[metric]) for clip in clips])
     settings = SETTINGS | {"clips": len(clips)}
     return Run(name, "navigation_rooms", settings, {row: {metric: cell}}, {row: clips} if details else None)
 

@@ -138,7 +138,7 @@ def test_missing_frames_lower_coverage_and_count_as_worst(walk):
         assert [value is None for value in measured.per_frame] == [False, True, True, False] and measured.share == 0.5
     scores = score_clip(walk, frames, ["rotation_error_deg"], estimate)
     cell = aggregate(METRICS["rotation_error_deg"], [("room", scores["rotation_error_deg"])])
-    assert cell.coverage == 0.5 and cell.value < 1 and cell.penalised == pytest.approx(90 + cell.value / 2)
+    assert cell["coverage"] == 0.5 and cell["value"] < 1 and cell["penalised"] == pytest.approx(90 + cell["value"] / 2)
 
 
 @pytest.mark.parametrize("name", ["essential", "sfm"])

@@ -1,4 +1,4 @@
-"""Depth maps seen by other cameras, on a scene that can be worked out by hand (a wall, and a panel in front of it) and on a clip."""
+"""Depth maps seen by other cameras: on a scene worked out by hand (a wall, and a panel in front of it), and on a clip."""
 
 import numpy as np
 import pytest

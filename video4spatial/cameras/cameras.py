@@ -86,11 +86,7 @@ class Cameras:
         Raises:
             CameraError: for no parts, different batch shapes, or metric joined with non-metric cameras.
         """
-        parts = list(parts)
-        if not parts:
-            raise CameraError("nothing to concatenate: give at least one Cameras")
-        for part in parts[1:]:
-            parts[0]._check_compatible(part, "concatenate")
+        parts = _compatible(parts, "concatenate")
         known = all(part.times is not None for part in parts)
         return replace(
             parts[0],
@@ -112,11 +108,8 @@ class Cameras:
         Raises:
             CameraError: for no paths, other lengths or batch shapes, or metric beside non-metric cameras.
         """
-        paths = list(paths)
-        if not paths:
-            raise CameraError("nothing to stack: give at least one Cameras")
+        paths = _compatible(paths, "stack")
         for path in paths[1:]:
-            paths[0]._check_compatible(path, "stack")
             if len(path) != len(paths[0]):
                 raise CameraError(f"cannot stack paths of {len(paths[0])} and {len(path)} cameras")
         return replace(
@@ -437,14 +430,6 @@ class Cameras:
             raise CameraError(_scale_problem("relate", self.metric, anchor.metric))
         return anchor
 
-    def _check_compatible(self, other: Cameras, action: str) -> None:
-        if other.batch_shape != self.batch_shape:
-            raise CameraError(
-                f"cannot {action} cameras of batch shapes {tuple(self.batch_shape)} and {tuple(other.batch_shape)}"
-            )
-        if other.metric != self.metric:
-            raise CameraError(_scale_problem(action, self.metric, other.metric))
-
 
 def viewpoint_distance(first: Cameras, second: Cameras) -> Tensor:
     """Distance between viewpoints: metres + degrees / 45, where degrees are those of the whole rotation.
@@ -461,6 +446,21 @@ def viewpoint_distance(first: Cameras, second: Cameras) -> Tensor:
     trace = torch.diagonal(relative, dim1=-2, dim2=-1).sum(-1)
     degrees = torch.rad2deg(torch.acos(((trace - 1) / 2).clamp(-1, 1)))
     return metres + degrees / DEGREES_PER_METRE
+
+
+def _compatible(parts: Sequence[Cameras], action: str) -> list[Cameras]:
+    """The parts as a list, if there are any, of one batch shape and one kind of scale."""
+    parts = list(parts)
+    if not parts:
+        raise CameraError(f"nothing to {action}: give at least one Cameras")
+    first = parts[0]
+    for other in parts[1:]:
+        if other.batch_shape != first.batch_shape:
+            shapes = f"{tuple(first.batch_shape)} and {tuple(other.batch_shape)}"
+            raise CameraError(f"cannot {action} cameras of batch shapes {shapes}")
+        if other.metric != first.metric:
+            raise CameraError(_scale_problem(action, first.metric, other.metric))
+    return parts
 
 
 def _scale_problem(action: str, first: bool, second: bool) -> str:

@@ -70,7 +70,6 @@ class CameraReport:
 
     def __str__(self) -> str:
         cameras = self.cameras
-        steps = torch.linalg.vector_norm(cameras.positions.diff(dim=0), dim=-1)
         unit = "m" if cameras.metric else "(unknown unit)"
         fov = cameras.fov_degrees
         extent = cameras.positions.amax(0) - cameras.positions.amin(0)
@@ -86,7 +85,7 @@ class CameraReport:
             f"up 0          {_vector(cameras.up[0])}{_axis_name(cameras.up[0])}",
             "handedness    right-handed (determinants +1)",
             f"path length   {float(cameras.path_length()):.4g} {unit}, median step "
-            f"{float(steps.median()) if len(steps) else 0.0:.3g}, extent {_vector(extent)}",
+            f"{cameras.median_step():.3g}, extent {_vector(extent)}",
             f"turned        {float(cameras.rotation_to(cameras[0]).max()):.1f} degrees at most from frame 0",
             f"field of view {_range(fov)} degrees horizontally, aspect {_range(cameras.aspect)}",
             f"verdict       {self.verdict}",
@@ -128,11 +127,13 @@ def inspect_cameras(
 def compare_readings(cameras: Cameras) -> list[Reading]:
     """Judge four readings of `cameras` [T]: as read, with the camera's y and z flipped, inverted, and both."""
     inverse = replace(cameras, camera_to_world=cameras.world_to_camera)
+    # The file's matrix with the other axes is F M; as world-to-camera it is inverted to the camera-to-world M^-1 F.
+    flipped, flipped_inverse = (replace(c, camera_to_world=c.camera_to_world @ FLIP) for c in (cameras, inverse))
     variants = [
         ("as read", cameras, inverse),
-        ("the other camera axes (OpenGL instead of OpenCV or the reverse)", _flipped(cameras), inverse),
+        ("the other camera axes (OpenGL instead of OpenCV or the reverse)", flipped, inverse),
         ("the inverse matrix (world-to-camera instead of camera-to-world or the reverse)", inverse, cameras),
-        ("the inverse matrix with the other camera axes", _flipped_inverse(cameras), cameras),
+        ("the inverse matrix with the other camera axes", flipped_inverse, cameras),
     ]
     return [
         Reading(name, reading, (*_inversion_votes(reading, other), *_axes_votes(reading)))
@@ -164,15 +165,6 @@ def _answer(margin: float, otherwise: str) -> str:
     if margin <= -DECISIVE_MARGIN:
         return f"rather {otherwise}"
     return "undecided (the motion fits both, look at the drawing)"
-
-
-def _flipped(cameras: Cameras) -> Cameras:
-    return replace(cameras, camera_to_world=cameras.camera_to_world @ FLIP)
-
-
-def _flipped_inverse(cameras: Cameras) -> Cameras:
-    # The file's matrix with the other axes is F M; as world-to-camera it is inverted to the camera-to-world M^-1 F.
-    return replace(cameras, camera_to_world=cameras.world_to_camera @ FLIP)
 
 
 def _inversion_votes(reading: Cameras, other: Cameras) -> list[tuple[float, str]]:

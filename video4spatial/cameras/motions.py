@@ -14,10 +14,6 @@ from video4spatial.naming import did_you_mean
 
 DEGREES_PER_METRE = 45.0
 """A turn of this many degrees takes as long as a metre."""
-MAXIMUM_METRES = 100.0
-MAXIMUM_DEGREES = 1080.0
-MAXIMUM_SECONDS = 3600.0
-MAXIMUM_ZOOM = 100.0
 DEFAULT_DISTANCE = 2.0
 """Metres ahead of what orbit, spiral and dolly zoom look at, where the words do not say it."""
 DEFAULT_SPIRAL_RADIUS = 0.3
@@ -30,7 +26,8 @@ UNITS = {
     **dict.fromkeys(["x", "×", "times"], ("times", 1.0)),
 }
 """Unit as written: (kind, factor to the kind's own unit)."""
-LIMITS = {"metres": MAXIMUM_METRES, "degrees": MAXIMUM_DEGREES, "seconds": MAXIMUM_SECONDS, "times": MAXIMUM_ZOOM}
+LIMITS = {"metres": 100.0, "degrees": 1080.0, "seconds": 3600.0, "times": 100.0}
+"""Kind of unit: the largest number that is taken for meant."""
 SUFFIXES = {"metres": "m", "degrees": "deg", "seconds": "s", "times": "x", None: ""}
 """Kind of unit: how it is written back."""
 
@@ -294,22 +291,6 @@ def _look(arguments: Arguments) -> Motion:
     return Motion()
 
 
-def _roll(arguments: Arguments) -> Motion:
-    return Motion(roll_right=arguments.direction(LEFT_RIGHT) * arguments.degrees())
-
-
-def _truck(arguments: Arguments) -> Motion:
-    return Motion(translation=(arguments.direction(LEFT_RIGHT) * arguments.metres(), 0.0, 0.0))
-
-
-def _pedestal(arguments: Arguments) -> Motion:
-    return Motion(translation=(0.0, -arguments.direction(UP_DOWN) * arguments.metres(), 0.0))
-
-
-def _dolly(arguments: Arguments) -> Motion:
-    return Motion(translation=(0.0, 0.0, arguments.direction(IN_OUT) * arguments.metres()))
-
-
 def _dolly_zoom(arguments: Arguments) -> Motion:
     metres = arguments.direction(IN_OUT, default=1.0) * arguments.metres()
     distance = arguments.positive_metres("distance", DEFAULT_DISTANCE, "at")
@@ -370,10 +351,10 @@ VERBS: dict[str, Callable[[Arguments], Motion]] = {
     **dict.fromkeys(["turn", "pan", "yaw", "rotate"], _turn),
     **dict.fromkeys(["tilt", "pitch"], _tilt),
     "look": _look,
-    "roll": _roll,
-    **dict.fromkeys(["truck", "strafe"], _truck),
-    **dict.fromkeys(["pedestal", "crane"], _pedestal),
-    **dict.fromkeys(["dolly", "move"], _dolly),
+    "roll": lambda words: Motion(roll_right=words.direction(LEFT_RIGHT) * words.degrees()),
+    **dict.fromkeys(["truck", "strafe"], lambda words: Motion((words.direction(LEFT_RIGHT) * words.metres(), 0.0, 0.0))),
+    **dict.fromkeys(["pedestal", "crane"], lambda words: Motion((0.0, -words.direction(UP_DOWN) * words.metres(), 0.0))),
+    **dict.fromkeys(["dolly", "move"], lambda words: Motion((0.0, 0.0, words.direction(IN_OUT) * words.metres()))),
     **dict.fromkeys(["dolly_zoom", "vertigo"], _dolly_zoom),
     "zoom": _zoom,
     "orbit": _orbit,

@@ -1,7 +1,6 @@
 """From measurements of many clips to the figures of a row, and what they are worth: coverage, intervals, differences."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,38 +13,7 @@ BOOTSTRAP_DRAWS = 2000
 BOOTSTRAP_SEED = 0
 
 
-@dataclass(frozen=True)
-class Aggregate:
-    """One metric over many clips.
-
-    Args:
-        value: mean over scenes of the mean over each scene's measured clips; None where nothing was measured.
-        penalised: the same with missing and failed clips, and the missing part of others, counted as the metric's worst
-            value; None where it has none.
-        low, high: bootstrap 95 % interval of `value` over scenes.
-        coverage: measured clips over clips to which the metric applies, a clip measured in part counting as that part;
-            None where it applies to none.
-        scenes: number of scenes behind `value`.
-        clips: number of clips, those included to which the metric does not apply.
-        status: `ok`, or why there is no value.
-    """
-
-    value: float | None
-    penalised: float | None
-    low: float | None
-    high: float | None
-    coverage: float | None
-    scenes: int
-    clips: int
-    status: str
-
-    def cell(self) -> dict:
-        """The form of results files, with penalised mean and coverage beside it."""
-        cell = result_cell(self.value, self.low, self.high, self.scenes, self.status)
-        return cell | {"penalised": self.penalised, "coverage": self.coverage}
-
-
-def aggregate(metric: Metric, measurements: Sequence[tuple[str, Measurement]]) -> Aggregate:
+def aggregate(metric: Metric, measurements: Sequence[tuple[str, Measurement]]) -> dict:
     """Put the measurements of one metric together.
 
     Args:
@@ -53,7 +21,11 @@ def aggregate(metric: Metric, measurements: Sequence[tuple[str, Measurement]]) -
         measurements: (scene, measurement) per clip.
 
     Returns:
-        `Aggregate`. Where nothing was measured, its values are None (never NaN) and its status says why.
+        A cell as in results files. `value` is the mean over scenes of the mean over each scene's measured clips, `low` and `high`
+        its bootstrap 95 % interval over scenes, and `n` the number of scenes. Where nothing was measured, values are None (never
+        NaN) and `status` says why. Two more figures stand beside them. `penalised` is the same mean with missing and failed clips,
+        and the missing part of others, counted as the metric's worst value; None where it has none. `coverage` is measured clips
+        over clips to which the metric applies, a clip measured in part counting as that part; None where it applies to none.
     """
     applicable = [(scene, m) for scene, m in measurements if m.status != "not_applicable"]
     measured = [(scene, m.value) for scene, m in applicable if m.status == "ok"]
@@ -66,10 +38,11 @@ def aggregate(metric: Metric, measurements: Sequence[tuple[str, Measurement]]) -
     if not measured:
         statuses = {m.status for _, m in applicable}
         status = "not_applicable" if not applicable else "failed" if "failed" in statuses else "missing"
-        return Aggregate(None, penalised, None, None, coverage, 0, len(measurements), status)
-    means = np.array(list(scene_means(measured).values()))
-    low, high = bootstrap_interval(means)
-    return Aggregate(float(means.mean()), penalised, low, high, coverage, len(means), len(measurements), "ok")
+        cell = result_cell(None, n=0, status=status)
+    else:
+        means = np.array(list(scene_means(measured).values()))
+        cell = result_cell(float(means.mean()), *bootstrap_interval(means), len(means))
+    return cell | {"penalised": penalised, "coverage": coverage}
 
 
 def _counted(metric: Metric, measurement: Measurement) -> float | None:
@@ -157,7 +130,7 @@ def rows_over_clips(scored: Mapping[str, Sequence[ScoredClip]], metrics: Sequenc
     """
     absent = result_cell(None, status="not_applicable")
     return [
-        {"name": row, "metrics": {name: aggregate(METRICS[name], _of(name, clips)).cell() if clips else absent for name in metrics}}
+        {"name": row, "metrics": {name: aggregate(METRICS[name], _of(name, clips)) if clips else absent for name in metrics}}
         for row, clips in scored.items()
     ]
 

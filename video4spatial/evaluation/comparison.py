@@ -175,7 +175,7 @@ def _paired(one: list[ScoredClip], other: list[ScoredClip], names: tuple[str, st
             [(entry.scene, entry.measurements[name]) for entry in entries] for entries in zip(*pairs, strict=True)
         )
         difference = paired_difference(metric, of_second, of_first)
-        cells = aggregate(metric, of_first).cell(), aggregate(metric, of_second).cell()
+        cells = aggregate(metric, of_first), aggregate(metric, of_second)
         differences.append(Difference(name, *cells, difference, _verdict(metric, difference)))
     return Comparison(*names, True, len(pairs), tuple(differences), tuple(notes))
 

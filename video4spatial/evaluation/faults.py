@@ -1,7 +1,7 @@
 """Known faults, to find out what metrics see: the true video of a simulated clip made worse by degrees, and cheats.
 
-The functions at the top are pure: of cameras, frames or a scene and a level, 0 of which changes nothing. A `Degradation` applies one
-of them to a clip. Frame 0, the anchor, is given and never changes.
+The functions at the top are pure: of cameras, frames or a scene and a level, 0 of which changes nothing. A `Degradation` applies
+one of them to a clip. Frame 0, the anchor, is given and never changes.
 """
 
 from __future__ import annotations
@@ -317,40 +317,38 @@ def _insert_object(stage: Stage, edge: float) -> np.ndarray | None:
 SHARES = (0.25, 0.5, 0.75, 1.0)
 """Levels of what is wrong with the last part of a video."""
 
+Video = Callable[[Stage, float], np.ndarray | None]
+
+
+def _filmed(change: Callable[[Cameras, float], Cameras]) -> Video:
+    """The video along changed cameras."""
+    return lambda stage, level: stage.film(change(stage.cameras, level))
+
+
+def _changed(change: Callable[[np.ndarray, float], np.ndarray]) -> Video:
+    """The true frames, changed."""
+    return lambda stage, level: _after_anchor(stage, change(stage.clip.target_frames, level))
+
+
+def _ended(video: Callable[[Stage], np.ndarray]) -> Video:
+    """The true frames, with another video at the end."""
+    return lambda stage, level: replaced(stage.clip.target_frames, video(stage), level)
+
+
 _ALL = (
-    Degradation(
-        "camera_noise", (0.5, 1, 2, 5, 10, 20), "degrees", lambda stage, level: stage.film(camera_noise(stage.cameras, level))
-    ),
-    Degradation(
-        "scale_drift", (0.2, 0.4, 0.6, 0.8, 1.0), "of a step", lambda stage, level: stage.film(scale_drift(stage.cameras, level))
-    ),
-    Degradation(
-        "wrong_turn", (0.1, 0.25, 0.5, 0.75, 1.0), "of the turn", lambda stage, level: stage.film(wrong_turn(stage.cameras, level))
-    ),
-    Degradation(
-        "backwards", (0.1, 0.25, 0.5, 0.75, 1.0), "of the path", lambda stage, level: stage.film(backwards(stage.cameras, level))
-    ),
-    Degradation("frozen", SHARES, "of the frames", lambda stage, level: frozen(stage.clip.target_frames, level)),
-    Degradation(
-        "static", SHARES, "of the frames", lambda stage, level: replaced(stage.clip.target_frames, static(stage.clip), level)
-    ),
-    Degradation(
-        "copied_context", SHARES, "of the frames",
-        lambda stage, level: replaced(stage.clip.target_frames, copy_nearest(stage.clip), level),
-    ),
-    Degradation(
-        "scene_swap", SHARES, "of the frames", lambda stage, level: replaced(stage.clip.target_frames, film(stage.swapped), level)
-    ),
-    Degradation(
-        "blur", (0.5, 1, 2, 3, 4), "px at 64", lambda stage, level: _after_anchor(stage, blur(stage.clip.target_frames, level))
-    ),
-    Degradation(
-        "swimming", (0.25, 0.5, 1, 2, 4), "px at 64",
-        lambda stage, level: _after_anchor(stage, swimming(stage.clip.target_frames, level)),
-    ),
+    Degradation("camera_noise", (0.5, 1, 2, 5, 10, 20), "degrees", _filmed(camera_noise)),
+    Degradation("scale_drift", (0.2, 0.4, 0.6, 0.8, 1.0), "of a step", _filmed(scale_drift)),
+    Degradation("wrong_turn", (0.1, 0.25, 0.5, 0.75, 1.0), "of the turn", _filmed(wrong_turn)),
+    Degradation("backwards", (0.1, 0.25, 0.5, 0.75, 1.0), "of the path", _filmed(backwards)),
+    Degradation("frozen", SHARES, "of the frames", _changed(frozen)),
+    Degradation("static", SHARES, "of the frames", _ended(lambda stage: static(stage.clip))),
+    Degradation("copied_context", SHARES, "of the frames", _ended(lambda stage: copy_nearest(stage.clip))),
+    Degradation("scene_swap", SHARES, "of the frames", _ended(lambda stage: film(stage.swapped))),
+    Degradation("blur", (0.5, 1, 2, 3, 4), "px at 64", _changed(blur)),
+    Degradation("swimming", (0.25, 0.5, 1, 2, 4), "px at 64", _changed(swimming)),
     Degradation("object_moved", (0.1, 0.2, 0.4, 0.7, 1.0), "m", _move_object),
     Degradation("hallucinated_target", (0.1, 0.2, 0.3, 0.4, 0.5), "m", _insert_object),
-)  # fmt: skip
+)
 
 GRADED: dict[str, Degradation] = {degradation.name: degradation for degradation in _ALL}
 """Degradations by name."""

@@ -84,7 +84,7 @@ def write_results(
         settings: everything needed to run it again.
         rows: `[{"name": str, "metrics": {name: metric(...)}}]`.
         command: how it was started; default this process's command line.
-        clips: figures of single clips by row, `scorecard.ScoredClip` each, where they are to be kept.
+        clips: figures of single clips by row, `scoring.ScoredClip` each, where they are to be kept.
 
     Returns:
         What was written.

@@ -82,7 +82,7 @@ class TestClip:
             raise StaleTestSetError(
                 f"clip {self.name} is not what it was when the test set was frozen: {'; '.join(differences)}. "
                 "The simulator has changed: go back to the version of the figures you compare with, or freeze the set "
-                "anew (python -m video4spatial.evaluation.freezing) and measure everything again."
+                "anew (python -m video4spatial.evaluation.test_set) and measure everything again."
             )
         return clip
 
@@ -234,7 +234,7 @@ def _shares(scene: Scene, context: Cameras, target: Cameras, anchor: int) -> tup
 def main() -> None:
     """Freeze the test set."""
     parser = argparse.ArgumentParser(
-        prog="python -m video4spatial.evaluation.freezing", description="Freeze rooms_nav_v1 anew."
+        prog="python -m video4spatial.evaluation.test_set", description="Freeze rooms_nav_v1 anew."
     )
     parser.add_argument("--scenes", type=int, default=64, help="number of scenes, one clip each")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "test_sets" / f"{NAME}.json")

@@ -54,7 +54,7 @@ def penalised(metric: Metric, measurement: Measurement) -> float | None:
     """
     if measurement.status == "not_applicable" or metric.direction == "none":
         return None
-    value = measurement.value if metric.worst is None else aggregate(metric, [("", measurement)]).penalised
+    value = measurement.value if metric.worst is None else aggregate(metric, [("", measurement)])["penalised"]
     return value if value is None or metric.direction == "higher" else -value
 
 
@@ -228,7 +228,7 @@ def _disqualified(metric: Metric, measured: Measured, figures: dict[str, float |
         return "has no better side" if metric.direction == "none" else "has no worst value"
     if not metric.sees:
         return "declares nothing that it sees"
-    coverage = aggregate(metric, [(scene, values[metric.name]) for scene, values in measured["truth"]]).coverage or 0.0
+    coverage = aggregate(metric, [(scene, values[metric.name]) for scene, values in measured["truth"]])["coverage"] or 0.0
     if coverage < LEAST_COVERAGE:
         return f"measures {coverage:.0%} of the true videos"
     weak = [

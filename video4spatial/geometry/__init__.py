@@ -10,14 +10,12 @@ What they are made of:
 
 - `features`: SIFT points and their matches.
 - `two_views`: fundamental matrices, epipolar distances, and the motion between two frames.
-- `alignment`: cameras with a world and unit of their own, laid over known ones.
-- `estimated_cameras`: `EstimatedCameras`, the form in which cameras are returned.
+- `estimated_cameras`: `EstimatedCameras`, the form in which cameras are returned, and models laid over known cameras.
 
 Depth and what it allows:
 
 - `plane_sweep`: depth of frames from other frames with known cameras.
-- `visibility`: which pixels of a view other views see, and pictures warped from them.
-- `splatting`: depth maps as points of the world, and those points seen by other cameras.
+- `visibility`: depth maps as points of the world, what other cameras see of them, and pictures warped from them.
 - `reconstruct`: all of it in one call: views with depth that agree with each other, rendered into any camera.
 """
 

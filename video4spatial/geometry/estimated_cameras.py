@@ -1,5 +1,5 @@
-"""Cameras found from pictures: what is known of each frame and why the rest is not, and how a model with a world and unit of its own
-is laid over known cameras."""
+"""Cameras found from pictures: what is known of each frame and why the rest is not, and how a model with a world and unit of its
+own is laid over known cameras."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from video4spatial.cameras import Cameras
+from video4spatial.cameras.formats.colmap import Lens
 from video4spatial.cameras.rotations import invert_rigid
 from video4spatial.geometry import GeometryError
 from video4spatial.geometry.estimated_cameras import EstimatedCameras, aligned_poses
@@ -303,10 +304,12 @@ def _read_back(model, with_lens: bool) -> SparseModel:
         world_to_camera = torch.eye(4, dtype=torch.float64)
         world_to_camera[:3] = torch.from_numpy(image.cam_from_world().matrix())
         poses[number] = invert_rigid(world_to_camera)
+    camera = next(iter(model.cameras.values()))
+    lens = Lens("SIMPLE_PINHOLE", camera.width, camera.height, tuple(camera.params.tolist()))
     return SparseModel(
         poses,
         {number: int(image.num_points3D) for number, image in images.items()},
-        _lens(next(iter(model.cameras.values()))) if with_lens else None,
+        lens.intrinsics if with_lens else None,
         model.num_points3D(),
         float(model.compute_mean_reprojection_error()),
     )
@@ -315,10 +318,3 @@ def _read_back(model, with_lens: bool) -> SparseModel:
 def _number(image) -> int:
     """The number of a picture, by its name."""
     return int(Path(image.name).stem)
-
-
-def _lens(camera) -> Tensor:
-    """Normalised intrinsics [3, 3] of COLMAP's SIMPLE_PINHOLE, which counts pixels from the corner as we do."""
-    focal, x, y = camera.params.tolist()
-    width, height = camera.width, camera.height
-    return torch.tensor([[focal / width, 0, x / width], [0, focal / height, y / height], [0, 0, 1]], dtype=torch.float64)

@@ -116,10 +116,7 @@ def covisible_mask(
     Raises:
         ValueError: where cameras and depth maps differ in number.
     """
-    _check(target_cameras, target_depth, context_cameras, context_depth)
-    points, known = _world_points(target_cameras, target_depth)
-    projections = _projections(context_cameras, *context_depth.shape[1:])
-    depths = torch.from_numpy(np.ascontiguousarray(context_depth, dtype=np.float32))
+    points, known, projections, depths = _prepared(target_cameras, target_depth, context_cameras, context_depth)
     points, mask = points.flatten(0, 1), torch.zeros(known.numel(), dtype=torch.bool)
     unseen = known.flatten().nonzero().flatten()
     # The nearest views first: they see most, and what has been seen is not looked for again.
@@ -148,10 +145,7 @@ def seen_from(
     Raises:
         ValueError: where cameras and depth maps differ in number.
     """
-    _check(target_cameras, target_depth, context_cameras, context_depth)
-    points, known = _world_points(target_cameras, target_depth)
-    projections = _projections(context_cameras, *context_depth.shape[1:])
-    depths = torch.from_numpy(np.ascontiguousarray(context_depth, dtype=np.float32))
+    points, known, projections, depths = _prepared(target_cameras, target_depth, context_cameras, context_depth)
     views = zip(projections, depths, strict=True)
     seen = [_look_up(points, projection, depth, tolerance)[0] for projection, depth in views]
     return (torch.stack(seen, dim=1).unflatten(-1, target_depth.shape[1:]) & known[:, None]).numpy()
@@ -177,14 +171,10 @@ def warp_context(
     Raises:
         ValueError: where cameras, depth maps and frames differ in number or size.
     """
-    _check(target_cameras, target_depth, context_cameras, context_depth)
+    points, known, projections, depths = _prepared(target_cameras, target_depth, context_cameras, context_depth)
     if context_frames.shape[:3] != context_depth.shape:
         shapes = f"{list(context_frames.shape)} and depth maps {list(context_depth.shape)}"
         raise ValueError(f"context frames {shapes} do not fit each other.")
-    points, known = _world_points(target_cameras, target_depth)
-    height, width = context_depth.shape[1:]
-    projections = _projections(context_cameras, height, width)
-    depths = torch.from_numpy(np.ascontiguousarray(context_depth, dtype=np.float32))
     colours = torch.from_numpy(np.ascontiguousarray(context_frames)).float().flatten(1, 2)  # [N, h w, 3]
     order = viewpoint_distance(target_cameras, context_cameras).argsort(dim=1)  # [T, N]
     frames = torch.zeros(*points.shape[:2], 3)
@@ -203,29 +193,28 @@ def warp_context(
     return pictures.numpy(), seen.numpy()
 
 
-def _check(target_cameras: Cameras, target_depth: np.ndarray, context_cameras: Cameras, context_depth: np.ndarray) -> None:
+def _prepared(
+    target_cameras: Cameras, target_depth: np.ndarray, context_cameras: Cameras, context_depth: np.ndarray
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What views are compared by.
+
+    Returns:
+        Surface points [T, H W, 3] of all target pixels, whether their depth is known [T, H, W], matrices [N, 3, 4] from the world
+        to pixels of the context times depth, and the context's depth [N, h, w]; float32.
+    """
+    views = [("target", target_cameras, target_depth), ("context", context_cameras, context_depth)]
     problems = [
         f"{name}: {len(cameras)} cameras and depth {list(depth.shape)}, expected [{len(cameras)}, height, width]"
-        for name, cameras, depth in [
-            ("target", target_cameras, target_depth),
-            ("context", context_cameras, context_depth),
-        ]
+        for name, cameras, depth in views
         if depth.ndim != 3 or len(depth) != len(cameras)
     ]
     if problems:
         raise ValueError("; ".join(problems) + ".")
-
-
-def _world_points(cameras: Cameras, depth: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Surface points [T, H W, 3] of all pixels and whether their depth is known [T, H, W]."""
-    depths = torch.from_numpy(np.ascontiguousarray(depth, dtype=np.float32))
+    depths, context_depths = (torch.from_numpy(np.ascontiguousarray(depth, dtype=np.float32)) for _, _, depth in views)
     known = depths.isfinite() & (depths > NEAR)
-    return world_points(cameras, depths.where(known, torch.ones(()))), known
-
-
-def _projections(cameras: Cameras, height: int, width: int) -> Tensor:
-    """[N, 3, 4] float32 matrices from world points to pixels times depth."""
-    return (cameras.pixel_intrinsics(height, width) @ cameras.world_to_camera[..., :3, :]).float()
+    points = world_points(target_cameras, depths.where(known, torch.ones(())))
+    projections = context_cameras.pixel_intrinsics(*context_depth.shape[1:]) @ context_cameras.world_to_camera[..., :3, :]
+    return points, known, projections.float(), context_depths
 
 
 def _look_up(points: Tensor, projection: Tensor, depth: Tensor, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:

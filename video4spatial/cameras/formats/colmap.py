@@ -27,19 +27,19 @@ NAMES = ("cameras", "images")
 QUATERNION_TOLERANCE = 0.02
 # Name, number of parameters and the places of fx, fy, cx, cy in them; the others are distortion. In the order of the numbers that
 # binary files use.
-MODELS: tuple[tuple[str, int, tuple[int, int, int, int]], ...] = (
-    ("SIMPLE_PINHOLE", 3, (0, 0, 1, 2)),
-    ("PINHOLE", 4, (0, 1, 2, 3)),
-    ("SIMPLE_RADIAL", 4, (0, 0, 1, 2)),
-    ("RADIAL", 5, (0, 0, 1, 2)),
-    ("OPENCV", 8, (0, 1, 2, 3)),
-    ("OPENCV_FISHEYE", 8, (0, 1, 2, 3)),
-    ("FULL_OPENCV", 12, (0, 1, 2, 3)),
-    ("FOV", 5, (0, 1, 2, 3)),
-    ("SIMPLE_RADIAL_FISHEYE", 4, (0, 0, 1, 2)),
-    ("RADIAL_FISHEYE", 5, (0, 0, 1, 2)),
-    ("THIN_PRISM_FISHEYE", 12, (0, 1, 2, 3)),
-)
+MODELS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
+    "SIMPLE_PINHOLE": (3, (0, 0, 1, 2)),
+    "PINHOLE": (4, (0, 1, 2, 3)),
+    "SIMPLE_RADIAL": (4, (0, 0, 1, 2)),
+    "RADIAL": (5, (0, 0, 1, 2)),
+    "OPENCV": (8, (0, 1, 2, 3)),
+    "OPENCV_FISHEYE": (8, (0, 1, 2, 3)),
+    "FULL_OPENCV": (12, (0, 1, 2, 3)),
+    "FOV": (5, (0, 1, 2, 3)),
+    "SIMPLE_RADIAL_FISHEYE": (4, (0, 0, 1, 2)),
+    "RADIAL_FISHEYE": (5, (0, 0, 1, 2)),
+    "THIN_PRISM_FISHEYE": (12, (0, 1, 2, 3)),
+}
 FISHEYES = ("OPENCV_FISHEYE", "FOV", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "THIN_PRISM_FISHEYE")
 
 
@@ -61,7 +61,7 @@ class Lens:
     @property
     def places(self) -> tuple[int, int, int, int]:
         """Where fx, fy, cx, cy stand among the parameters; the others are distortion."""
-        return _layout(self.model)[1]
+        return MODELS[self.model][1]
 
     @property
     def intrinsics(self) -> Tensor:
@@ -179,17 +179,13 @@ def _suffix(path: Path) -> str | None:
     return next((s for s in (".bin", ".txt") if all((path / f"{name}{s}").is_file() for name in NAMES)), None)
 
 
-def _layout(model: str) -> tuple[int, tuple[int, int, int, int]]:
-    return next((count, places) for name, count, places in MODELS if name == model)
-
-
 def _lens(path: Path, where: str, model: str, width: int, height: int, parameters: tuple[float, ...]) -> Lens:
-    if model not in [name for name, *_ in MODELS]:
+    if model not in MODELS:
         raise CameraFileError(f"{path}: {where}: unknown camera model {model!r}")
-    if len(parameters) != _layout(model)[0] or width < 1 or height < 1:
+    if len(parameters) != MODELS[model][0] or width < 1 or height < 1:
         raise CameraFileError(
             f"{path}: {where}: {model} of {width} x {height} pixels with {len(parameters)} parameters, "
-            f"expected {_layout(model)[0]} and a size above zero"
+            f"expected {MODELS[model][0]} and a size above zero"
         )
     return Lens(model, width, height, parameters)
 
@@ -257,8 +253,8 @@ def _binary_lenses(path: Path, file: BufferedReader) -> dict[int, Lens]:
         identity, model, width, height = _unpack(file, "iiQQ")
         if not 0 <= model < len(MODELS):
             raise CameraFileError(f"{path}: camera {identity}: unknown camera model number {model}")
-        name, count, _ = MODELS[model]
-        lenses[identity] = _lens(path, f"camera {identity}", name, width, height, _unpack(file, f"{count}d"))
+        name = list(MODELS)[model]
+        lenses[identity] = _lens(path, f"camera {identity}", name, width, height, _unpack(file, f"{MODELS[name][0]}d"))
     return lenses
 
 

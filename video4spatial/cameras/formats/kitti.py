@@ -9,15 +9,7 @@ import warnings
 from pathlib import Path
 
 from video4spatial.cameras.cameras import Cameras
-from video4spatial.cameras.formats.reading import (
-    assumed_intrinsics,
-    commented_intrinsics,
-    first_lines,
-    intrinsics_comment,
-    numbers_of,
-    read_table,
-    rigid_poses,
-)
+from video4spatial.cameras.formats import reading
 
 DESCRIPTION = "text with 12 numbers per line: 3x4 camera-to-world, row by row (KITTI)"
 SUFFIXES = (".kitti",)
@@ -26,21 +18,21 @@ COLUMNS = 12
 
 def sniff(path: Path) -> bool:
     """Whether the first line of `path` that is not a comment holds 12 numbers."""
-    rows = [line for line in first_lines(path, 100) if not line.startswith("#")]
-    values = numbers_of(rows[0]) if rows else None
+    rows = [line for line in reading.first_lines(path, 100) if not line.startswith("#")]
+    values = reading.numbers_of(rows[0]) if rows else None
     return values is not None and len(values) == COLUMNS
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
     """Read KITTI poses from `path`; `fov_degrees` and `aspect` serve files without the comment that holds intrinsics."""
-    table = read_table(path, COLUMNS, "3x4 camera-to-world")
+    table = reading.read_table(path, COLUMNS, "3x4 camera-to-world")
     matrices = table.rows.reshape(-1, 3, 4)
-    intrinsics = commented_intrinsics(table)
+    intrinsics = reading.commented_intrinsics(table)
     source = "intrinsics from a comment"
     if intrinsics is None:
-        intrinsics, source = assumed_intrinsics(path, fov_degrees, aspect)
+        intrinsics, source = reading.assumed_intrinsics(path, fov_degrees, aspect)
     return Cameras(
-        rigid_poses(matrices[:, :, :3], matrices[:, :, 3]),
+        reading.rigid_poses(matrices[:, :, :3], matrices[:, :, 3]),
         intrinsics,
         metric=True,
         convention=f"KITTI: OpenCV camera-to-world, {source}",
@@ -54,6 +46,6 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
     """
     if cameras.times is not None:
         warnings.warn("KITTI holds no times: those of these cameras are left out", UserWarning, stacklevel=4)
-    lines = intrinsics_comment(cameras, "KITTI")
+    lines = reading.intrinsics_comment(cameras, "KITTI")
     lines += [" ".join(map(repr, row)) for row in cameras.camera_to_world[:, :3].flatten(1).tolist()]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -21,12 +21,8 @@ import torch
 from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
-from video4spatial.cameras.formats.reading import (
-    CameraFileError,
-    assumed_intrinsics,
-    normalised_intrinsics,
-    rigid_poses,
-)
+from video4spatial.cameras.formats import reading
+from video4spatial.cameras.formats.reading import CameraFileError
 from video4spatial.cameras.rotations import invert_rigid
 
 DESCRIPTION = "npz with camera_to_world, c2w, w2c, extrinsic(s) or ViPE's data, and intrinsic(s)"
@@ -59,7 +55,7 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
         raise CameraFileError(f"{path}: expected one array of poses ({known}), found {', '.join(found) or 'none'}")
     name = found[0]
     matrices = _shaped(path, name, arrays[name], [(3, 4), (4, 4)])
-    poses = rigid_poses(matrices[:, :3, :3], matrices[:, :3, 3])
+    poses = reading.rigid_poses(matrices[:, :3, :3], matrices[:, :3, 3])
     direction = "world-to-camera" if name in WORLD_TO_CAMERA else "camera-to-world"
     intrinsics, source = _intrinsics(path, arrays, len(poses), fov_degrees, aspect)
     times = torch.as_tensor(np.asarray(arrays["times"], dtype=np.float64)) if "times" in arrays else None
@@ -111,21 +107,18 @@ def _intrinsics(
     name = next((name for name in INTRINSICS if name in arrays), None)
     array = arrays.get(name) if name is not None else _of_vipe(path)
     if array is None:
-        return assumed_intrinsics(path, fov_degrees, aspect)
+        return reading.assumed_intrinsics(path, fov_degrees, aspect)
     if array.shape == (3, 3) or array.shape == (4,):
         array = array[None]
     given = _shaped(path, name or "ViPE's intrinsics", array, [(3, 3), (4,)])
     if given.ndim == 2:
-        fx, fy, cx, cy = given.unbind(-1)
-        zero, one = torch.zeros_like(fx), torch.ones_like(fx)
-        rows = [torch.stack(row, -1) for row in ((fx, zero, cx), (zero, fy, cy), (zero, zero, one))]
-        given = torch.stack(rows, dim=1)
+        given = reading.intrinsics_of(given)
     if len(given) not in (1, count):
         raise CameraFileError(f"{path}: {len(given)} intrinsics for {count} poses, expected as many, or one for all")
     given = given.expand(count, -1, -1)
     if OURS in arrays:
         return given.clone(), "normalised intrinsics"
-    return normalised_intrinsics(path, given, _picture_size(arrays))
+    return reading.normalised_intrinsics(path, given, _picture_size(arrays))
 
 
 def _of_vipe(path: Path) -> np.ndarray | None:

@@ -168,9 +168,16 @@ def commented_intrinsics(table: Table) -> Tensor | None:
             continue
         values = numbers_of(comment.removeprefix(INTRINSICS_COMMENT))
         if values is not None and len(values) == 4:
-            fx, fy, cx, cy = values
-            return torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=torch.float64)
+            return intrinsics_of(torch.tensor(values, dtype=torch.float64))
     return None
+
+
+def intrinsics_of(values: Tensor) -> Tensor:
+    """Matrices [..., 3, 3] from fx, fy, cx, cy [..., 4]."""
+    matrices = torch.eye(3, dtype=torch.float64).repeat(*values.shape[:-1], 1, 1)
+    matrices[..., 0, 0], matrices[..., 1, 1] = values[..., 0], values[..., 1]
+    matrices[..., :2, 2] = values[..., 2:]
+    return matrices
 
 
 def intrinsics_comment(cameras: Cameras, format_name: str) -> list[str]:

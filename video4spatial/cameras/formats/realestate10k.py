@@ -8,17 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import CameraError
-from video4spatial.cameras.formats.reading import (
-    first_lines,
-    numbers_of,
-    read_table,
-    rigid_poses,
-    warn_distortion,
-)
+from video4spatial.cameras.formats import reading
 from video4spatial.cameras.rotations import invert_rigid
 
 DESCRIPTION = "text with 19 numbers per line: timestamp, fx fy cx cy, k1 k2, 3x4 world-to-camera (RealEstate10K)"
@@ -28,23 +20,21 @@ COLUMNS = 19
 
 def sniff(path: Path) -> bool:
     """Whether the first or second line of `path` holds 19 numbers; only the first may be something else (the URL)."""
-    lines = [numbers_of(line) for line in first_lines(path, 2)]
+    lines = [reading.numbers_of(line) for line in reading.first_lines(path, 2)]
     return any(line is not None and len(line) == COLUMNS for line in lines)
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
     """Read RealEstate10K text from `path`. It holds its own intrinsics: `fov_degrees` and `aspect` are not used."""
-    lines = first_lines(path, 1)
-    has_url = bool(lines) and numbers_of(lines[0]) is None and not lines[0].startswith("#")
+    lines = reading.first_lines(path, 1)
+    has_url = bool(lines) and reading.numbers_of(lines[0]) is None and not lines[0].startswith("#")
     meaning = "timestamp, fx fy cx cy, k1 k2, 3x4 world-to-camera"
-    rows = read_table(path, COLUMNS, meaning, header_lines=1 if has_url else 0).rows
-    warn_distortion(path, bool((rows[:, 5:7] != 0).any()))
+    rows = reading.read_table(path, COLUMNS, meaning, header_lines=1 if has_url else 0).rows
+    reading.warn_distortion(path, bool((rows[:, 5:7] != 0).any()))
     matrices = rows[:, 7:].reshape(-1, 3, 4)
-    intrinsics = torch.eye(3, dtype=torch.float64).repeat(len(rows), 1, 1)
-    intrinsics[:, 0, 0], intrinsics[:, 1, 1] = rows[:, 1], rows[:, 2]
-    intrinsics[:, :2, 2] = rows[:, 3:5]
+    intrinsics = reading.intrinsics_of(rows[:, 1:5])
     return Cameras(
-        invert_rigid(rigid_poses(matrices[:, :, :3], matrices[:, :, 3])),
+        invert_rigid(reading.rigid_poses(matrices[:, :, :3], matrices[:, :, 3])),
         intrinsics,
         metric=False,
         times=rows[:, 0] * 1e-6,

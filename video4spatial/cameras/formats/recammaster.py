@@ -16,15 +16,8 @@ import torch
 from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
-from video4spatial.cameras.formats.reading import (
-    CameraFileError,
-    assumed_intrinsics,
-    json_text,
-    numbers_of,
-    raise_problems,
-    read_json,
-    rigid_poses,
-)
+from video4spatial.cameras.formats import reading
+from video4spatial.cameras.formats.reading import CameraFileError
 
 DESCRIPTION = 'JSON of "frame0", "frame1", ... with a matrix as text for each "cam01", ... (ReCamMaster, Unreal axes, cm)'
 SUFFIXES: tuple[str, ...] = ()
@@ -36,7 +29,7 @@ CENTIMETRES = 100.0
 
 def sniff(path: Path) -> bool:
     """Whether `path` is a JSON object that begins with a frame of named cameras."""
-    return re.match(r'\{\s*"frame\d+"\s*:\s*\{\s*"cam\d+"\s*:\s*"', json_text(path)) is not None
+    return re.match(r'\{\s*"frame\d+"\s*:\s*\{\s*"cam\d+"\s*:\s*"', reading.json_text(path)) is not None
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
@@ -90,9 +83,9 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
 def _cameras(path: Path, matrices: Tensor, fov_degrees: float | None, aspect: float | None) -> Cameras:
     columns = matrices.mT
     rotations = WORLD @ columns[:, :3, :3] @ AXES
-    intrinsics, source = assumed_intrinsics(path, fov_degrees, aspect)
+    intrinsics, source = reading.assumed_intrinsics(path, fov_degrees, aspect)
     return Cameras(
-        rigid_poses(rotations, columns[:, :3, 3] / CENTIMETRES @ WORLD),
+        reading.rigid_poses(rotations, columns[:, :3, 3] / CENTIMETRES @ WORLD),
         intrinsics,
         metric=True,
         convention=f"ReCamMaster: Unreal camera-to-world for row vectors, centimetres, {source}",
@@ -101,7 +94,7 @@ def _cameras(path: Path, matrices: Tensor, fov_degrees: float | None, aspect: fl
 
 def _matrices(path: Path) -> dict[str, Tensor]:
     """Matrices [N, 4, 4] as they stand in the file, by camera."""
-    content = read_json(path)
+    content = reading.read_json(path)
     if not isinstance(content, dict) or not content or not all(isinstance(frame, dict) for frame in content.values()):
         raise CameraFileError(f'{path}: expected {{"frame0": {{"cam01": "[..] [..] [..] [..]"}}, ...}}')
     problems: list[str] = []
@@ -116,10 +109,10 @@ def _matrices(path: Path) -> dict[str, Tensor]:
             problems.append(f"frame{index} has the cameras {', '.join(sorted(frame))}, frame0 has {', '.join(names)}")
             continue
         for name in names:
-            rows = [numbers_of(row) for row in re.findall(r"\[([^\]]*)\]", str(frame[name]))]
+            rows = [reading.numbers_of(row) for row in re.findall(r"\[([^\]]*)\]", str(frame[name]))]
             if len(rows) != 4 or any(row is None or len(row) != 4 for row in rows):
                 problems.append(f"frame{index}, {name}: expected four rows of four numbers in brackets")
             else:
                 paths.setdefault(name, []).append(rows)
-    raise_problems(path, problems)
+    reading.raise_problems(path, problems)
     return {name: torch.tensor(matrices, dtype=torch.float64) for name, matrices in paths.items()}

@@ -18,16 +18,8 @@ import torch
 from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
-from video4spatial.cameras.formats.reading import (
-    CameraFileError,
-    assumed_intrinsics,
-    json_text,
-    pixel_size,
-    raise_problems,
-    read_json,
-    rigid_poses,
-    warn_distortion,
-)
+from video4spatial.cameras.formats import reading
+from video4spatial.cameras.formats.reading import CameraFileError
 from video4spatial.cameras.intrinsics import intrinsics_from_fov
 
 DESCRIPTION = 'JSON with "frames", each with a 4x4 camera-to-world "transform_matrix" (nerfstudio, instant-ngp, ours)'
@@ -43,12 +35,12 @@ def sniff(path: Path) -> bool:
 
     The whole text is searched, since the frames may stand behind a long header.
     """
-    return '"transform_matrix"' in json_text(path)
+    return '"transform_matrix"' in reading.json_text(path)
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
     """Read transforms.json from `path`; `fov_degrees` and `aspect` count only for what the file does not say."""
-    return cameras_of(path, read_json(path), fov_degrees, aspect)
+    return cameras_of(path, reading.read_json(path), fov_degrees, aspect)
 
 
 def cameras_of(path: Path, content: Any, fov_degrees: float | None = None, aspect: float | None = None) -> Cameras:
@@ -72,13 +64,13 @@ def cameras_of(path: Path, content: Any, fov_degrees: float | None = None, aspec
     if convention not in ("opengl", "opencv"):
         raise CameraFileError(f'{path}: "camera_convention" is {convention!r}, expected "opengl" or "opencv"')
     matrices = _matrices(path, frames)
-    camera_to_world = rigid_poses(matrices[:, :3, :3], matrices[:, :3, 3])
+    camera_to_world = reading.rigid_poses(matrices[:, :3, :3], matrices[:, :3, 3])
     # Kept as given, for Cameras to refuse where it is not 0 0 0 1.
     camera_to_world[:, 3] = matrices[:, 3]
     if convention == "opengl":
         camera_to_world = camera_to_world @ OPENGL_TO_OPENCV
     merged = [{**content, **frame} for frame in frames]
-    warn_distortion(path, any(frame.get(key) for frame in merged for key in DISTORTION_KEYS))
+    reading.warn_distortion(path, any(frame.get(key) for frame in merged for key in DISTORTION_KEYS))
     intrinsics, source = _intrinsics(path, merged, fov_degrees, aspect)
     timed = all(isinstance(frame.get("time"), (int, float)) for frame in frames)
     name = {"opengl": "OpenGL", "opencv": "OpenCV"}[convention]
@@ -93,7 +85,7 @@ def cameras_of(path: Path, content: Any, fov_degrees: float | None = None, aspec
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
     """Write `cameras` to `path` with OpenGL axes, as nerfstudio expects, in pixels of `image_size`."""
-    height, width = pixel_size(cameras, image_size)
+    height, width = reading.pixel_size(cameras, image_size)
     pixels = cameras.pixel_intrinsics(height, width)
     if (pixels[:, 0, 1] != 0).any():
         raise CameraFileError("transforms.json cannot hold skewed intrinsics")
@@ -134,7 +126,7 @@ def _matrices(path: Path, frames: list[dict[str, Any]]) -> Tensor:
             matrices.append(matrix)
         else:
             problems.append(f"frame {index}: transform_matrix must be 4x4, given {list(matrix.shape)}")
-    raise_problems(path, problems)
+    reading.raise_problems(path, problems)
     return torch.stack(matrices)
 
 
@@ -151,7 +143,7 @@ def _intrinsics(
         return torch.stack(matrices), "field of view as an angle"
     if "w" in first and "h" in first and aspect is None:
         aspect = float(first["w"]) / float(first["h"])
-    return assumed_intrinsics(path, fov_degrees, aspect)
+    return reading.assumed_intrinsics(path, fov_degrees, aspect)
 
 
 def _pixel_intrinsics(path: Path, index: int, frame: dict[str, Any]) -> Tensor:

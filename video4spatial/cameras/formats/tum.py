@@ -12,17 +12,8 @@ import torch
 
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import CameraError
-from video4spatial.cameras.formats.reading import (
-    CameraFileError,
-    assumed_intrinsics,
-    commented_intrinsics,
-    first_lines,
-    intrinsics_comment,
-    numbers_of,
-    raise_problems,
-    read_table,
-    rigid_poses,
-)
+from video4spatial.cameras.formats import reading
+from video4spatial.cameras.formats.reading import CameraFileError
 from video4spatial.cameras.rotations import matrices_from_quaternions, quaternions_from_matrices
 
 DESCRIPTION = "text with 8 numbers per line: time tx ty tz qx qy qz qw, camera-to-world (TUM)"
@@ -34,14 +25,14 @@ LATEST_SECONDS = 1e11  # the year 5138
 
 def sniff(path: Path) -> bool:
     """Whether the first line of `path` that is not a comment holds 8 numbers."""
-    rows = [line for line in first_lines(path, 100) if not line.startswith("#")]
-    values = numbers_of(rows[0]) if rows else None
+    rows = [line for line in reading.first_lines(path, 100) if not line.startswith("#")]
+    values = reading.numbers_of(rows[0]) if rows else None
     return values is not None and len(values) == COLUMNS
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
     """Read a TUM trajectory from `path`; `fov_degrees` and `aspect` serve files without the comment that holds intrinsics."""
-    table = read_table(path, COLUMNS, "time tx ty tz qx qy qz qw")
+    table = reading.read_table(path, COLUMNS, "time tx ty tz qx qy qz qw")
     if table.rows[0, 0] > LATEST_SECONDS:
         raise CameraFileError(
             f"{path}: line {table.lines[0]}: time {table.rows[0, 0]:.0f} is not in seconds. Is this EuRoC ground truth "
@@ -49,16 +40,16 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
         )
     quaternions = table.rows[:, [7, 4, 5, 6]]
     norms = torch.linalg.vector_norm(quaternions, dim=-1)
-    raise_problems(path, [
+    reading.raise_problems(path, [
         f"line {line}: the quaternion has length {norm:.3g} instead of 1"
         for line, norm in zip(table.lines, norms.tolist()) if abs(norm - 1) > QUATERNION_TOLERANCE
     ])
-    intrinsics = commented_intrinsics(table)
+    intrinsics = reading.commented_intrinsics(table)
     source = "intrinsics from a comment"
     if intrinsics is None:
-        intrinsics, source = assumed_intrinsics(path, fov_degrees, aspect)
+        intrinsics, source = reading.assumed_intrinsics(path, fov_degrees, aspect)
     return Cameras(
-        rigid_poses(matrices_from_quaternions(quaternions), table.rows[:, 1:4]),
+        reading.rigid_poses(matrices_from_quaternions(quaternions), table.rows[:, 1:4]),
         intrinsics,
         metric=True,
         times=table.rows[:, 0],
@@ -74,7 +65,7 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
     if cameras.times is None:
         raise CameraError("TUM needs a time per frame: set them with cameras.with_frame_rate(...)")
     lines = ["# time tx ty tz qx qy qz qw (seconds; camera-to-world, OpenCV axes)"]
-    lines += intrinsics_comment(cameras, "TUM")
+    lines += reading.intrinsics_comment(cameras, "TUM")
     quaternions = quaternions_from_matrices(cameras.rotations)[:, [1, 2, 3, 0]]
     for row in torch.cat([cameras.times[:, None], cameras.positions, quaternions], dim=-1).tolist():
         lines.append(" ".join(map(repr, row)))

@@ -14,15 +14,8 @@ from pathlib import Path
 import torch
 
 from video4spatial.cameras.cameras import Cameras
-from video4spatial.cameras.formats.reading import (
-    CameraFileError,
-    json_text,
-    normalised_intrinsics,
-    pixel_size,
-    raise_problems,
-    read_json,
-    rigid_poses,
-)
+from video4spatial.cameras.formats import reading
+from video4spatial.cameras.formats.reading import CameraFileError
 
 DESCRIPTION = 'JSON of "0", "1", ... with "extrinsic" (camera-to-world) and "K" in pixels (HY-WorldPlay)'
 SUFFIXES: tuple[str, ...] = ()
@@ -31,12 +24,12 @@ PUBLISHED_SIZE = (1080, 1920)
 
 def sniff(path: Path) -> bool:
     """Whether `path` is a JSON object whose first entry is numbered and has an extrinsic or a K."""
-    return re.match(r'\{\s*"\d+"\s*:\s*\{\s*"(extrinsic|K)"', json_text(path)) is not None
+    return re.match(r'\{\s*"\d+"\s*:\s*\{\s*"(extrinsic|K)"', reading.json_text(path)) is not None
 
 
 def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
     """Read WorldPlay's JSON from `path`. It holds its own intrinsics: `fov_degrees` and `aspect` are not used."""
-    content = read_json(path)
+    content = reading.read_json(path)
     if not isinstance(content, dict) or not content:
         raise CameraFileError(f'{path}: expected {{"0": {{"extrinsic": 4x4, "K": 3x3}}, ...}}')
     missing = [index for index in range(len(content)) if str(index) not in content]
@@ -55,15 +48,15 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
                 found.append(matrix)
             else:
                 problems.append(f'"{index}": "{key}" must be {shape[0]}x{shape[1]}, given {list(matrix.shape)}')
-    raise_problems(path, problems)
+    reading.raise_problems(path, problems)
     matrices, pixels = torch.stack(poses), torch.stack(intrinsics)
     # The middle of the picture tells its size wherever the principal point is in the middle; the published size is the exception
     # that needs no warning.
     middle = torch.tensor([PUBLISHED_SIZE[1] / 2, PUBLISHED_SIZE[0] / 2], dtype=torch.float64)
     published = bool(((pixels[:, :2, 2] - middle).abs() < 0.05 * middle).all())
-    normalised, source = normalised_intrinsics(path, pixels, PUBLISHED_SIZE if published else None)
+    normalised, source = reading.normalised_intrinsics(path, pixels, PUBLISHED_SIZE if published else None)
     return Cameras(
-        rigid_poses(matrices[:, :3, :3], matrices[:, :3, 3]),
+        reading.rigid_poses(matrices[:, :3, :3], matrices[:, :3, 3]),
         normalised,
         metric=False,
         convention=f"WorldPlay: OpenCV camera-to-world (named extrinsic), {source}",
@@ -77,7 +70,7 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
     """
     if cameras.times is not None:
         warnings.warn("WorldPlay's JSON holds no times: they are left out", UserWarning, stacklevel=4)
-    height, width = pixel_size(cameras, image_size or PUBLISHED_SIZE)
+    height, width = reading.pixel_size(cameras, image_size or PUBLISHED_SIZE)
     poses, pixels = cameras.camera_to_world.tolist(), cameras.pixel_intrinsics(height, width).tolist()
     content = {str(index): {"extrinsic": pose, "K": k} for index, (pose, k) in enumerate(zip(poses, pixels))}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

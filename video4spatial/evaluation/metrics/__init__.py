@@ -2,9 +2,10 @@
 
 from functools import partial
 
+from video4spatial.evaluation.measurement import Metric, SetMetric
 from video4spatial.evaluation.metrics import camera, consistency, grounding, image, plugins, spatial_distance
 from video4spatial.evaluation.metrics.detectors import DETECTORS, Detector
-from video4spatial.evaluation.measurement import Metric, SetMetric
+from video4spatial.geometry.two_views import epipolar_distances, sampson_distances
 from video4spatial.naming import unknown
 
 CONTEXT = ("target_cameras", "target_depth", "context_depth")
@@ -207,13 +208,15 @@ _ALL = (
         sees=PICTURE_FAULTS,
     ),
     Metric(
-        "epipolar_error_px", consistency.measure_epipolar_error, "lower", "px", None, ("target_cameras",),
+        "epipolar_error_px", partial(consistency.measure_epipolar_error, distances=epipolar_distances),
+        "lower", "px", None, ("target_cameras",),
         "Median distance of matched points in consecutive frames from the commanded cameras' epipolar lines.",
         source="SED of Yu et al., ICCV 2023, eq. 3",
         sees=("camera_noise", "wrong_turn", "frozen", "swimming"),
     ),
     Metric(
-        "sampson_error_px", consistency.measure_sampson_error, "lower", "px", None, ("target_cameras",),
+        "sampson_error_px", partial(consistency.measure_epipolar_error, distances=sampson_distances),
+        "lower", "px", None, ("target_cameras",),
         "Median first-order distance of matched points in consecutive frames from the commanded epipolar geometry.",
         source="Hartley and Zisserman 2004, 11.4.3, by kornia",
         sees=("camera_noise", "wrong_turn", "frozen", "swimming"),
@@ -225,13 +228,13 @@ _ALL = (
         sees=("camera_noise", "swimming"),
     ),
     Metric(
-        "rigidity", consistency.measure_rigidity, "higher", "", 0.0, (),
+        "rigidity", partial(consistency.measure_rigidity, figure=0), "higher", "", 0.0, (),
         "Share of matches in consecutive frames that agree with one rigid scene, whatever the camera.",
         source="own: inliers of a fundamental matrix by MAGSAC, Barath et al., CVPR 2020",
         sees=(*STILL, "swimming"),
     ),
     Metric(
-        "rigidity_error_px", consistency.measure_rigidity_error, "lower", "px", None, (),
+        "rigidity_error_px", partial(consistency.measure_rigidity, figure=1), "lower", "px", None, (),
         "Median distance of matches from the fundamental matrix that fits them best.",
         source="own: Sampson distance from a fundamental matrix by MAGSAC, Barath et al., CVPR 2020",
         sees=("swimming",),

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from video4spatial.cameras import Cameras
 from video4spatial.evaluation.measurement import Measurement, Sample
 from video4spatial.evaluation.metrics.image import MINIMUM_COVISIBLE_SHARE, psnr
 from video4spatial.geometry import GeometryError
@@ -33,33 +32,6 @@ STANDING = 0.5
 
 SMALLEST_SFM = 96
 """Pixels; in smaller pictures structure from motion finds too little even in true videos."""
-
-
-def depth_reprojection_psnr(
-    frames: np.ndarray,
-    cameras: Cameras,
-    depth: np.ndarray,
-    context_frames: np.ndarray,
-    context_cameras: Cameras,
-    context_depth: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Compare generated frames with the context's own pixels, moved to where the commanded camera should see them.
-
-    Args:
-        frames: [T, H, W, 3] uint8.
-        cameras: T commanded cameras.
-        depth: [T, H, W] metres, what these cameras see in the true scene.
-        context_frames, context_cameras, context_depth: N of each, [N, h, w, 3] uint8 and [N, h, w] metres.
-
-    Returns:
-        PSNR [T] in dB over the covered pixels (NaN where fewer than 5 % are covered) and the covered share [T].
-
-    Raises:
-        ValueError: for sizes or numbers that do not fit.
-    """
-    warped, covered = warp_context(cameras, depth, context_cameras, context_depth, context_frames)
-    share = covered.mean((1, 2))
-    return np.where(share >= MINIMUM_COVISIBLE_SHARE, psnr(frames, warped, covered), np.nan), share
 
 
 def frame_changes(frames: np.ndarray) -> np.ndarray:
@@ -124,12 +96,14 @@ def agreement(first: np.ndarray, second: np.ndarray, height: int) -> tuple[float
 
 
 def measure_depth_reprojection(sample: Sample) -> Measurement:
-    """PSNR of the generated frames against context pixels warped by true depth and commanded camera."""
+    """PSNR of the generated frames against the context's own pixels, moved by true depth to where the commanded camera should see
+    them; frames of which fewer than 5 % are covered do not count."""
     clip = sample.clip
-    values, share = depth_reprojection_psnr(
-        sample.frames[1:], clip.target_cameras[1:], clip.target_depth[1:],
-        clip.context_frames, clip.context_cameras, clip.context_depth,
-    )  # fmt: skip
+    warped, covered = warp_context(
+        clip.target_cameras[1:], clip.target_depth[1:], clip.context_cameras, clip.context_depth, clip.context_frames
+    )
+    share = covered.mean((1, 2))
+    values = np.where(share >= MINIMUM_COVISIBLE_SHARE, psnr(sample.frames[1:], warped, covered), np.nan)
     return Measurement.over_frames(
         values, "the context sees nothing of the target", {"covered_share": round(float(share.mean()), 4)}
     )
@@ -154,14 +128,26 @@ def measure_flicker(sample: Sample) -> Measurement:
     return Measurement.over_frames(np.append(values, np.nan), "no frame")
 
 
-def measure_epipolar_error(sample: Sample) -> Measurement:
-    """Median symmetric epipolar distance of consecutive generated frames under the commanded cameras."""
-    return _median_distance(sample, epipolar_distances)
+def measure_epipolar_error(sample: Sample, distances: Callable[..., np.ndarray]) -> Measurement:
+    """Median distance of matches in consecutive generated frames from the epipolar geometry of the commanded cameras.
 
-
-def measure_sampson_error(sample: Sample) -> Measurement:
-    """Median Sampson distance of consecutive generated frames under the commanded cameras."""
-    return _median_distance(sample, sampson_distances)
+    Args:
+        sample: with commanded cameras.
+        distances: `epipolar_distances` or `sampson_distances`.
+    """
+    matrices = sample.once(_matrices)
+    if not matrices:
+        return _only_turning()
+    matches = sample.once(_matches)
+    medians, expected = np.full(len(matches), np.nan), np.zeros(len(matches), dtype=bool)
+    for index, matrix in matrices.items():
+        expected[index] = True
+        if len(matches[index][0]) >= MINIMUM_MATCHES:
+            medians[index] = np.median(distances(*matches[index], matrix))
+    diagnostics = {"pairs": len(matrices), "pairs_without_matches": int(np.isnan(medians[expected]).sum())}
+    if np.isnan(medians).all():
+        return _too_few_matches(diagnostics)
+    return Measurement.over_frames(medians, "no frame", diagnostics, expected)
 
 
 def measure_epipolar_consistency(sample: Sample) -> Measurement:
@@ -179,14 +165,16 @@ def measure_epipolar_consistency(sample: Sample) -> Measurement:
     return Measurement(tsed(distances, height), diagnostics=diagnostics | {"threshold_pixels": ERROR_THRESHOLD * height / 256})
 
 
-def measure_rigidity(sample: Sample) -> Measurement:
-    """Share of matches of consecutive frames that agree with a fundamental matrix estimated from them."""
-    return _agreement_over_frames(sample, 0)
+def measure_rigidity(sample: Sample, figure: int) -> Measurement:
+    """How well matches of consecutive frames agree with a fundamental matrix estimated from them.
 
-
-def measure_rigidity_error(sample: Sample) -> Measurement:
-    """Median Sampson distance of matches of consecutive frames from a fundamental matrix estimated from them."""
-    return _agreement_over_frames(sample, 1)
+    Args:
+        sample: a generated video.
+        figure: of `agreement`: 0 for the share of matches that agree, 1 for their median Sampson distance.
+    """
+    values = sample.once(_agreements)[:, figure]
+    reason = f"fewer than {MINIMUM_ESTIMATION} matches in every pair of frames, or nothing moves"
+    return Measurement.over_frames(values, reason, expected=np.ones(len(values), dtype=bool))
 
 
 def measure_registered_share(sample: Sample) -> Measurement:
@@ -228,32 +216,10 @@ def _matrices(sample: Sample) -> dict[int, np.ndarray]:
     }
 
 
-def _median_distance(sample: Sample, distances: Callable[..., np.ndarray]) -> Measurement:
-    matrices = sample.once(_matrices)
-    if not matrices:
-        return _only_turning()
-    matches = sample.once(_matches)
-    medians, expected = np.full(len(matches), np.nan), np.zeros(len(matches), dtype=bool)
-    for index, matrix in matrices.items():
-        expected[index] = True
-        if len(matches[index][0]) >= MINIMUM_MATCHES:
-            medians[index] = np.median(distances(*matches[index], matrix))
-    diagnostics = {"pairs": len(matrices), "pairs_without_matches": int(np.isnan(medians[expected]).sum())}
-    if np.isnan(medians).all():
-        return _too_few_matches(diagnostics)
-    return Measurement.over_frames(medians, "no frame", diagnostics, expected)
-
-
 def _agreements(sample: Sample) -> np.ndarray:
     """[T - 1, 2] share of inliers and median distance of each pair, NaN where no matrix can be estimated."""
     found = [agreement(*points, sample.frames.shape[1]) for points in sample.once(_matches)]
     return np.array([(np.nan, np.nan) if values is None else values for values in found])
-
-
-def _agreement_over_frames(sample: Sample, column: int) -> Measurement:
-    values = sample.once(_agreements)[:, column]
-    reason = f"fewer than {MINIMUM_ESTIMATION} matches in every pair of frames, or nothing moves"
-    return Measurement.over_frames(values, reason, expected=np.ones(len(values), dtype=bool))
 
 
 def _only_turning() -> Measurement:

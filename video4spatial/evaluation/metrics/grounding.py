@@ -21,12 +21,7 @@ from video4spatial.captures import SceneObject
 from video4spatial.clips import Ground
 from video4spatial.evaluation.metrics.detectors import Detector
 from video4spatial.evaluation.measurement import Measurement, Sample
-from video4spatial.evaluation.metrics.spatial_distance import (
-    PointCloud,
-    SpatialDistanceSettings,
-    context_points,
-    default_distances,
-)
+from video4spatial.evaluation.metrics.spatial_distance import PointCloud, SpatialDistanceSettings, context_points, spatial_distances
 from video4spatial.geometry.visibility import nearest_points
 from video4spatial.media.transforms import resize_and_crop
 from video4spatial.simulation.scenes import generate_scene
@@ -283,9 +278,7 @@ def motion_problem(sample: Sample) -> str | None:
     """Why the video counts as standing still, or None."""
     cameras = sample.estimate.placed
     moved = cameras.distance_to(cameras[0]) + cameras.rotation_to(cameras[0]) / 45
-    if float(moved.max()) < SETTINGS.least_motion:
-        return "the camera of the generated frames does not move"
-    return None
+    return "the camera of the generated frames does not move" if float(moved.max()) < SETTINGS.least_motion else None
 
 
 def _steps(cameras: Cameras) -> tuple[np.ndarray, np.ndarray]:
@@ -296,47 +289,32 @@ def _steps(cameras: Cameras) -> tuple[np.ndarray, np.ndarray]:
     return first.rotation_to(second).numpy(), first.distance_to(second).numpy()
 
 
-def _default_find(sample: Sample) -> Found | Measurement:
-    return find(sample)
-
-
 def _found(sample: Sample, detector: Detector | None) -> Found | Measurement:
-    return sample.once(_default_find) if detector is None else find(sample, detector)
+    return sample.once(find) if detector is None else find(sample, detector)
 
 
-def measure_at_end(sample: Sample, rule: str, detector: Detector | None = None) -> Measurement:
+def measure_at_end(sample: Sample, rule: str) -> Measurement:
     """1 where one of the last frames shows the object as a rule wants it.
 
     Args:
         sample: of a clip with something to find.
         rule: `visible`, `centred` or `right_size`, as in `Found`.
-        detector: as in `find`.
     """
-    found = _found(sample, detector)
+    found = sample.once(find)
     if isinstance(found, Measurement):
         return found
     return Measurement(float(getattr(found, rule).any()), diagnostics=found.diagnostics())
 
 
-def measure_box_persistence(sample: Sample, detector: Detector | None = None) -> Measurement:
-    """Share of the last frames in which the object is seen.
-
-    Args:
-        sample: of a clip with something to find.
-        detector: as in `find`.
-    """
-    found = _found(sample, detector)
+def measure_box_persistence(sample: Sample) -> Measurement:
+    """Share of the last frames in which the object is seen."""
+    found = sample.once(find)
     return found if isinstance(found, Measurement) else Measurement(float(found.visible.mean()), diagnostics=found.diagnostics())
 
 
-def measure_box_iou(sample: Sample, detector: Detector | None = None) -> Measurement:
-    """Mean overlap, over the last frames, of where the object is seen with where it should be seen; unseen counts 0.
-
-    Args:
-        sample: of a clip with something to find.
-        detector: as in `find`.
-    """
-    found = _found(sample, detector)
+def measure_box_iou(sample: Sample) -> Measurement:
+    """Mean overlap, over the last frames, of where the object is seen with where it should be seen; unseen counts 0."""
+    found = sample.once(find)
     if isinstance(found, Measurement):
         return found
     values = np.where(found.visible, box_ious(found.boxes, found.expected), 0.0)
@@ -434,7 +412,7 @@ def measure_if_at_sd(sample: Sample, detector: Detector | None = None) -> Measur
     followed = measure_instruction_followed(sample, detector)
     if followed.status != "ok":
         return followed
-    result = sample.once(default_distances)
+    result = sample.once(spatial_distances)
     diagnostics = dict(followed.diagnostics)
     if isinstance(result, Measurement):
         return Measurement(0.0, diagnostics=diagnostics | {"problem": f"no spatial distance: {result.reason}"})

@@ -105,15 +105,14 @@ def ms_ssim(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return torch.cat([value.reshape(1) for value in values]).double().numpy()
 
 
-def gradient_correlation(frames: np.ndarray, truth: np.ndarray, sigma: float = 1.0) -> np.ndarray:
+def gradient_correlation(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """How well edges lie where they belong: Pearson correlation of the image gradients after a little smoothing.
 
-    Central differences in both directions and all three channels after a Gaussian of `sigma` pixels, one correlation
+    Central differences in both directions and all three channels after a Gaussian of 1 pixel, one correlation
     per frame. Unlike PSNR it does not reward blur: a flat generated frame scores 0.
 
     Args:
         frames, truth: [T, H, W, 3] uint8.
-        sigma: pixels.
 
     Returns:
         [T] in [-1, 1]; NaN where the true frame itself is flat.
@@ -122,7 +121,7 @@ def gradient_correlation(frames: np.ndarray, truth: np.ndarray, sigma: float = 1
         ValueError: for different shapes.
     """
     _check_pair(frames, truth)
-    first, second = (_gradients(x, sigma) for x in (frames, truth))  # [T, D]
+    first, second = (_gradients(x) for x in (frames, truth))  # [T, D]
     covariance = (first * second).sum(1)
     norm_first, norm_second = (np.sqrt((x**2).sum(1)) for x in (first, second))
     flat = 1e-6 * np.sqrt(first.shape[1])  # a millionth of a grey level: rounding of the smoothing
@@ -131,8 +130,8 @@ def gradient_correlation(frames: np.ndarray, truth: np.ndarray, sigma: float = 1
     return np.where(norm_second > flat, values, np.nan)
 
 
-def _gradients(frames: np.ndarray, sigma: float) -> np.ndarray:
-    smooth = gaussian_filter(frames.astype(np.float64), sigma=(0, sigma, sigma, 0))
+def _gradients(frames: np.ndarray) -> np.ndarray:
+    smooth = gaussian_filter(frames.astype(np.float64), sigma=(0, 1, 1, 0))
     gradients = np.stack(np.gradient(smooth, axis=(1, 2))).swapaxes(0, 1)  # [T, 2, H, W, 3]
     gradients = gradients - gradients.mean((2, 3, 4), keepdims=True)
     return gradients.reshape(len(frames), -1)

@@ -228,11 +228,6 @@ def spatial_distances(
     return SpatialDistances(np.minimum(distances, settings.truncation), scored[view], place, diagnostics)
 
 
-def default_distances(sample: Sample) -> SpatialDistances | Measurement:
-    """`spatial_distances` as `spatial_distance_v1` defines them, for `Sample.once`."""
-    return spatial_distances(sample)
-
-
 def measure_spatial_distance(
     sample: Sample, settings: SpatialDistanceSettings | None = None, depth_estimator: DepthEstimator | None = None
 ) -> Measurement:
@@ -243,7 +238,7 @@ def measure_spatial_distance(
         settings, depth_estimator: as in `spatial_distances`; without them `spatial_distance_v1`.
     """
     if settings is None and depth_estimator is None:
-        result = sample.once(default_distances)
+        result = sample.once(spatial_distances)
     else:
         result = spatial_distances(sample, settings or SpatialDistanceSettings(), depth_estimator)
     if isinstance(result, Measurement):

@@ -18,9 +18,10 @@ from video4spatial.evaluation.measurement import Measurement, Metric
 from video4spatial.evaluation.metrics.image import MAXIMUM_PSNR
 from video4spatial.evaluation.metrics import METRICS
 from video4spatial.evaluation.reports.page import ARROWS, frames_without_camera, picture_uri, player, score_entry, svg, write_page
-from video4spatial.evaluation.reports.pictures import HOTTEST, epipolar_lines, reprojection_heat, row_colors, rows_over_time, strip
+from video4spatial.evaluation.reports.pictures import HOTTEST, epipolar_lines, reprojection_heat, row_colors, rows_over_time
 from video4spatial.evaluation.scoring import ScoredClip, measured_cameras
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
+from video4spatial.spread import thinned
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,7 @@ def _shown_clip(entry: ShownClip, frame_rate: float, metrics: Sequence[str], col
         "name": clip.name,
         "panes": panes,
         "scores": [score_entry(name, entry.measurements[subject][name]) for name in metrics if name in entry.measurements[subject]],
-        "heat": None if heat is None else [picture_uri(picture) for picture in heat[0][strip(heat[0], 9)]],
+        "heat": None if heat is None else [picture_uri(picture) for picture in heat[0][thinned(len(heat[0]), 9)]],
         "curves": _figures(curves, colors),
         "path": _path(entry),
         "lost": {row.replace("_", " "): frames_without_camera(cameras) for row, cameras in entry.estimated_cameras.items()},

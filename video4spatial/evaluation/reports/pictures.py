@@ -66,16 +66,6 @@ def side_by_side(videos: Sequence[tuple[str, np.ndarray]], height: int = 256) ->
     return np.stack(pictures)
 
 
-def strip(frames: np.ndarray, count: int = 12) -> list[int]:
-    """Positions of frames to show beside each other, evenly spread from the first to the last.
-
-    Args:
-        frames: of which some are shown.
-        count: most of them.
-    """
-    return sorted(set(np.round(np.linspace(0, len(frames) - 1, min(count, len(frames)))).astype(int).tolist()))
-
-
 def reprojection_heat(clip: Clip, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Where generated frames differ from the context's own pixels, moved into the true views by depth.
 

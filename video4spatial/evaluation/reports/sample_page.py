@@ -12,8 +12,12 @@ from video4spatial.cameras import Cameras
 from video4spatial.cameras.plotting import plot_trajectories
 from video4spatial.evaluation.measurement import Measurement
 from video4spatial.evaluation.reports.page import frames_without_camera, picture_uri, score_entry, svg, write_page
-from video4spatial.evaluation.reports.pictures import figures_over_time, strip
+from video4spatial.evaluation.reports.pictures import figures_over_time
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
+from video4spatial.spread import evenly_spread, thinned
+
+STRIP = 12
+"""Most frames of a video that are shown beside each other."""
 
 
 def write_sample_page(
@@ -101,9 +105,8 @@ def _strip(frames: np.ndarray | None, anchor: int | None) -> list[dict]:
     if frames is None or not len(frames):
         return []
     anchor = None if anchor is None else anchor % len(frames)
-    shown = strip(frames)
-    if anchor is not None and anchor not in shown:
-        shown[int(np.argmin(np.abs(np.array(shown) - anchor)))] = anchor
+    count = min(STRIP, len(frames))
+    shown = thinned(len(frames), count) if anchor is None else evenly_spread(len(frames), count, anchor)
     return [{"index": i, "picture": picture_uri(frames[i]), "anchor": i == anchor} for i in shown]
 
 
