@@ -162,35 +162,32 @@ CONTEXT_SEES = 0.8
 """Least share of the target's pixels that the whole context sees, mean over frames 1..T-1."""
 ANCHOR_SEES = (0.2, 0.6)
 """The same share for the anchor alone: enough to start from, too little to finish."""
+ATTEMPTS = 60
+"""Target paths tried per scene, ten per walk, before the scene is passed over."""
 CHECK_SIZE = 32
 """Side of the pictures that visibility and fingerprints are computed on."""
 
 
-def build_rooms_nav(
-    scenes: int = 64, first_seed: int = SEED_RANGES["test"].start, settings: dict = SETTINGS, attempts: int = 60
-) -> dict:
+def build_rooms_nav(scenes: int = 64) -> dict:
     """Find one clip for each of the first scenes that allow one under `CONTEXT_SEES` and `ANCHOR_SEES`. Deterministic.
 
     Args:
         scenes: number of scenes, one clip each.
-        first_seed: scene seed to begin with; it goes up from there.
-        settings: see `SETTINGS`.
-        attempts: target paths tried per scene (ten per walk) before the scene is passed over.
 
     Returns:
         The content of the test set's file.
     """
     clips = []
-    seed = first_seed
+    first_seed = seed = SEED_RANGES["test"].start
     for _ in track(range(scenes), description="rooms_nav", transient=True):
         recipe = None
         while recipe is None:
-            recipe = _find_clip(seed, settings, attempts)
+            recipe = _find_clip(seed)
             seed += 1
         clips.append(recipe)
     return {
         "name": NAME,
-        "settings": settings,
+        "settings": SETTINGS,
         "context_sees_at_least": CONTEXT_SEES,
         "anchor_sees": list(ANCHOR_SEES),
         "scenes_passed_over": seed - first_seed - scenes,
@@ -198,14 +195,14 @@ def build_rooms_nav(
     }
 
 
-def _find_clip(scene_seed: int, settings: dict, attempts: int) -> dict | None:
+def _find_clip(scene_seed: int) -> dict | None:
     scene = generate_scene(scene_seed)
-    for attempt in range(attempts):
+    for attempt in range(ATTEMPTS):
         walk_seed, target_seed = divmod(attempt, 10)
         # Different scenes get different seeds, so that a model cannot know the test walks by their seeds.
         walk_seed, target_seed = walk_seed + 10 * scene_seed, target_seed + 100 * scene_seed
         try:
-            context, target, anchor = simulated_navigation_cameras(scene, walk_seed, target_seed, **settings)
+            context, target, anchor = simulated_navigation_cameras(scene, walk_seed, target_seed, **SETTINGS)
         except NoPathError:
             continue
         context_share, anchor_share, frames = _shares(scene, context, target, anchor)

@@ -128,13 +128,13 @@ def test_steps_see_jitter_and_forgive_what_came_before():
 
 def test_sums_of_other_papers():
     half = summed_errors(walk(scale=0.5), walk(), self_normalised=True)
-    assert half.translation == pytest.approx(0, abs=1e-6) and half.camera_motion == pytest.approx(0, abs=1e-6)
+    assert half["translation"] == pytest.approx(0, abs=1e-6) and half["camera_motion"] == pytest.approx(0, abs=1e-6)
     metres = summed_errors(walk(scale=0.5), walk(), self_normalised=False)
-    assert metres.translation == pytest.approx(metric_translation_errors(walk(scale=0.5), walk()).sum())
+    assert metres["translation"] == pytest.approx(metric_translation_errors(walk(scale=0.5), walk()).sum())
     mirrored = summed_errors(walk(mirrored=True), walk(), self_normalised=True)
-    assert mirrored.rotation == pytest.approx(np.radians(rotation_errors_degrees(walk(mirrored=True), walk())).sum())
+    assert mirrored["rotation"] == pytest.approx(np.radians(rotation_errors_degrees(walk(mirrored=True), walk())).sum())
     still = summed_errors(walk()[[0] * 49], walk(), self_normalised=True)
-    assert np.isfinite([still.rotation, still.translation, still.camera_motion]).all()
+    assert np.isfinite([still["rotation"], still["translation"], still["camera_motion"]]).all()
 
 
 def test_similarity_error_is_defined_for_lines_and_standing_cameras():

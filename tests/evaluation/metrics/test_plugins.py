@@ -1,6 +1,7 @@
 """Learned metrics: declared, never downloaded, missing with the reason."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,19 +36,18 @@ def test_without_weights_every_plugin_is_missing_and_says_why(clip, tmp_path):
     for name, plugin in PLUGINS.items():
         measurement = METRICS[name](sample) if name in METRICS else SET_METRICS[name]([sample])
         assert measurement.status == "missing", name
-        weights = plugin.weights
-        assert weights.model and weights.revision and weights.url.startswith("https://")
-        assert weights.licence in measurement.reason and weights.revision in measurement.reason, name
+        assert plugin.model and plugin.revision and plugin.url.startswith("https://")
+        assert plugin.licence in measurement.reason and plugin.revision in measurement.reason, name
     assert not (tmp_path / "torch").exists()  # nothing was downloaded
 
 
 def test_weights_other_than_declared_are_refused():
-    plugin = next(p for p in PLUGINS.values() if p.weights.file)
-    path = plugin.weights.path
+    plugin = next(p for p in PLUGINS.values() if p.file)
+    path = plugin.path
     assert str(path).startswith(torch.hub.get_dir())
     path.parent.mkdir(parents=True)
     path.write_bytes(b"something else")
-    only_weights = type(plugin)(plugin.name, plugin.weights)
+    only_weights = replace(plugin, libraries=())
     assert "SHA-256" in only_weights.lacking()
 
 

@@ -18,15 +18,16 @@ from torch import Tensor
 
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import invert_rigid, nearest_rotation
-from video4spatial.evaluation.metrics.plugins import Plugin, Weights
+from video4spatial.evaluation.metrics.plugins import Plugin
 from video4spatial.geometry.estimated_cameras import EstimatedCameras, aligned_poses
 from video4spatial.geometry.structure_from_motion import CONTEXT
 from video4spatial.spread import thinned
 
 MODEL = "facebook/VGGT-1B"
 
-WEIGHTS = Weights(MODEL, "main", "VGGT licence v1, non-commercial", f"https://huggingface.co/{MODEL}")
-PLUGIN = Plugin("vggt", WEIGHTS, libraries=("vggt",))
+PLUGIN = Plugin(
+    "vggt", MODEL, "main", "VGGT licence v1, non-commercial", f"https://huggingface.co/{MODEL}", libraries=("vggt",)
+)
 
 
 def missing() -> str | None:
@@ -35,7 +36,7 @@ def missing() -> str | None:
     if lacking:
         return lacking
     if _weights() is None:
-        return f"weights {MODEL} are not on disk and are never downloaded unasked ({WEIGHTS.licence}, {WEIGHTS.url})"
+        return f"weights {MODEL} are not on disk and are never downloaded unasked ({PLUGIN.licence}, {PLUGIN.url})"
     return None
 
 
@@ -82,7 +83,7 @@ def _weights() -> str | None:
     """The weights' file in the cache of the Hugging Face hub, or None."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(MODEL, "model.safetensors", revision=WEIGHTS.revision)
+    found = try_to_load_from_cache(MODEL, "model.safetensors", revision=PLUGIN.revision)
     return found if isinstance(found, str) else None
 
 

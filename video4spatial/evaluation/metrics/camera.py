@@ -178,29 +178,18 @@ def relative_pose_errors(estimated: Cameras, commanded: Cameras, delta: int = 1)
     return _rotation_angles(poses, goals), np.linalg.norm(poses[:, :3, 3] - goals[:, :3, 3], axis=1)
 
 
-@dataclass(frozen=True)
-class SummedErrors:
-    """Errors added up over the frames, as CameraCtrl, MotionCtrl and CamI2V print them.
-
-    Args:
-        rotation: radians (RotErr).
-        translation: in the cameras' unit, or in largest distances from the anchor (TransErr).
-        camera_motion: Frobenius norms of the differences of [R | t] (CamMC), which mix radians and metres.
-    """
-
-    rotation: float
-    translation: float
-    camera_motion: float
-
-
-def summed_errors(estimated: Cameras, commanded: Cameras, self_normalised: bool) -> SummedErrors:
-    """Errors relative to frame 0, added up over the frames.
+def summed_errors(estimated: Cameras, commanded: Cameras, self_normalised: bool) -> dict[str, float]:
+    """Errors relative to frame 0, added up over the frames, as CameraCtrl, MotionCtrl and CamI2V print them.
 
     Args:
         estimated, commanded: T cameras each.
         self_normalised: whether each trajectory is divided by its own largest distance from frame 0 (CamI2V's
             `TransErr_rel` and `CamMC_rel`). That hides any wrong scale, and makes noise of a static camera look like
             motion.
+
+    Returns:
+        `rotation` in radians (RotErr), `translation` in the cameras' unit, or in largest distances from the anchor (TransErr), and
+        `camera_motion`, Frobenius norms of the differences of [R | t] (CamMC), which mix radians and metres.
 
     Raises:
         ValueError: for different numbers of cameras.
@@ -209,11 +198,11 @@ def summed_errors(estimated: Cameras, commanded: Cameras, self_normalised: bool)
     if self_normalised:
         for trajectory in (poses, goals):
             trajectory[..., 3] /= np.linalg.norm(trajectory[..., 3], axis=1).max() + 1e-9
-    return SummedErrors(
-        rotation=float(np.radians(rotation_errors_degrees(estimated, commanded)).sum()),
-        translation=float(np.linalg.norm(poses[..., 3] - goals[..., 3], axis=1).sum()),
-        camera_motion=float(np.linalg.norm(poses - goals, axis=(1, 2)).sum()),
-    )
+    return {
+        "rotation": float(np.radians(rotation_errors_degrees(estimated, commanded)).sum()),
+        "translation": float(np.linalg.norm(poses[..., 3] - goals[..., 3], axis=1).sum()),
+        "camera_motion": float(np.linalg.norm(poses - goals, axis=(1, 2)).sum()),
+    }
 
 
 def similarity_error(estimated: Cameras, commanded: Cameras) -> tuple[float, float]:
@@ -381,14 +370,13 @@ def measure_summed(sample: Sample, part: str, self_normalised: bool) -> Measurem
 
     Args:
         sample: with estimated cameras.
-        part: a field of `SummedErrors`.
+        part: of `summed_errors`.
         self_normalised: as in `summed_errors`.
     """
     known = sample.estimate.rotation_known if part == "rotation" else sample.estimate.position_known
     if not known.all():
         return Measurement.missing(sample.estimate.reason or "a sum over frames needs the cameras of all of them")
-    errors = summed_errors(sample.estimated_cameras, sample.clip.target_cameras, self_normalised)
-    return Measurement(getattr(errors, part))
+    return Measurement(summed_errors(sample.estimated_cameras, sample.clip.target_cameras, self_normalised)[part])
 
 
 def _translation_errors(sample: Sample) -> TranslationErrors:

@@ -19,7 +19,7 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,107 +46,79 @@ KID_SUBSET = 1000
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Weights that a learned metric needs.
-
-    Args:
-        model: what and whose they are.
-        revision: which state of them: a commit, or for a file the first digits of its SHA-256, which are checked.
-        licence: of the weights.
-        url: where people get them.
-        file: name in torch.hub's folder of checkpoints; empty where a command looks after its own weights.
-    """
-
-    model: str
-    revision: str
-    licence: str
-    url: str
-    file: str = ""
-
-    @property
-    def path(self) -> Path:
-        """Where the file ought to lie."""
-        return Path(torch.hub.get_dir()) / "checkpoints" / self.file
-
-
-@dataclass(frozen=True)
 class Plugin:
     """A learned metric, as declared.
 
     Args:
         name: of the metric.
-        weights: that it needs.
+        model: what weights it needs, and whose they are.
+        revision: which state of them: a commit, or for a file the first digits of its SHA-256, which are checked.
+        licence: of the weights.
+        url: where people get them.
+        file: name of the weights in torch.hub's folder of checkpoints; empty where somebody else looks after them.
         libraries: modules that it needs, none of which this package installs.
         command: environment variable that names the user's command; empty where it runs in this process.
     """
 
     name: str
-    weights: Weights
+    model: str
+    revision: str
+    licence: str
+    url: str
+    file: str = ""
     libraries: tuple[str, ...] = ()
     command: str = ""
 
+    @property
+    def path(self) -> Path:
+        """Where the file of the weights ought to lie."""
+        return Path(torch.hub.get_dir()) / "checkpoints" / self.file
+
     def lacking(self) -> str:
         """Why it cannot run here and what would change that; empty where it can."""
-        weights = self.weights
-        terms = f"{weights.model} at {weights.revision}, {weights.licence}, {weights.url}"
+        terms = f"{self.model} at {self.revision}, {self.licence}, {self.url}"
         if self.command and not os.environ.get(self.command, "").strip():
             return f"no command: set {self.command} to one that computes it ({terms})"
         absent = [name for name in self.libraries if importlib.util.find_spec(name) is None]
         if absent:
             return f"needs the library {', '.join(absent)}, which is not installed ({terms})"
-        if weights.file and not weights.path.is_file():
-            return f"weights {weights.path} are not on disk and are never downloaded unasked ({terms})"
-        if weights.file and not _digest(weights.path).startswith(weights.revision):
-            return f"weights {weights.path} are others than declared: their SHA-256 does not begin with {weights.revision}"
+        if self.file and not self.path.is_file():
+            return f"weights {self.path} are not on disk and are never downloaded unasked ({terms})"
+        if self.file and not _digest(self.path).startswith(self.revision):
+            return f"weights {self.path} are others than declared: their SHA-256 does not begin with {self.revision}"
         return ""
 
 
 LPIPS = {
     net: Plugin(
-        f"lpips_{net}",
-        Weights(f"torchvision {backbone}", revision, "BSD-3-Clause, trained on ImageNet", f"{url}/{file}", file),
-        ("torchvision",),
+        f"lpips_{net}", f"torchvision {backbone}", revision, "BSD-3-Clause, trained on ImageNet",
+        f"https://download.pytorch.org/models/{file}", file, ("torchvision",),
     )
-    for net, backbone, revision, file, url in [
-        ("alex", "alexnet", "7be5be79", "alexnet-owt-7be5be79.pth", "https://download.pytorch.org/models"),
-        ("vgg", "vgg16", "397923af", "vgg16-397923af.pth", "https://download.pytorch.org/models"),
+    for net, backbone, revision, file in [
+        ("alex", "alexnet", "7be5be79", "alexnet-owt-7be5be79.pth"), ("vgg", "vgg16", "397923af", "vgg16-397923af.pth"),
     ]
-}
+}  # fmt: skip
 """Backbones by name; torchmetrics ships the small weights on top of them (BSD-2-Clause)."""
 
-_INCEPTION = Weights(
-    "Inception-v3 of FID, converted by torch-fidelity", "6726825d", "Apache-2.0, trained on ImageNet",
+FID = Plugin(
+    "fid", "Inception-v3 of FID, converted by torch-fidelity", "6726825d", "Apache-2.0, trained on ImageNet",
     "https://github.com/toshas/torch-fidelity/releases/tag/v0.2.0", "weights-inception-2015-12-05-6726825d.pth",
+    ("torch_fidelity",),
 )  # fmt: skip
-
-FID = Plugin("fid", _INCEPTION, ("torch_fidelity",))
-KID = Plugin("kid", _INCEPTION, ("torch_fidelity",))
+KID = replace(FID, name="kid")
 
 FVD = Plugin(
-    "fvd",
-    Weights(
-        "VideoMAE-v2 ViT-g, SSv2 (cd-fvd 0.1.1, `videomae`)", "vit_g_hybrid_pt_1200e_ssv2_ft",
-        "access form; cd-fvd itself MIT, in part NVIDIA source code licence", "https://github.com/songweige/content-debiased-fvd",
-    ),
-    command="V4S_FVD",
+    "fvd", "VideoMAE-v2 ViT-g, SSv2 (cd-fvd 0.1.1, `videomae`)", "vit_g_hybrid_pt_1200e_ssv2_ft",
+    "access form; cd-fvd itself MIT, in part NVIDIA source code licence",
+    "https://github.com/songweige/content-debiased-fvd", command="V4S_FVD",
 )  # fmt: skip
-
 MET3R = Plugin(
-    "met3r",
-    Weights(
-        "naver/MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric with FeatUp DINO (MEt3R)", "3259e41 of MEt3R",
-        "CC BY-NC-SA 4.0", "https://github.com/mohammadasim98/MEt3R",
-    ),
-    command="V4S_MET3R",
+    "met3r", "naver/MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric with FeatUp DINO (MEt3R)", "3259e41 of MEt3R",
+    "CC BY-NC-SA 4.0", "https://github.com/mohammadasim98/MEt3R", command="V4S_MET3R",
 )  # fmt: skip
-
 WORLDSCORE_3D = Plugin(
-    "worldscore_3d_consistency",
-    Weights(
-        "DROID-SLAM droid.pth (WorldScore, 3D consistency)", "344983c of WorldScore", "code BSD-3-Clause, weights unstated",
-        "https://github.com/haoyi-duan/WorldScore",
-    ),
-    command="V4S_WORLDSCORE_3D",
+    "worldscore_3d_consistency", "DROID-SLAM droid.pth (WorldScore, 3D consistency)", "344983c of WorldScore",
+    "code BSD-3-Clause, weights unstated", "https://github.com/haoyi-duan/WorldScore", command="V4S_WORLDSCORE_3D",
 )  # fmt: skip
 
 PLUGINS: dict[str, Plugin] = {p.name: p for p in (*LPIPS.values(), FID, KID, FVD, MET3R, WORLDSCORE_3D)}
@@ -180,10 +152,10 @@ def measure_lpips(sample: Sample, net: str) -> Measurement:
         return Measurement(None, "not_applicable", f"pictures are smaller than {SMALLEST_LPIPS}x{SMALLEST_LPIPS}")
     from torchvision.models import get_model_weights
 
-    weights = LPIPS[net].weights
-    default = Path(get_model_weights(weights.model.split()[-1]).DEFAULT.url).name
-    if default != weights.file:
-        return Measurement.missing(f"the installed torchvision wants {default}, not {weights.file}, and would download it")
+    plugin = LPIPS[net]
+    default = Path(get_model_weights(plugin.model.split()[-1]).DEFAULT.url).name
+    if default != plugin.file:
+        return Measurement.missing(f"the installed torchvision wants {default}, not {plugin.file}, and would download it")
     network = _lpips(net)
     pairs = zip(_pictures(sample.frames[1:]), _pictures(sample.clip.target_frames[1:]), strict=True)
     with torch.no_grad():
@@ -279,7 +251,7 @@ def _lpips(net: str) -> torch.nn.Module:
 def _inception() -> torch.nn.Module:
     from torchmetrics.image.fid import NoTrainInceptionV3
 
-    return NoTrainInceptionV3("inception-v3-compat", ["2048"], str(_INCEPTION.path))
+    return NoTrainInceptionV3("inception-v3-compat", ["2048"], str(FID.path))
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from video4spatial.clips import Clip
 from video4spatial.evaluation.measurement import Measurement, Metric
 from video4spatial.evaluation.metrics.image import MAXIMUM_PSNR
 from video4spatial.evaluation.metrics import METRICS
-from video4spatial.evaluation.reports.page import ARROWS, frames_without_camera, picture_uri, player, score_entry, svg, write_page
+from video4spatial.evaluation.reports import ARROWS, frames_without_camera, picture_uri, player, score_entry, svg, write_page
 from video4spatial.evaluation.reports.pictures import HOTTEST, epipolar_lines, reprojection_heat, row_colors, rows_over_time
 from video4spatial.evaluation.scoring import ScoredClip, measured_cameras
 from video4spatial.geometry.estimated_cameras import EstimatedCameras

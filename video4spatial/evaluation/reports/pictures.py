@@ -27,8 +27,8 @@ HOTTEST = 80.0
 UNSEEN = 205
 """Grey of heat maps where the context sees nothing and no error can be told."""
 
-EPIPOLAR_LINES = 12
-"""Most lines in one picture."""
+EPIPOLAR_LINES, DRAWING_HEIGHT = 12, 300
+"""Most lines in one picture, and its height in pixels."""
 
 
 def side_by_side(videos: Sequence[tuple[str, np.ndarray]], height: int = 256) -> np.ndarray:
@@ -87,7 +87,7 @@ def reprojection_heat(clip: Clip, frames: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.where(seen[..., None], heat, UNSEEN).astype(np.uint8), np.array(means)
 
 
-def epipolar_lines(first: np.ndarray, second: np.ndarray, cameras: Cameras, height: int = 300) -> tuple[np.ndarray, str] | None:
+def epipolar_lines(first: np.ndarray, second: np.ndarray, cameras: Cameras) -> tuple[np.ndarray, str] | None:
     """Points of one frame and the lines on which the commanded cameras want them in another.
 
     Matched points are drawn in both frames; where too few match, corners of the first frame stand in, and the eye has to
@@ -96,10 +96,9 @@ def epipolar_lines(first: np.ndarray, second: np.ndarray, cameras: Cameras, heig
     Args:
         first, second: [H, W, 3] uint8.
         cameras: the two commanded cameras.
-        height: of the drawing in pixels.
 
     Returns:
-        The two frames beside each other [height, W', 3] uint8 and what is drawn, in words; None for cameras in one place,
+        The two frames beside each other [300, W', 3] uint8 and what is drawn, in words; None for cameras in one place,
         which have no epipolar lines, and frames that show nothing.
     """
     if float(cameras.path_length()) < 1e-6:
@@ -123,7 +122,7 @@ def epipolar_lines(first: np.ndarray, second: np.ndarray, cameras: Cameras, heig
         chosen = worst[np.unique(np.linspace(0, len(worst) - 1, min(EPIPOLAR_LINES, len(worst))).astype(int))]
         caption = f"{len(points)} matches, median {np.median(distance):.2f} px beside their lines, worst {distance.max():.1f} px"
     partners = None if partners is None else partners[chosen]
-    return _lines_drawn(first, second, points[chosen], partners, lines[chosen], height), caption
+    return _lines_drawn(first, second, points[chosen], partners, lines[chosen], DRAWING_HEIGHT), caption
 
 
 def _lines_drawn(

@@ -11,7 +11,7 @@ import numpy as np
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.plotting import plot_trajectories
 from video4spatial.evaluation.measurement import Measurement
-from video4spatial.evaluation.reports.page import frames_without_camera, picture_uri, score_entry, svg, write_page
+from video4spatial.evaluation.reports import frames_without_camera, picture_uri, score_entry, svg, write_page
 from video4spatial.evaluation.reports.pictures import figures_over_time
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.spread import evenly_spread, thinned
