@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,16 +166,18 @@ def _paired(one: list[ScoredClip], other: list[ScoredClip], names: tuple[str, st
         for name, entries in zip(names, (one, other), strict=True)
         if len(entries) > len(pairs)
     ]
-
-    def compared(metric: Metric) -> tuple[dict, dict, dict]:
+    shared = [name for name in pairs[0][0].measurements if name in pairs[0][1].measurements]
+    notes += _unknown(shared)
+    differences = []
+    for name in (name for name in shared if name in METRICS):
+        metric = METRICS[name]
         of_first, of_second = (
-            [(entry.scene, entry.measurements[metric.name]) for entry in entries] for entries in zip(*pairs, strict=True)
+            [(entry.scene, entry.measurements[name]) for entry in entries] for entries in zip(*pairs, strict=True)
         )
         difference = paired_difference(metric, of_second, of_first)
-        return aggregate(metric, of_first), aggregate(metric, of_second), difference
-
-    shared = [name for name in pairs[0][0].measurements if name in pairs[0][1].measurements]
-    return Comparison(*names, True, len(pairs), *_differences(shared, compared, notes))
+        cells = aggregate(metric, of_first), aggregate(metric, of_second)
+        differences.append(Difference(name, *cells, difference, _verdict(metric, difference)))
+    return Comparison(*names, True, len(pairs), tuple(differences), tuple(notes))
 
 
 def _unpaired(first: Run, second: Run, against: str, row: str, names: tuple[str, str]) -> Comparison:
@@ -186,25 +188,20 @@ def _unpaired(first: Run, second: Run, against: str, row: str, names: tuple[str,
             "figures of single clips those they share cannot be picked out."
         )
     notes = ["means only, not clip by clip: with the figures of single clips in both files smaller differences would show"]
-    one, other = first.rows[against], second.rows[row]
+    cells = first.rows[against], second.rows[row]
+    shared = [name for name in cells[0] if name in cells[1]]
+    notes += _unknown(shared)
+    differences = []
+    for name in (name for name in shared if name in METRICS):
+        one, other = cells[0][name], cells[1][name]
+        difference = _difference_of_means(one, other)
+        differences.append(Difference(name, one, other, difference, _verdict(METRICS[name], difference)))
+    return Comparison(*names, False, counts[0] or 0, tuple(differences), tuple(notes))
 
-    def compared(metric: Metric) -> tuple[dict, dict, dict]:
-        cells = one[metric.name], other[metric.name]
-        return *cells, _difference_of_means(*cells)
 
-    shared = [name for name in one if name in other]
-    return Comparison(*names, False, counts[0] or 0, *_differences(shared, compared, notes))
-
-
-def _differences(
-    names: Sequence[str], compared: Callable[[Metric], tuple[dict, dict, dict]], notes: list[str]
-) -> tuple[tuple[Difference, ...], tuple[str, ...]]:
-    """A difference per metric from its two cells and their difference, and the notes with the metrics that are not known here."""
+def _unknown(names: Sequence[str]) -> list[str]:
     strange = [name for name in names if name not in METRICS]
-    if strange:
-        notes = [*notes, f"left out, unknown to this version: {', '.join(strange)}"]
-    found = [(METRICS[name], compared(METRICS[name])) for name in names if name in METRICS]
-    return tuple(Difference(metric.name, *cells, _verdict(metric, cells[2])) for metric, cells in found), tuple(notes)
+    return [f"left out, unknown to this version: {', '.join(strange)}"] if strange else []
 
 
 def _difference_of_means(first: dict, second: dict) -> dict:
