@@ -50,6 +50,9 @@ class Quantity:
     value: float
     kind: str | None
 
+    def __str__(self) -> str:
+        return f"{self.value:g}{SUFFIXES[self.kind]}"
+
 
 @dataclass(frozen=True)
 class Motion:

@@ -27,7 +27,6 @@ from video4spatial.cameras.intrinsics import intrinsics_from_fov
 from video4spatial.cameras.keyframes import is_keyframe_file, looking_at, read_keyframes, spread_evenly
 from video4spatial.cameras.motions import (
     DEGREES_PER_METRE,
-    SUFFIXES,
     UNITS,
     VERBS,
     Arguments,
@@ -151,7 +150,7 @@ def parse_expression(expression: str) -> list[Motion]:
     def close_segment() -> None:
         if parts == [[]]:
             return
-        shown = " + ".join(" ".join(_shown(item) for item in part) for part in parts)
+        shown = " + ".join(" ".join(map(str, part)) for part in parts)
         try:
             motions = [_read_motion(part) for part in parts]
             total = motions[0]
@@ -193,12 +192,6 @@ def _read_motion(items: list[str | Quantity]) -> Motion:
     motion = VERBS[verb](arguments)
     arguments.finish()
     return motion
-
-
-def _shown(item: str | Quantity) -> str:
-    if isinstance(item, str):
-        return item
-    return f"{item.value:g}{SUFFIXES[item.kind]}"
 
 
 def _existing_file(expression_or_path: str | PathLike) -> Path | None:

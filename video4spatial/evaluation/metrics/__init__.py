@@ -33,12 +33,8 @@ def _lpips(net: str) -> Metric:
 
 
 def _by_command(plugin: plugins.Plugin, explanation: str, source: str, worst: float | None, sees: tuple[str, ...]) -> Metric:
-    def measured(sample):
-        return plugins.run_command(plugin, [sample])
-
-    return Metric(
-        plugin.name, plugins.unless_lacking(plugin, measured), "lower", "", worst, (), explanation, source=source, sees=sees
-    )
+    measured = plugins.unless_lacking(plugin, lambda sample: plugins.run_command(plugin, [sample]))
+    return Metric(plugin.name, measured, "lower", "", worst, (), explanation, source=source, sees=sees)
 
 
 def _by_detector(detector: Detector) -> tuple[Metric, Metric]:

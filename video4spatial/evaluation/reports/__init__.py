@@ -49,12 +49,9 @@ def write_page(path: Path, template: str, **fields) -> Path:
 
 def picture_uri(frame: np.ndarray) -> str:
     """A picture [H, W, 3] uint8 as a data URI."""
-    buffer = io.BytesIO()
     if frame.shape[0] <= LOSSLESS_HEIGHT:
-        Image.fromarray(frame).save(buffer, "PNG")
-        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    Image.fromarray(frame).save(buffer, "JPEG", quality=92, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return _data_uri([Image.fromarray(frame)], "PNG")
+    return _data_uri([Image.fromarray(frame)], "JPEG", quality=92, subsampling=0)
 
 
 def player(name: str, note: str, frames: np.ndarray, frame_rate: float, color: str | None = None) -> dict:
@@ -71,14 +68,18 @@ def player(name: str, note: str, frames: np.ndarray, frame_rate: float, color: s
     if height > PLAYER_HEIGHT:
         size = (max(1, round(width * PLAYER_HEIGHT / height)), PLAYER_HEIGHT)
         pictures = [picture.resize(size, Image.Resampling.LANCZOS) for picture in pictures]
-    buffer = io.BytesIO()
     # Each frame is kept even if it repeats the one before: players must stay in step.
-    pictures[0].save(
-        buffer, "WEBP", save_all=True, append_images=pictures[1:], duration=round(1000 / frame_rate), loop=0,
+    uri = _data_uri(
+        pictures, "WEBP", save_all=True, append_images=pictures[1:], duration=round(1000 / frame_rate), loop=0,
         lossless=height <= SMALL_HEIGHT, quality=80, method=4,
     )  # fmt: skip
-    uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
     return {"name": name, "note": note, "picture": uri, "color": color, "width": width, "height": height}
+
+
+def _data_uri(pictures: list[Image.Image], kind: str, **options) -> str:
+    buffer = io.BytesIO()
+    pictures[0].save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def svg(figure: Figure) -> str:
