@@ -1,7 +1,5 @@
 """The checks behind `Cameras`: every problem of an input is named, with its frames."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

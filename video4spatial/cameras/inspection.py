@@ -5,8 +5,6 @@ or -z (OpenGL). But people hold cameras level, walk forward rather than backward
 breaks one of these. The signs are weighed as votes, shown as reasons, and a close vote is called undecided.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from os import PathLike

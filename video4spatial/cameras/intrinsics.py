@@ -1,7 +1,5 @@
 """Normalised pinhole intrinsics: from a field of view, and under crops of the picture."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -9,8 +9,6 @@ Coordinates are the anchor's (metres; x right, y down, z forward). A keyframe ho
 `camera_to_world`, or a `position` (default 0 0 0) with a `look_at` point (default: straight ahead along z).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from os import PathLike

@@ -1,7 +1,5 @@
 """Pictures of camera paths: from above, and as frustums in space."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from os import PathLike
 

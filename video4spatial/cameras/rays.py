@@ -1,7 +1,5 @@
 """Rays through pixels, their Plücker coordinates, and the packing of cameras into latents."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

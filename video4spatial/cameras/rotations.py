@@ -1,7 +1,5 @@
 """Rotations and rigid motions in float64: nearest rotation, quaternions (wxyz), interpolation, angles, inverses."""
 
-from __future__ import annotations
-
 import math
 
 import torch

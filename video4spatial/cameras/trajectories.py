@@ -6,8 +6,6 @@ proportion to metres + degrees / 45 + doublings of the focal length by "zoom", a
 The verbs are in `motions.py`.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import warnings
@@ -104,7 +102,6 @@ def parse_trajectory(
             warnings.warn(
                 f"{path} and the start have lengths of different kinds (metric and not): they are taken as they "
                 "are; correct them with a scale if the motion looks too large or too small",
-                UserWarning,
                 stacklevel=2,
             )
         relative = begin_at(relative, start)

@@ -1,7 +1,5 @@
 """Benchmark of a model on navigation clips, always beside the reference rows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Two runs against each other: clip by clip where both wrote down their single clips, by their means otherwise."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

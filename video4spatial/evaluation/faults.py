@@ -4,8 +4,6 @@ The functions at the top are pure: of cameras, frames or a scene and a level, 0 
 one of them to a clip. Frame 0, the anchor, is given and never changes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +27,15 @@ METRES_PER_DEGREE = 0.01
 WARP_SMOOTHNESS = 6.0
 """Gaussian in pixels at a height of 64 that makes the warp of `swimming` smooth."""
 
+LOOK_SIZE = 32
+"""Side of the pictures on which objects and free places are looked for."""
+
+OBJECT_SHARE = (0.01, 0.35)
+"""Share of the pictures that an object to move may fill."""
+
+ROOM_TO_INSERT = 0.8
+"""Least distance in metres between cameras and an inserted object's middle."""
+
 
 def camera_noise(cameras: Cameras, degrees: float, seed: int = 0) -> Cameras:
     """Turn each camera after the first about an axis of its own, and move it a centimetre per degree.
@@ -38,8 +45,8 @@ def camera_noise(cameras: Cameras, degrees: float, seed: int = 0) -> Cameras:
         degrees: by which each is turned.
         seed: of the axes and directions.
     """
-    rng = np.random.default_rng(seed)
-    axes, directions = (torch.from_numpy(_unit(rng.normal(size=(len(cameras), 3)))) for _ in range(2))
+    vectors = np.random.default_rng(seed).normal(size=(2, len(cameras), 3))
+    axes, directions = torch.from_numpy(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
     motion = torch.eye(4, dtype=torch.float64).repeat(len(cameras), 1, 1)
     motion[1:, :3, :3] = matrices_from_vectors(np.radians(degrees) * axes[1:])
     motion[1:, :3, 3] = METRES_PER_DEGREE * degrees * directions[1:]
@@ -170,20 +177,6 @@ def _at(cameras: Cameras, positions: torch.Tensor) -> Cameras:
     poses = cameras.camera_to_world.clone()
     poses[:, :3, 3] = positions
     return replace(cameras, camera_to_world=poses)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
-LOOK_SIZE = 32
-"""Side of the pictures on which objects and free places are looked for."""
-
-OBJECT_SHARE = (0.01, 0.35)
-"""Share of the pictures that an object to move may fill."""
-
-ROOM_TO_INSERT = 0.8
-"""Least distance in metres between cameras and an inserted object's middle."""
 
 
 @dataclass(frozen=True)

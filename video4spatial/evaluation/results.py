@@ -89,9 +89,11 @@ def write_results(
     Returns:
         What was written.
     """
+    # An absolute path in a command line says nothing to another reader: its last part is kept.
+    arguments = [Path(argument).name if os.path.isabs(argument) else argument for argument in sys.argv]
     content = {
         "benchmark": benchmark,
-        "command": command or " ".join(["python", *(_without_folders(a) for a in sys.argv)]),
+        "command": command or " ".join(["python", *arguments]),
         "commit": commit(),
         "machine": machine(),
         "settings": settings,
@@ -123,8 +125,3 @@ def merge_rows(path: str | Path, settings: dict, rows: list[dict], order: Callab
     new = {row["name"] for row in rows}
     kept = [row for row in before["rows"] if row["name"] not in new]
     return before["settings"] | settings, sorted(kept + rows, key=lambda row: order(row["name"]))
-
-
-def _without_folders(argument: str) -> str:
-    """An absolute path in a command line says nothing to another reader: keep its last part."""
-    return Path(argument).name if os.path.isabs(argument) else argument

@@ -5,8 +5,6 @@
 makes `rooms_nav_v1` anew. That is needed only when the simulator's scenes change; figures measured before and after do not compare.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Iterable
@@ -39,6 +37,15 @@ SETTINGS = {
     "path_range": [0.3, 1.5],
 }
 """Arguments of `simulated_navigation_clip` common to all clips of the set."""
+
+CONTEXT_SEES = 0.8
+"""Least share of the target's pixels that the whole context sees, mean over frames 1..T-1."""
+ANCHOR_SEES = (0.2, 0.6)
+"""The same share for the anchor alone: enough to start from, too little to finish."""
+ATTEMPTS = 60
+"""Target paths tried per scene, ten per walk, before the scene is passed over."""
+CHECK_SIZE = 32
+"""Side of the pictures that visibility and fingerprints are computed on."""
 
 
 class StaleTestSetError(ValueError):
@@ -156,16 +163,6 @@ def _differences(stored: dict, found: dict) -> list[str]:
         for key, tolerance in tolerances.items()
         if not np.allclose(stored[key], found[key], rtol=0, atol=tolerance)
     ]
-
-
-CONTEXT_SEES = 0.8
-"""Least share of the target's pixels that the whole context sees, mean over frames 1..T-1."""
-ANCHOR_SEES = (0.2, 0.6)
-"""The same share for the anchor alone: enough to start from, too little to finish."""
-ATTEMPTS = 60
-"""Target paths tried per scene, ten per walk, before the scene is passed over."""
-CHECK_SIZE = 32
-"""Side of the pictures that visibility and fingerprints are computed on."""
 
 
 def build_rooms_nav(scenes: int = 64) -> dict:

@@ -4,8 +4,6 @@ Everything is computed from `Measured`: the measurements of several videos of th
 video and cheats). Values are penalised throughout, so that a fault that breaks a measurement counts as seen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Pairs of videos on disk, generated and reference: which belong together, whether they compare, and their scores."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections.abc import Sequence

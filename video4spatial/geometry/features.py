@@ -1,7 +1,5 @@
 """SIFT points of pictures (Lowe, IJCV 2004) and their matches; small pictures are enlarged first."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

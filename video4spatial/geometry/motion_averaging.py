@@ -6,8 +6,6 @@ motion, so that the ratio of depths is the ratio of motions (Cui and Tan, ICCV 2
 stay unknown, never guessed.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.sparse import coo_matrix

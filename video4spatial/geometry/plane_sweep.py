@@ -1,7 +1,5 @@
 """Depth of frames from other frames of the same video: plane-sweep stereo between views of known cameras, without any weights."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

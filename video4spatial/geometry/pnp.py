@@ -4,8 +4,6 @@ Matches give points of the frame whose place in the scene is known; the pose tha
 unit of the context's cameras.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

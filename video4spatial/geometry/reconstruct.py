@@ -8,8 +8,6 @@ other cameras, with colours looked up in the frames.
 Frames of unknown cameras come first through `located_frames`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import cv2

@@ -5,8 +5,6 @@ runs with one thread repeat. With more threads sums are rounded in another order
 rarely in which frames are registered.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

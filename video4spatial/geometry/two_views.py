@@ -1,7 +1,5 @@
 """Two views of one scene: fundamental matrices, epipolar distances, and the motion of the camera between two frames."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

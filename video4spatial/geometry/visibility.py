@@ -1,7 +1,5 @@
 """Depth maps seen by other cameras: the points they show, which pixels other views see, and pictures warped from them."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt, median_filter

@@ -12,8 +12,6 @@ A format module offers
   pixels or None, for formats that store pixels. What the format cannot hold is raised as `CameraError`, or left out with a warning.
 """
 
-from __future__ import annotations
-
 from os import PathLike
 from pathlib import Path
 from types import ModuleType

@@ -4,8 +4,6 @@ Each entry of `camera_path` has a `camera_to_world` of 16 numbers, row by row, w
 `aspect`; `fps` gives the times. Lengths are those of the scene it was drawn in.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import warnings
@@ -72,7 +70,7 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
         steps = cameras.times.diff()
         rate = 1 / float(steps.mean())
         if (steps - steps.mean()).abs().max() > 1e-6 or abs(float(cameras.times[0])) > 1e-9:
-            warnings.warn("camera_path.json holds a frame rate alone: the times are made even", UserWarning, stacklevel=4)
+            warnings.warn("camera_path.json holds a frame rate alone: the times are made even", stacklevel=4)
     entries = [
         {
             "camera_to_world": pose.flatten().tolist(),

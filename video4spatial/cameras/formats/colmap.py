@@ -5,8 +5,6 @@ the first pixel is (0, 0) and its centre (0.5, 0.5), as in our cameras, so princ
 ordered by name, because identities follow the reconstruction rather than time.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 OpenCV axes, metres. We write the intrinsics, where they are constant, into a comment that other programs skip.
 """
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 
@@ -45,7 +43,7 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
     Times are left out with a warning, and so are intrinsics that change.
     """
     if cameras.times is not None:
-        warnings.warn("KITTI holds no times: those of these cameras are left out", UserWarning, stacklevel=4)
+        warnings.warn("KITTI holds no times: those of these cameras are left out", stacklevel=4)
     lines = reading.intrinsics_comment(cameras, "KITTI")
     lines += [" ".join(map(repr, row)) for row in cameras.camera_to_world[:, :3].flatten(1).tolist()]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

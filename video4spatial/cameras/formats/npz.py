@@ -11,8 +11,6 @@
 All have OpenCV axes. Leading axes of length 1 are dropped.
 """
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 

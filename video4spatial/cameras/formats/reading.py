@@ -1,7 +1,5 @@
 """What several camera formats share: tables of numbers with line numbers, stated fields of view, rigid poses."""
 
-from __future__ import annotations
-
 import json
 import math
 import warnings
@@ -154,7 +152,6 @@ def assumed_intrinsics(path: Path, fov_degrees: float | None, aspect: float | No
         warnings.warn(
             f"{path} holds no intrinsics: a horizontal field of view of {fov_degrees:g} degrees is assumed; "
             "give the true one as fov_degrees",
-            UserWarning,
             stacklevel=4,
         )
     intrinsics = intrinsics_from_fov(fov_degrees, 1.0 if aspect is None else aspect)
@@ -192,9 +189,7 @@ def intrinsics_comment(cameras: Cameras, format_name: str) -> list[str]:
     """
     intrinsics = cameras.intrinsics
     if (intrinsics != intrinsics[:1]).any() or (intrinsics[:, 0, 1] != 0).any():
-        warnings.warn(
-            f"{format_name} holds no intrinsics: those of these cameras are left out", UserWarning, stacklevel=5
-        )
+        warnings.warn(f"{format_name} holds no intrinsics: those of these cameras are left out", stacklevel=5)
         return []
     values = [intrinsics[0, 0, 0], intrinsics[0, 1, 1], intrinsics[0, 0, 2], intrinsics[0, 1, 2]]
     return [f"# {INTRINSICS_COMMENT} " + " ".join(repr(float(value)) for value in values)]
@@ -235,7 +230,6 @@ def normalised_intrinsics(path: Path, matrices: Tensor, image_size: tuple[int, i
         source += " (principal point taken as the middle of the picture)"
         warnings.warn(
             f"{path} does not say the size of its pictures: the principal point is taken as their middle",
-            UserWarning,
             stacklevel=4,
         )
         size = 2 * principal
@@ -275,6 +269,4 @@ def warn_distortion(path: Path, present: bool) -> None:
         present: whether it has distortion; nothing is said otherwise.
     """
     if present:
-        warnings.warn(
-            f"{path}: lens distortion is ignored; undistort the pictures for exact rays", UserWarning, stacklevel=4
-        )
+        warnings.warn(f"{path}: lens distortion is ignored; undistort the pictures for exact rays", stacklevel=4)

@@ -4,8 +4,6 @@ Columns: timestamp in microseconds, fx fy cx cy divided by width and height, k1 
 world-to-camera, row by row, OpenCV axes. Lengths come from structure from motion and are not metres.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from video4spatial.cameras.cameras import Cameras

@@ -4,8 +4,6 @@ Each string holds the rows of a 4x4 camera-to-world matrix for row vectors (tran
 up, left-handed, in centimetres. The world is made right-handed by turning y round; lengths become metres. There are no intrinsics.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import warnings
@@ -40,9 +38,7 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
     paths = _matrices(path)
     first, *others = paths
     if others:
-        warnings.warn(
-            f"{path} holds {len(paths)} cameras: {first} is read (the others: {', '.join(others)})", UserWarning, stacklevel=3
-        )
+        warnings.warn(f"{path} holds {len(paths)} cameras: {first} is read (the others: {', '.join(others)})", stacklevel=3)
     return _cameras(path, paths[first], fov_degrees, aspect)
 
 
@@ -69,7 +65,7 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
 
     Intrinsics and times are left out with a warning.
     """
-    warnings.warn("ReCamMaster's JSON holds no intrinsics and no times: they are left out", UserWarning, stacklevel=4)
+    warnings.warn("ReCamMaster's JSON holds no intrinsics and no times: they are left out", stacklevel=4)
     content = {}
     for index, pose in enumerate(cameras.camera_to_world):
         matrix = torch.eye(4, dtype=torch.float64)

@@ -6,8 +6,6 @@ says `"camera_convention": "opencv"`. Intrinsics are in pixels (`fl_x fl_y cx cy
 An `applied_transform` only says how the world was turned before writing; the world is kept as the matrices have it.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import warnings
@@ -168,7 +166,6 @@ def _angle_intrinsics(path: Path, index: int, frame: dict[str, Any], aspect: flo
     if aspect is None and "camera_angle_y" not in values and index == 0:
         warnings.warn(
             f"{path} does not say the size of its pictures: they are taken to be square; give aspect otherwise",
-            UserWarning,
             stacklevel=5,
         )
     intrinsics = intrinsics_from_fov(math.degrees(values["camera_angle_x"]), 1.0 if aspect is None else aspect)

@@ -4,8 +4,6 @@ Columns: time in seconds, tx ty tz, qx qy qz qw (camera-to-world, the real part 
 the intrinsics, where they are constant, into a comment that other programs skip, and read them back from it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

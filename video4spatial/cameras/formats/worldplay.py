@@ -4,8 +4,6 @@ Its "extrinsic" is camera-to-world with OpenCV axes, against the usual meaning o
 the file does not say; the published ones are 1920 x 1080.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import warnings
@@ -69,7 +67,7 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
     Times are left out with a warning.
     """
     if cameras.times is not None:
-        warnings.warn("WorldPlay's JSON holds no times: they are left out", UserWarning, stacklevel=4)
+        warnings.warn("WorldPlay's JSON holds no times: they are left out", stacklevel=4)
     height, width = reading.pixel_size(cameras, image_size or PUBLISHED_SIZE)
     poses, pixels = cameras.camera_to_world.tolist(), cameras.pixel_intrinsics(height, width).tolist()
     content = {str(index): {"extrinsic": pose, "K": k} for index, (pose, k) in enumerate(zip(poses, pixels))}

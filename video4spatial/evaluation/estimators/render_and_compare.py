@@ -4,8 +4,6 @@ The search starts at the anchor's camera, which is given, and goes on from frame
 cameras, so it measures where the generated frames are and not where they ought to be.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter, zoom

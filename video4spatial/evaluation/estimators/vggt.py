@@ -5,8 +5,6 @@ downloaded. One pass over all frames, because every pass has a scale of its own.
 should not also score by them.
 """
 
-from __future__ import annotations
-
 import functools
 import tempfile
 from pathlib import Path

@@ -3,8 +3,6 @@
 Nothing is ever downloaded: where transformers or the weights are not installed, a detector says what it lacks.
 """
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ right place without showing the object has not found it. Detectors (`detectors.p
 a video has invented it; the gate on spatial distance is there to notice that.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -7,8 +7,6 @@ environment variable names. It is called as `COMMAND FOLDER`. FOLDER has a folde
 prints is `{"value": number}`.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib.util

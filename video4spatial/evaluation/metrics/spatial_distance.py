@@ -16,8 +16,6 @@ normalisation are not known to us, and its figures are not to be compared with t
 The F-scores in the diagnostics compare places alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal

@@ -1,7 +1,5 @@
 """Self-contained HTML pages, and what they share: one file from a template, with pictures, videos, figures and scores in it."""
 
-from __future__ import annotations
-
 import base64
 import io
 from pathlib import Path

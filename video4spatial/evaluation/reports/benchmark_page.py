@@ -1,7 +1,5 @@
 """The page about many videos: leaderboard, errors over time, and some clips to look at."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +20,12 @@ from video4spatial.evaluation.reports.pictures import HOTTEST, epipolar_lines, r
 from video4spatial.evaluation.scoring import ScoredClip, measured_cameras
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.spread import thinned
+
+REFERENCE_CURVES = ("reconstruct_and_render", "copy_nearest", "static")
+"""Rows drawn beside the ones under test."""
+
+LEADING_ROWS = ("model", "generated")
+"""Rows that are about the model under test; the page sets them off from the rest."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,6 @@ def shown_clips(
         measurements = {row: of_clips[entry.clip] for row, of_clips in by_name.items() if entry.clip in of_clips}
         shown.append(ShownClip(why, clip, videos, measurements, estimated))
     return shown
-
-
-REFERENCE_CURVES = ("reconstruct_and_render", "copy_nearest", "static")
-"""Rows drawn beside the ones under test."""
-
-LEADING_ROWS = ("model", "generated")
-"""Rows that are about the model under test; the page sets them off from the rest."""
 
 
 def write_benchmark_page(

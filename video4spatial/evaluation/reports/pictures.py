@@ -1,7 +1,5 @@
 """Pictures and figures for reports: videos side by side, strips of frames, errors as heat and over time, epipolar lines."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import cv2

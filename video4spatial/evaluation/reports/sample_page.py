@@ -1,7 +1,5 @@
 """The page about one sampled video."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is scored side by side: the model, its peers, and the references. A new row is a function and a line in `ROWS`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

@@ -4,8 +4,6 @@ Each takes `RowInputs` and returns frames [T, H, W, 3] uint8. What the model is 
 shown: with or without cameras, all frames or some.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

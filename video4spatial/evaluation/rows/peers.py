@@ -2,8 +2,6 @@
 let a model that knows nothing of the scene go on from the anchor frame.
 """
 
-from __future__ import annotations
-
 import inspect
 from pathlib import Path
 
