@@ -66,7 +66,7 @@ def test_frames_are_located_in_the_world_of_the_anchor():
     pytest.importorskip("pycolmap")
     from video4spatial.clips.simulated import simulated_navigation_clip
 
-    clip = simulated_navigation_clip(2_050_000, height=256, width=256, num_frames=5, walk_frames=24, context_size=16)
+    clip = simulated_navigation_clip(2_050_003, height=192, width=192, num_frames=5, walk_frames=16, context_size=8)
     found = located_frames(clip.context_frames, clip.context_cameras.intrinsics, clip.context_cameras[0])
     assert found.coverage > 0.8 and found.cameras.metric and found.cameras[0].allclose(clip.context_cameras[0], 1e-6)
 
