@@ -124,6 +124,7 @@ class BankExamples:
     autoencoder: Autoencoder
     key: str
     _walks: LatentFile = field(init=False)
+    _cameras: Cameras = field(init=False)  # [S, N]
 
     def __post_init__(self) -> None:
         # What is encoded picture by picture: everything with a picture autoencoder, the walks with one of video.
@@ -133,6 +134,7 @@ class BankExamples:
             return {"latents": encode_pictures(self.autoencoder, alone.flatten(0, 1))}
 
         object.__setattr__(self, "_walks", self.store.get(f"{self.key} frames", encoded))
+        object.__setattr__(self, "_cameras", Cameras(self.bank.camera_to_world, self.bank.intrinsics[:, None]))
 
     def draw(self, count: int, curriculum: Curriculum, progress: float, generator: torch.Generator) -> list[list[Example]]:
         """See `ExampleSource`. Steps of stretches and steps of targets alternate at random."""
@@ -165,7 +167,7 @@ class BankExamples:
 
     def _example(self, scene: int, frames: torch.Tensor, guarded: torch.Tensor | None) -> Example:
         """The example of a scene whose target is seen in these frames of its entry."""
-        cameras = Cameras(self.bank.camera_to_world[scene], self.bank.intrinsics[scene])
+        cameras = self._cameras.entry(scene)
         walk, path = self.bank.walk_frames, cameras[frames]
 
         def encoded() -> dict[str, torch.Tensor]:
@@ -191,7 +193,7 @@ class BankExamples:
 
     def _rows(self, scene: int, frames: torch.Tensor) -> torch.Tensor:
         """Latents of frames of a scene's entry, each encoded by itself."""
-        per_scene = self._walks.shape("latents")[0] // len(self.bank)
+        per_scene = self.bank.frames.shape[1] if self.temporal_compression == 1 else self.bank.walk_frames
         return self._walks.rows("latents", scene * per_scene + frames)
 
 
