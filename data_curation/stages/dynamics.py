@@ -20,14 +20,13 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from data_curation.scene import Result, Scene
+from data_curation.scene import Result, Scene, pictures_of
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.intrinsics import intrinsics_from_fov
 from video4spatial.captures import Capture
 from video4spatial.spread import thinned
 
 FIELDS_OF_VIEW = (35.0, 45.0, 55.0, 65.0, 75.0, 90.0)  # degrees, tried where intrinsics are unknown
-BATCH = 32
 BORDER = 8  # pixels at the edges of a picture in which no point is chosen
 WEAKEST_CORNER = 1e-4  # smaller eigenvalue of the gradients' covariance, of grey values between 0 and 1
 ROUND_TRIP = 0.5  # pixels; a point tracked forth and back must return this near to its start
@@ -146,12 +145,8 @@ def _pairs(times: np.ndarray, settings: DynamicsSettings) -> list[tuple[int, int
 
 def _grey(capture: Capture, frames: list[int], size: tuple[int, int]) -> dict[int, np.ndarray]:
     """Small grey pictures of some frames."""
-    pictures = {}
-    for start in range(0, len(frames), BATCH):
-        batch = frames[start : start + BATCH]
-        for frame, picture in zip(batch, capture.read_frames(batch)):
-            pictures[frame] = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-    return pictures
+    greys = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures_of(capture, frames))
+    return {frame: cv2.resize(grey, size, interpolation=cv2.INTER_AREA) for frame, grey in zip(frames, greys, strict=True)}
 
 
 def _track(first: np.ndarray, second: np.ndarray, cell: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:

@@ -139,7 +139,7 @@ def report(arguments: list[str]) -> None:
 @contextmanager
 def _shown_progress():
     """Shows how far a build is, with counts by stage; yields the function to tell it."""
-    from data_curation.summary import add_counts
+    from data_curation.records import add_counts
 
     counts: dict[str, dict] = {}
     if not console.is_terminal:
@@ -211,7 +211,7 @@ def inspect(arguments: list[str]) -> None:
     from data_curation.pipeline import StageSettings
     from data_curation.readers import find_scenes
     from data_curation.running import EXPECTED_ERRORS, SceneTask, run_stages
-    from data_curation.stages.epipolar import EpipolarSettings
+    from data_curation.stages.cameras import EpipolarSettings
 
     route_messages()
     with user_mistakes():
