@@ -13,7 +13,7 @@ from video4spatial.cli.sample_options import (
     navigate_parser,
     sample_settings,
 )
-from video4spatial.cli.sample_run import Request, domain_notes, requested, scene_of, video_of, write_result
+from video4spatial.cli.sample_run import Request, requested, requested_of_footage, scene_of, video_of, write_result
 from video4spatial.cli.terminal import load_pipeline, note, route_messages, say, stage
 from video4spatial.naming import unknown
 from video4spatial.pretrained import read_model_folder
@@ -86,8 +86,7 @@ def navigate(arguments: list[str]) -> None:
             path = {"trajectory": options.trajectory, "num_frames": length, "anchor": options.anchor}
             read = footage_clip(**path, context_frames=offered, **footage)
         told = {name: getattr(options, name) for name in ("context", "trajectory", "anchor")}
-        title = f"{read.clip.name}: {options.trajectory}"
-        _make(folder, requested(read.clip, settings, told, (*domain_notes(settings), *read.notes), title))
+        _make(folder, requested_of_footage(read, settings, told))
     _say_where(options.output)
 
 

@@ -14,7 +14,7 @@ from video4spatial.cli.arguments import read_yaml
 from video4spatial.cli.errors import UserError, describe, user_mistakes
 from video4spatial.cli.output_folder import MARK, output_folder
 from video4spatial.cli.sample_options import SampleSettings, footage_arguments, many_parser, sample_settings
-from video4spatial.cli.sample_run import Request, domain_notes, requested, scene_of, video_of, write_result
+from video4spatial.cli.sample_run import Request, requested_of_footage, scene_of, video_of, write_result
 from video4spatial.cli.terminal import load_pipeline, note, route_messages, say, stage
 from video4spatial.files import remove_leftovers
 from video4spatial.naming import unknown
@@ -53,6 +53,7 @@ class Job:
 
 LEAST = {"frames": 2, "seed": 0, "anchor": None}
 KEYS = tuple(field.name for field in fields(Job))
+
 
 @dataclass(frozen=True)
 class Task:
@@ -237,9 +238,8 @@ def _task(job: Job, footage: Footage, plan: ContextPlan | None, settings: Sample
     settings = replace(settings, generation=replace(settings.generation, seed=job.seed), prompt=job.prompt)
     read = footage.clip(job.trajectory, job.frames or settings.model.target_frames, job.anchor)
     told = {"context": context, "trajectory": job.trajectory, "anchor": job.anchor}
-    request = requested(read.clip, settings, told, (*domain_notes(settings), *read.notes), f"{read.clip.name}: {job.trajectory}")
     plan = plan or plan_scene(read.clip, settings.generation)
-    return Task(job.name, request, plan, (footage.chosen, plan))
+    return Task(job.name, requested_of_footage(read, settings, told), plan, (footage.chosen, plan))
 
 
 def _anchors(jobs: list[Job], footage: dict) -> tuple[dict[Job, int], list[str], int]:

@@ -171,8 +171,9 @@ def sample_settings(options: Namespace, model: ModelFolder, cameras_flag: str, c
     made = []
 
     def generation() -> None:
-        more = {"seed": options.seed, "chunk_frames": options.chunk_frames, "max_context_tokens": options.max_context_tokens}
+        more = {name: getattr(options, name) for name in ("seed", "chunk_frames", "max_context_tokens")}
         made.append(generation_settings(options, context_cameras, **more))
+        check_settings(made[0], model.transformer)
 
     loading = LoadingSettings(
         options.device, options.dtype, options.offload, options.tile_autoencoder, options.attention, options.compile
@@ -180,7 +181,6 @@ def sample_settings(options: Namespace, model: ModelFolder, cameras_flag: str, c
     all_mistakes(
         (
             generation,
-            lambda: [check_settings(settings, model.transformer) for settings in made],
             lambda: _check_prompt(options.prompt, model),
             lambda: _check_scene_files(options.save_scene, options.scene_cache),
             lambda: loading.check(model),

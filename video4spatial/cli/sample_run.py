@@ -15,6 +15,7 @@ from video4spatial.cli.terminal import counted, note, say, stage
 
 if TYPE_CHECKING:
     from video4spatial.clips import Clip
+    from video4spatial.clips.footage import FootageClip
     from video4spatial.conditioning.plans import ContextPlan
     from video4spatial.evaluation.measurement import Measurement
     from video4spatial.pipelines import Generated, SceneContext, Video4SpatialPipeline
@@ -62,14 +63,17 @@ def requested(clip: Clip, settings: SampleSettings, told: dict, notes: tuple[str
     return Request(clip, settings, told, notes, title)
 
 
-def domain_notes(settings: SampleSettings) -> tuple[str, ...]:
-    """A warning before footage of another kind than the model has seen.
+def requested_of_footage(read: FootageClip, settings: SampleSettings, told: dict) -> Request:
+    """A request on the user's own video, with a warning where it may be of another kind than the model has seen.
 
     Args:
-        settings: with the model.
+        read: the clip, with what was assumed of the video.
+        settings: of the request.
+        told: `context`, `trajectory` and `anchor` as given.
     """
-    domain = settings.model.domain
-    return (f"this model knows only {domain}: on other footage expect a rough impression at best.",) if domain else ()
+    domain, title = settings.model.domain, f"{read.clip.name}: {told['trajectory']}"
+    warning = (f"this model knows only {domain}: on other footage expect a rough impression at best.",) if domain else ()
+    return requested(read.clip, settings, told, (*warning, *read.notes), title)
 
 
 def scene_of(pipeline: Video4SpatialPipeline, clip: Clip, plan: ContextPlan, settings: SampleSettings) -> SceneContext:

@@ -169,7 +169,12 @@ def generate(
         raise ValueError("a scene is given, but `show_context` is off: leave one of them out.")
     passes = _passes(pipeline, clip, settings)
     if len(passes) > 1:
-        frames, seen = _chunked(pipeline, clip, settings, context, passes, on_chunk)
+        session = SceneSession(pipeline, context, clip.anchor, settings, clip.instruction.prompt)
+        for piece in passes:
+            session.move(clip.instruction.cameras[piece])
+            if on_chunk is not None:
+                on_chunk()
+        frames, seen = session.frames, session.context
     else:
         frames, seen = _one_pass(pipeline, clip, settings, context, on_step), context
     return Generated(
@@ -194,16 +199,6 @@ def _one_pass(pipeline, clip, settings, context, on_step) -> np.ndarray:
         anchor_frame=clip.context_frames[clip.anchor] if context is None else None,
         callback_on_step_end=None if on_step is None else lambda *_: on_step(),
     ).frames
-
-
-def _chunked(pipeline, clip, settings, context, passes, on_chunk) -> tuple[np.ndarray, SceneContext]:
-    """The frames, and the scene with all that has joined it."""
-    session = SceneSession(pipeline, context, clip.anchor, settings, clip.instruction.prompt)
-    for piece in passes:
-        session.move(clip.instruction.cameras[piece])
-        if on_chunk is not None:
-            on_chunk()
-    return session.frames, session.context
 
 
 def _passes(pipeline: Video4SpatialPipeline, clip: Clip, settings: GenerationSettings) -> tuple[slice, ...]:

@@ -16,6 +16,7 @@ from video4spatial.models.attention import resolve_backend
 from video4spatial.models.conditions.text import load_text
 from video4spatial.models.wan_weights import read_json, read_wan_config, transformer_folder
 from video4spatial.pipelines.pipeline import Video4SpatialPipeline
+from video4spatial.pipelines.settings import complaints
 from video4spatial.pretrained import ModelFolder
 
 DTYPES = {"BF16": "bfloat16", "F16": "float16"}
@@ -81,11 +82,8 @@ class LoadingSettings:
                 f"`offload` {self.offload} moves parts between the GPU and the CPU, but this run has no GPU: leave it out"
             )
         if self.attention is not None:
-            try:
-                dtype = getattr(torch, self.resolved_dtype(folder))
-                resolve_backend(self.attention, device, dtype, folder.transformer.get("attention_head_dim", 64))
-            except ValueError as error:
-                problems.append(str(error).rstrip("."))
+            dtype, head = getattr(torch, self.resolved_dtype(folder)), folder.transformer.get("attention_head_dim", 64)
+            problems += complaints(resolve_backend, self.attention, device, dtype, head)
         if problems:
             raise ValueError("; ".join(problems))
 

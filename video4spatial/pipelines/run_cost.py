@@ -15,7 +15,7 @@ from video4spatial.diffusion import JointGuidance
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.models.autoencoder_cost import AutoencoderCost, autoencoder_cost
 from video4spatial.models.cost import CacheCost, RunFlops, RunMemory, Targets, TransformerCost, count_parameters, run_memory
-from video4spatial.pipelines.settings import GenerationSettings, check_plan
+from video4spatial.pipelines.settings import GenerationSettings, check_plan, complaints
 from video4spatial.pretrained import ModelShape
 
 WAN_TEXT_TOKENS = 512
@@ -146,11 +146,8 @@ class RunCost:
         if self.full:
             notes.append("this model attends in full, so nothing of its context can be cached")
         config = self.model.transformer
-        try:
-            self.guidance.check(tuple(config.get("null_context", ("absent",))), config.get("null_instruction", False))
-        except ValueError as error:
-            notes.append(f"sampling will refuse this: {str(error).rstrip('.')}")
-        return notes
+        nulls = tuple(config.get("null_context", ("absent",))), config.get("null_instruction", False)
+        return notes + [f"sampling will refuse this: {problem}" for problem in complaints(self.guidance.check, *nulls)]
 
     def longest_context(self, device_bytes: float) -> tuple[int, int] | None:
         """The longest shorter context whose run fits a device.
