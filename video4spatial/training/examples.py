@@ -312,7 +312,16 @@ def encode_clip(clip: Clip, autoencoder: Autoencoder) -> dict[str, torch.Tensor]
 
 @torch.no_grad()
 def encode_pictures(autoencoder: Autoencoder, frames: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
-    """Frames [N, H, W, 3] uint8, each encoded by itself, to latents [N, C, h, w] float16 on the CPU."""
+    """Encode frames, each by itself.
+
+    Args:
+        autoencoder: on any device.
+        frames: [N, H, W, 3] uint8.
+        batch_size: frames encoded at once.
+
+    Returns:
+        [N, C, h, w] float16 latents on the CPU.
+    """
     latents = []
     for batch in frames.split(batch_size):
         pictures = batch.to(autoencoder.device).permute(0, 3, 1, 2).unsqueeze(2).float() / 127.5 - 1
@@ -322,7 +331,15 @@ def encode_pictures(autoencoder: Autoencoder, frames: torch.Tensor, batch_size: 
 
 @torch.no_grad()
 def encode_video(autoencoder: Autoencoder, frames: torch.Tensor) -> torch.Tensor:
-    """Frames [T, H, W, 3] uint8 to latents [F, C, h, w] float16 on the CPU. Frames that fill no whole latent are left out."""
+    """Encode frames as a video. Frames at its end that fill no whole latent are left out.
+
+    Args:
+        autoencoder: on any device; one of pictures encodes every frame by itself.
+        frames: [T, H, W, 3] uint8.
+
+    Returns:
+        [F, C, h, w] float16 latents on the CPU.
+    """
     compression = temporal_compression(autoencoder)
     if compression == 1:
         return encode_pictures(autoencoder, frames)
