@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import cv2
 import numpy as np
 import torch
 
@@ -145,6 +146,29 @@ def pictures_of(capture: Capture, frames: Sequence[int] | None = None) -> Iterat
     count = min(max(BATCH_BYTES // (3 * capture.height * capture.width), 1), BATCH)
     for start in range(0, len(frames), count):
         yield from capture.read_frames(frames[start : start + count])
+
+
+def reduced_size(capture: Capture, side: int) -> tuple[int, int]:
+    """Width and height of a capture's pictures, reduced where their longer side is more than `side` pixels.
+
+    Args:
+        capture: with the pictures' own size.
+        side: longest side in pixels.
+    """
+    factor = min(1.0, side / max(capture.height, capture.width))
+    return max(1, round(capture.width * factor)), max(1, round(capture.height * factor))
+
+
+def grey_pictures(capture: Capture, frames: Sequence[int], size: tuple[int, int]) -> list[np.ndarray]:
+    """Some frames of a capture as grey pictures [height, width] uint8.
+
+    Args:
+        capture: to read from.
+        frames: indices.
+        size: width and height in pixels.
+    """
+    greys = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures_of(capture, frames))
+    return [cv2.resize(grey, size, interpolation=cv2.INTER_AREA) for grey in greys]
 
 
 def thin_depth(capture: Capture) -> np.ndarray | None:

@@ -13,11 +13,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from math import atan, degrees
 
-import cv2
 import numpy as np
 import torch
 
-from data_curation.scene import Result, Scene, pictures_of
+from data_curation.scene import Result, Scene, grey_pictures, pictures_of, reduced_size
 from video4spatial.cameras import Cameras
 from video4spatial.captures import Capture
 from video4spatial.geometry import GeometryError
@@ -176,15 +175,14 @@ def epipolar_check(capture: Capture, gap: int = 3, pairs: int = 24) -> EpipolarC
     if capture.cameras is None:
         raise ValueError(f"capture {capture.name!r} has no cameras to check")
     starts = np.unique(np.linspace(0, len(capture) - 1 - gap, pairs).round().astype(int)).tolist() if len(capture) > gap else []
-    factor = min(1.0, LARGEST_SIDE / max(capture.height, capture.width))
-    size = round(capture.width * factor), round(capture.height * factor)
+    size = reduced_size(capture, LARGEST_SIDE)
     both = [capture.cameras[[start, start + gap]] for start in starts]
     baselines = np.array([float(cameras.path_length()) for cameras in both])
     errors, inverted, motions = [], [], []
     for start, cameras, baseline in zip(starts, both, baselines):
         if baseline <= SMALLEST_BASELINE * np.median(baselines):
             continue
-        matches = plain_matches(*_grey(capture, [start, start + gap], size))
+        matches = plain_matches(*grey_pictures(capture, [start, start + gap], size))
         if len(matches[0]) < FEWEST_MATCHES:
             continue
         errors.append(_distances(*matches, cameras, size))
@@ -200,12 +198,6 @@ def epipolar_check(capture: Capture, gap: int = 3, pairs: int = 24) -> EpipolarC
         motion_pixels=float(np.median(np.concatenate(motions))),
         inverted_pixels=float(np.median(np.concatenate(inverted))),
     )
-
-
-def _grey(capture: Capture, frames: list[int], size: tuple[int, int]) -> list[np.ndarray]:
-    """Frames as grey pictures of a width and height."""
-    pictures = capture.read_frames(frames)
-    return [cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA) for picture in pictures]
 
 
 def _distances(left: np.ndarray, right: np.ndarray, cameras: Cameras, size: tuple[int, int]) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import cv2
 import numpy as np
 
-from data_curation.scene import Result, Scene, pictures_of
+from data_curation.scene import Result, Scene, pictures_of, reduced_size
 from video4spatial.captures import Capture
 
 SIDE = 256  # longer side of the pictures that are judged
@@ -64,8 +64,7 @@ def score_frames(capture: Capture) -> FrameScores:
     rows: list[tuple[float, ...]] = []
     hashes: list[int] = []
     before: tuple[np.ndarray, np.ndarray] | None = None
-    factor = min(1.0, SIDE / max(capture.height, capture.width))
-    size = max(1, round(capture.width * factor)), max(1, round(capture.height * factor))
+    size = reduced_size(capture, SIDE)
     for picture in pictures_of(capture):
         grey = _reduced(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size)
         bits = np.diff(cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16), axis=1) > 0

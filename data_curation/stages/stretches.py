@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from kornia.metrics import ssim
 
-from data_curation.scene import Result, Scene, pictures_of
+from data_curation.scene import Result, Scene, pictures_of, reduced_size
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import rotation_angle_degrees
 from video4spatial.captures import Capture
@@ -40,8 +40,7 @@ def cut_scores(capture: Capture) -> np.ndarray:
     """
     scores = [np.inf]
     before = None
-    factor = min(1.0, SIDE / max(capture.height, capture.width))
-    size = max(1, round(capture.width * factor)), max(1, round(capture.height * factor))
+    size = reduced_size(capture, SIDE)
     for picture in pictures_of(capture):
         small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         histograms = [cv2.calcHist([small], [channel], None, [64], [0, 256]) for channel in range(3)]
