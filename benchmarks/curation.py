@@ -26,8 +26,9 @@ from data_curation.executors import EXECUTORS
 from data_curation.pipeline import StageSettings
 from data_curation.readers import read_scene
 from data_curation.running import SceneTask, curate_scene, single_threaded
+from data_curation.scene import pictures_of
 from data_curation.shards import ShardSettings
-from data_curation.stages.frame_quality import frame_batches, score_frames
+from data_curation.stages.frame_quality import score_frames
 from video4spatial.evaluation.results import metric, write_results
 from video4spatial.files import LEFTOVER
 from video4spatial.media import write_video
@@ -199,8 +200,8 @@ def _all_of(executor, function, items) -> None:
 
 def _decode_all(video: Path) -> None:
     capture = read_scene("footage", str(video))
-    for batch in frame_batches(capture):
-        capture.read_frames(batch)
+    for _ in pictures_of(capture):
+        pass
 
 
 def _judge_all(video: Path) -> None:

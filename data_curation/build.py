@@ -25,10 +25,9 @@ from data_curation.dataset import DatasetSettings, assemble
 from data_curation.executors import EXECUTORS, Executor, Finished
 from data_curation.pipeline import StageSettings
 from data_curation.readers import ReaderError, find_scenes
-from data_curation.records import fingerprint, read_record, safe_name, write_record
+from data_curation.records import add_counts, fingerprint, read_record, safe_name, summary_of, write_record
 from data_curation.running import RECORD_VERSION, SceneTask, curate_scene, new_record
 from data_curation.shards import Progress, ShardSettings, write_shards
-from data_curation.summary import Summary, add_counts, summary_of
 from video4spatial.clips.dataset import SHARDS
 from video4spatial.clips.manifest import MANIFEST, write_manifest
 from video4spatial.files import remove_leftovers, write_whole
@@ -84,6 +83,32 @@ class Work:
             raise ValueError(f"work: shard_index {self.shard_index}: expected 0 to {self.num_shards - 1} (num_shards - 1).")
         if not 0 <= self.most_failed <= 1:
             raise ValueError(f"work: most_failed {self.most_failed}: expected a share from 0 to 1.")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a build did.
+
+    Args:
+        scenes: {status: number of scenes}.
+        stages: {stage: {"unit", "kept", "filtered": {reason: n}, "failed"}}, in order.
+        clips: {split: {kind: number}}.
+        failures: [{"key", "stage", "reason"}] of scenes and shards.
+        complete: whether the data set was made (not for one of many jobs).
+        ran: {stage: scenes in which it was run now}.
+    """
+
+    scenes: dict[str, int]
+    stages: dict[str, dict]
+    clips: dict[str, dict[str, int]]
+    failures: list[dict]
+    complete: bool
+    ran: dict[str, int]
+
+    @property
+    def failed_share(self) -> float:
+        """Share of all scenes that failed, 0 to 1."""
+        return self.scenes.get("failed", 0) / max(sum(self.scenes.values()), 1)
 
 
 def build(

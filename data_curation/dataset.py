@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from data_curation.pipeline import CLIP_STAGES
 from video4spatial.cameras import Cameras, viewpoint_distance
-from video4spatial.clips.manifest import SPLITS, ClipRow
+from video4spatial.clips.manifest import KINDS, SPLITS, ClipRow
 
 HASHES = 8  # frames of a capture that are compared
 BANDS = 4  # a hash is cut into this many pieces; captures are compared if a piece of the same frame is equal
@@ -78,7 +77,7 @@ def assemble(records: Iterable[dict], settings: DatasetSettings) -> Assembly:
             continue
         ingest = record["stages"]["ingest"]["data"]
         split = splits[ingest["space"]]
-        clips = [(kind, clip) for stage, kind in CLIP_STAGES.items() for clip in record["stages"][stage]["data"]["clips"]]
+        clips = [(kind, clip) for kind in KINDS for clip in record["stages"][kind]["data"]["clips"]]
         if ingest["split"] not in (None, split):
             crossing += len(clips)
             continue

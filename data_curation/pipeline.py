@@ -18,25 +18,23 @@ from data_curation.stages import (
     approaches,
     cameras,
     context,
-    cuts,
     dynamics,
     frame_quality,
     grounding,
     ingest,
     objects,
-    pose_quality,
+    stretches,
     windows,
 )
 from data_curation.stages.approaches import ApproachSettings
+from data_curation.stages.cameras import EpipolarSettings, ReconstructionSettings
 from data_curation.stages.context import ContextSettings
 from data_curation.stages.dynamics import DynamicsSettings, DynamicsThresholds
-from data_curation.stages.epipolar import EpipolarSettings
 from data_curation.stages.frame_quality import FrameThresholds
-from data_curation.stages.grounding_context import GroundingContextSettings
+from data_curation.stages.grounding import GroundingContextSettings
 from data_curation.stages.instructions import WordSettings
 from data_curation.stages.objects import ObjectSettings
-from data_curation.stages.pose_quality import PoseThresholds
-from data_curation.stages.reconstruction import ReconstructionSettings
+from data_curation.stages.stretches import PoseThresholds
 from data_curation.stages.windows import WindowSettings
 
 
@@ -94,11 +92,11 @@ STAGES: dict[str, Stage] = {
     "ingest": Stage(ingest.run),
     "frame_scores": Stage(frame_quality.run_scores),
     "frame_quality": Stage(frame_quality.run, ("frame_scores",), ("frame_quality",)),
-    "cuts": Stage(cuts.run),
+    "cuts": Stage(stretches.run_cuts),
     "dynamics_scores": Stage(dynamics.run_scores, (), ("dynamics",)),
     "dynamics": Stage(dynamics.run, ("dynamics_scores",), ("moving",)),
     "cameras": Stage(cameras.run, (), ("reconstruction",)),
-    "pose_quality": Stage(pose_quality.run, ("cameras", "cuts"), ("poses",)),
+    "pose_quality": Stage(stretches.run_poses, ("cameras", "cuts"), ("poses",)),
     "epipolar": Stage(cameras.run_epipolar, ("cameras",), ("epipolar",)),
     "geometry": Stage(context.run_geometry, ("cameras",)),
     "windows": Stage(windows.run, ("frame_quality", "pose_quality"), ("windows",)),
@@ -108,7 +106,4 @@ STAGES: dict[str, Stage] = {
     "approaches": Stage(approaches.run, ("visibility", "frame_quality", "pose_quality"), ("approach", "grounding")),
     "grounding": Stage(grounding.run, ("approaches", "geometry"), ("approach", "grounding", "context", "words")),
 }
-"""Stages by name, in order."""
-
-CLIP_STAGES = {"navigation": "navigation", "grounding": "grounding"}
-"""Stages whose data hold clips, and the kind of these."""
+"""Stages by name, in order. Those named as a kind of clips (`KINDS`) hold clips of that kind in their data."""

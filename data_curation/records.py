@@ -1,4 +1,7 @@
-"""What is known of a scene, in one file that appears whole or not at all; and fingerprints that say whether it still holds."""
+"""Records: what is known of a scene, in one file that appears whole or not at all.
+
+Fingerprints say whether it still holds, summaries count what it says.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from video4spatial.clips.manifest import KINDS
 from video4spatial.files import write_whole
 
 SAMPLED_BYTES = 1 << 16
@@ -88,3 +92,40 @@ def read_record(path: Path) -> dict | None:
     except (FileNotFoundError, ValueError):
         return None
     return record if isinstance(record, dict) and isinstance(record.get("stages"), dict) else None
+
+
+def summary_of(record: dict) -> dict:
+    """The summary of a scene.
+
+    Args:
+        record: of the scene.
+
+    Returns:
+        {"key", "reader", "scene", "status", "stage", "reason", "counts": {stage: {"unit", "kept", "filtered"}},
+        "clips": {kind: number}}.
+    """
+    stages = record["stages"]
+    return {
+        **{name: record.get(name) for name in ("key", "reader", "scene", "status", "stage", "reason")},
+        "counts": {
+            name: {part: result[part] for part in ("unit", "kept", "filtered")} for name, result in stages.items()
+        },
+        "clips": {kind: len(stages[kind]["data"]["clips"]) for kind in KINDS if kind in stages},
+    }
+
+
+def add_counts(funnel: dict[str, dict], summary: dict) -> None:
+    """Add a scene's counts to those of others.
+
+    Args:
+        funnel: {stage: {"unit", "kept", "filtered": {reason: n}, "failed"}} of the others; it is changed.
+        summary: of the scene (`summary_of`).
+    """
+    for name, counts in summary.get("counts", {}).items():
+        step = funnel.setdefault(name, {"unit": counts["unit"], "kept": 0, "filtered": {}, "failed": 0})
+        step["kept"] += counts["kept"]
+        for reason, number in counts["filtered"].items():
+            step["filtered"][reason] = step["filtered"].get(reason, 0) + number
+    if summary.get("status") == "failed":
+        step = funnel.setdefault(summary["stage"], {"unit": "captures", "kept": 0, "filtered": {}, "failed": 0})
+        step["failed"] += 1

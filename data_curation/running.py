@@ -13,11 +13,11 @@ import numba
 import torch
 from threadpoolctl import threadpool_limits
 
-from data_curation.pipeline import CLIP_STAGES, STAGES, StageSettings
+from data_curation.pipeline import STAGES, StageSettings
 from data_curation.readers import ReaderError, scene_content
-from data_curation.records import fingerprint, read_record, write_record
+from data_curation.records import fingerprint, read_record, summary_of, write_record
 from data_curation.scene import Scene
-from data_curation.summary import summary_of
+from video4spatial.clips.manifest import KINDS
 from video4spatial.media import MediaError
 
 RECORD_VERSION = 1
@@ -130,7 +130,7 @@ def _stages_of(task: SceneTask, old: dict, record: dict, ran: list[str]) -> Iter
         if ran:
             yield record
     else:
-        clips = sum(len(record["stages"][name]["data"]["clips"]) for name in CLIP_STAGES)
+        clips = sum(len(record["stages"][name]["data"]["clips"]) for name in KINDS)
         record.update(status="kept" if clips else "filtered", stage=name, reason=None if clips else "no_clips")
     if ran or record != old:
         yield record

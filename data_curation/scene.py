@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import cv2
 import numpy as np
 import torch
 
 from data_curation.readers import read_scene
-from data_curation.stages.reconstruction import Reconstruction, with_cameras
 from data_curation.stages.visibility import Visibility
 from video4spatial.cameras import Cameras
 from video4spatial.captures import Capture
 
 DEPTH_SIDE = 64  # pixels along the longer side of thinned depth maps
-BATCH = 32
+BATCH, BATCH_BYTES = 32, 1 << 24  # frames read at once: at most this many, of about this size together
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,7 @@ class Scene:
         if "tried" not in found:
             return self.recording
         arrays = {name: torch.tensor(found[name], dtype=torch.float64) for name in ("camera_to_world", "intrinsics", "times")}
-        cameras = Cameras(**arrays, metric=False, convention=found["convention"])
-        details = found["points"], found["error_pixels"]
-        return with_cameras(self.recording, Reconstruction(tuple(found["frames"]), tuple(found["tried"]), cameras, *details))
+        return with_cameras(self.recording, Cameras(**arrays, metric=False, convention=found["convention"]), found)
 
     @cached_property
     def depth(self) -> np.ndarray | None:
@@ -90,6 +89,86 @@ class Scene:
             shapes = {"boxes": (0, len(plain["frames"]), 4)}
             arrays = {name: np.zeros(shapes.get(name, (0, len(plain["frames"])))) for name in arrays}
         return Visibility(tuple(plain["objects"]), tuple(plain["frames"]), **arrays, method=plain["method"])
+
+
+def with_cameras(capture: Capture, cameras: Cameras, found: dict) -> Capture:
+    """The frames of a capture whose cameras were found, with these.
+
+    Args:
+        capture: that was reconstructed.
+        cameras: of the frames that were registered.
+        found: data of the stage `cameras`: `frames` that were registered, `tried`, `points` and `error_pixels`.
+
+    Returns:
+        A capture of those frames under new numbers. Depth, objects and the direction of up are not passed on: they belong to the
+        world and the unit of other cameras.
+    """
+    frames = tuple(found["frames"])
+    left_out = {**capture.provenance.get("left_out", {}), "not_registered": sorted({*found["tried"]} - {*frames})}
+    told = {"frames_tried": len(found["tried"]), "points": found["points"], "error_pixels": found["error_pixels"]}
+    provenance = {"convention": cameras.convention, "reconstruction": told, "left_out": left_out}
+    return replace(
+        capture,
+        frame_count=len(frames),
+        times=np.asarray(capture.times)[list(frames)],
+        read_frames=_Chosen(capture.read_frames, frames),
+        cameras=cameras,
+        read_depth=None,
+        read_instances=capture.read_instances and _Chosen(capture.read_instances, frames),
+        objects=(),
+        up_axis=None,
+        provenance={**capture.provenance, **provenance},
+    )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Some frames of a reading function."""
+
+    read: Callable[[Sequence[int]], np.ndarray]
+    frames: tuple[int, ...]
+
+    def __call__(self, indices: Sequence[int]) -> np.ndarray:
+        return self.read([self.frames[index] for index in indices])
+
+
+def pictures_of(capture: Capture, frames: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+    """Pictures of a capture, read in parts that stay small in memory.
+
+    Args:
+        capture: to read from.
+        frames: indices; all by default.
+
+    Yields:
+        The pictures [H, W, 3] uint8 one by one.
+    """
+    frames = range(len(capture)) if frames is None else frames
+    count = min(max(BATCH_BYTES // (3 * capture.height * capture.width), 1), BATCH)
+    for start in range(0, len(frames), count):
+        yield from capture.read_frames(frames[start : start + count])
+
+
+def reduced_size(capture: Capture, side: int) -> tuple[int, int]:
+    """Width and height of a capture's pictures, reduced where their longer side is more than `side` pixels.
+
+    Args:
+        capture: with the pictures' own size.
+        side: longest side in pixels.
+    """
+    factor = min(1.0, side / max(capture.height, capture.width))
+    return max(1, round(capture.width * factor)), max(1, round(capture.height * factor))
+
+
+def grey_pictures(capture: Capture, frames: Sequence[int], size: tuple[int, int]) -> list[np.ndarray]:
+    """Some frames of a capture as grey pictures [height, width] uint8.
+
+    Args:
+        capture: to read from.
+        frames: indices.
+        size: width and height in pixels.
+    """
+    greys = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures_of(capture, frames))
+    return [cv2.resize(grey, size, interpolation=cv2.INTER_AREA) for grey in greys]
 
 
 def thin_depth(capture: Capture) -> np.ndarray | None:

@@ -22,13 +22,14 @@ from data_curation.readers.support import (
     DepthImages,
     Pictures,
     ReaderError,
+    camera_files,
     images,
     quarter_turns_upright,
     scenes_below,
     turned,
 )
 from video4spatial.cameras import Cameras
-from video4spatial.cameras.formats.reading import CameraFileError, read_table, rigid_poses
+from video4spatial.cameras.formats.reading import read_table, rigid_poses
 from video4spatial.cameras.rotations import invert_rigid, matrices_from_vectors
 from video4spatial.captures import Capture, SceneObject
 from video4spatial.media import image_paths
@@ -131,10 +132,8 @@ def _frames(folder: Path) -> Path | None:
 
 def _trajectory(path: Path) -> tuple[np.ndarray, torch.Tensor]:
     """Times [N] in order and camera-to-world poses [N, 4, 4]."""
-    try:
+    with camera_files():
         table = read_table(path, 7, "time, axis-angle, translation")
-    except CameraFileError as error:
-        raise ReaderError(str(error)) from error
     rows = table.rows[table.rows[:, 0].argsort()]
     return rows[:, 0].numpy(), invert_rigid(rigid_poses(matrices_from_vectors(rows[:, 1:4]), rows[:, 4:7]))
 

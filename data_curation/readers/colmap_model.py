@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data_curation.readers.support import Pictures, ReaderError, SourceMissing, Undistortion, images, scenes_below
-from video4spatial.cameras import CameraFileError, Cameras
+from data_curation.readers.support import Pictures, ReaderError, SourceMissing, Undistortion, camera_files, images, scenes_below
+from video4spatial.cameras import Cameras
 from video4spatial.cameras.formats import colmap
 from video4spatial.cameras.rotations import invert_rigid
 from video4spatial.captures import Capture
@@ -34,10 +34,8 @@ def read(scene: str, frame_rate: float = 4.0) -> Capture:
     model = _model(folder)
     if model is None:
         raise ReaderError(f"{folder}: no COLMAP model in {', '.join(MODELS)}")
-    try:
+    with camera_files():
         registered = colmap.read_images(model)
-    except CameraFileError as error:
-        raise ReaderError(str(error)) from error
     return capture_of_images(folder, registered, _pictures_folder(folder, registered), frame_rate, "colmap")
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from data_curation.readers.footage import VIDEO_SUFFIXES
-from data_curation.readers.support import Pictures, ReaderError, SourceMissing
-from video4spatial.cameras import CameraFileError, read_cameras
+from data_curation.readers.support import Pictures, ReaderError, SourceMissing, camera_files
+from video4spatial.cameras import read_cameras
 from video4spatial.cameras.formats import realestate10k
 from video4spatial.captures import Capture
 from video4spatial.media import open_video
@@ -38,10 +38,8 @@ def read(scene: str) -> Capture:
         SourceMissing: where there is no video.
     """
     path = Path(scene)
-    try:
+    with camera_files():
         cameras = read_cameras(path, "realestate10k")
-    except (CameraFileError, OSError) as error:
-        raise ReaderError(str(error)) from error
     video_path = _video(path)
     if video_path is None:
         wanted = f"video ({', '.join(VIDEO_SUFFIXES)}) or folder of images"

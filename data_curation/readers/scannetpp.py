@@ -21,7 +21,15 @@ import numpy as np
 import torch
 
 from data_curation.readers.colmap_model import capture_of_images, resized
-from data_curation.readers.support import Pictures, ReaderError, Undistortion, first_existing, invalid_poses, scenes_below
+from data_curation.readers.support import (
+    Pictures,
+    ReaderError,
+    Undistortion,
+    camera_files,
+    first_existing,
+    invalid_poses,
+    scenes_below,
+)
 from video4spatial.cameras import CameraFileError, Cameras
 from video4spatial.cameras.formats import colmap
 from video4spatial.cameras.formats.reading import read_json, rigid_poses
@@ -80,11 +88,9 @@ def _is_recording(folder: Path) -> bool:
 
 
 def _dslr(folder: Path, frame_rate: float) -> Capture:
-    try:
+    with camera_files():
         registered = colmap.read_images(folder / "colmap")
         bad = _bad_frames(folder)
-    except CameraFileError as error:
-        raise ReaderError(str(error)) from error
     good = [image for image in registered if image.name not in bad]
     if not good:
         raise ReaderError(f"{folder}: all {len(registered)} registered pictures are marked bad")
@@ -138,10 +144,8 @@ def _iphone(folder: Path) -> Capture:
 def _iphone_poses(folder: Path) -> tuple[colmap.Lens, dict[int, np.ndarray], str]:
     """The lens, the camera-to-world pose of each frame number, and what they were read from."""
     if colmap.sniff(folder / "colmap"):
-        try:
+        with camera_files():
             registered = colmap.read_images(folder / "colmap")
-        except CameraFileError as error:
-            raise ReaderError(str(error)) from error
         poses = invert_rigid(torch.stack([image.world_to_camera for image in registered])).numpy()
         numbers = [int(re.findall(r"\d+", image.name)[-1]) for image in registered]
         return registered[0].lens, dict(zip(numbers, poses)), "COLMAP: OpenCV world-to-camera, joined by name"

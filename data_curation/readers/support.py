@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from video4spatial.cameras import Cameras
+from video4spatial.cameras import CameraFileError, Cameras
 from video4spatial.cameras.formats.colmap import FISHEYES, Lens
 from video4spatial.media import MediaError, VideoReader
 from video4spatial.media.image_folder import ImageFolderReader
@@ -25,6 +26,19 @@ class ReaderError(ValueError):
 
 class SourceMissing(ReaderError):
     """A scene whose cameras are there but whose pictures are not; left out, not failed."""
+
+
+@contextmanager
+def camera_files() -> Iterator[None]:
+    """Around the reading of camera files.
+
+    Raises:
+        ReaderError: with what is wrong with such a file.
+    """
+    try:
+        yield
+    except (CameraFileError, OSError) as error:
+        raise ReaderError(str(error)) from error
 
 
 @dataclass(frozen=True)

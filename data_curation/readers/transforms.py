@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data_curation.readers.support import Pictures, ReaderError, Undistortion, images, invalid_poses, scenes_below
+from data_curation.readers.support import Pictures, ReaderError, Undistortion, camera_files, images, invalid_poses, scenes_below
 from video4spatial.cameras import CameraFileError, Cameras
 from video4spatial.cameras.formats import transforms_json
 from video4spatial.cameras.formats.colmap import Lens
@@ -67,12 +67,10 @@ def read(scene: str, frame_rate: float = 4.0, licence: str = "unknown") -> Captu
     kept.sort(key=lambda entry: [int(p) if p.isdigit() else p for p in _parts(entry[0])])
     order = [index for _, index, _ in kept]
     chosen = [frames[index] for index in order]
-    try:
+    with camera_files():
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*lens distortion is ignored.*")  # it is taken out below
             cameras = transforms_json.cameras_of(path, {**content, "frames": chosen})
-    except CameraFileError as error:
-        raise ReaderError(str(error)) from error
     video = images([picture for *_, picture in kept], frame_rate)
     undistortion = _undistortion(path, content, chosen, cameras, video.height, video.width)
     times = video.times if cameras.times is None else cameras.times.numpy()

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data_curation.readers.support import DepthImages, Pictures, ReaderError, Undistortion, images, scenes_below
-from video4spatial.cameras import CameraFileError, Cameras, read_cameras
+from data_curation.readers.support import DepthImages, Pictures, ReaderError, Undistortion, camera_files, images, scenes_below
+from video4spatial.cameras import Cameras, read_cameras
 from video4spatial.cameras.formats.colmap import Lens
 from video4spatial.cameras.intrinsics import intrinsics_from_fov
 from video4spatial.captures import Capture
@@ -44,10 +44,8 @@ def read(scene: str, fov_degrees: float | None = None) -> Capture:
     """
     folder = Path(scene)
     pictures = _listed(folder / "rgb.txt")
-    try:
+    with camera_files():
         truth = read_cameras(folder / "groundtruth.txt", "tum", fov_degrees=fov_degrees or 60.0)
-    except (CameraFileError, OSError) as error:
-        raise ReaderError(str(error)) from error
     left_out: dict[str, list[str]] = {}
     kept = []
     truth = truth[np.argsort(np.asarray(truth.times), kind="stable")]

@@ -1,4 +1,4 @@
-"""What the page tells of scenes, and the captures that its pictures come from."""
+"""What the page tells of scenes, in plain words, and the captures that its pictures come from."""
 
 from __future__ import annotations
 
@@ -12,14 +12,55 @@ from typing import Any
 import numpy as np
 
 from data_curation.readers import read_scene
-from data_curation.report.words import in_words
+from data_curation.records import summary_of
 from data_curation.running import EXPECTED_ERRORS
-from data_curation.summary import summary_of
 from video4spatial.captures import Capture
 from video4spatial.clips.manifest import ClipRow
 from video4spatial.spread import thinned
 
 UNREADABLE = (*EXPECTED_ERRORS, ImportError)
+WORDS = {
+    "image_missing": "picture missing",
+    "pose_missing": "camera missing",
+    "pose_invalid": "camera unusable",
+    "intrinsics_missing": "lens unknown",
+    "marked_bad": "marked bad by the data set",
+    "not_registered": "not placed by the reconstruction",
+    "repeated": "repeats the frame before",
+    "clipped": "too many black or white pixels",
+    "no_good_frames": "no two good frames",
+    "no_cameras": "cameras unknown",
+    "jump": "the camera jumps",
+    "turn": "the camera turns too far in one step",
+    "time_backwards": "time runs backwards",
+    "gap": "a gap in time",
+    "path_broken": "no stretch of the path is whole",
+    "path_too_short": "the camera hardly moves",
+    "path_too_long": "the path is too long: a wrong scale?",
+    "cameras_do_not_fit_pictures": "cameras do not fit the pictures",
+    "stretch_too_short": "stretch too short for a target",
+    "poor_frame": "a frame of poor quality in it",
+    "static": "the camera stays still",
+    "low_coverage": "the context shows too little of the target",
+    "structure": "part of the building",
+    "unnamed": "not named",
+    "ambiguous": "not the only one of its kind",
+    "never_seen": "never in sight",
+    "no_good_view": "no good view of it",
+    "occlusion_unknown": "no telling what hides it",
+    "seen_at_start": "in sight from the start",
+    "seen_too_shortly": "not clearly in sight at the end",
+    "no_approach": "the camera does not come nearer",
+    "not_in_context": "too few context frames show it",
+    "no_path": "no path leads there",
+    "similar_to_better": "much like a better one",
+    "copy_of_another": "copy of another capture",
+    "repeats_another_target": "repeats another target",
+    "space_in_another_split": "its space is in another split",
+    "pixels_not_asked_for": "pixels not asked for",
+    "no_clips": "no clip came out",
+}
+"""Reasons in plain words; the others are plain already."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +108,11 @@ class ReportedScene:
         """Stage, reason and number of what was left out where a stage left nothing."""
         counts = self.summary["counts"].items()
         return [(name, reason, n) for name, step in counts if not step["kept"] for reason, n in step["filtered"].items() if n]
+
+
+def in_words(reason: str) -> str:
+    """The `reason` in words for people."""
+    return WORDS.get(reason, reason.replace("_", " "))
 
 
 def source_of(row: ClipRow) -> tuple:

@@ -17,7 +17,7 @@ import torch
 from scipy.sparse import csgraph, csr_matrix
 
 from data_curation.scene import Result, Scene
-from data_curation.stages.grounding_context import GroundingContextSettings, far_in_time, shows
+from data_curation.stages.grounding import GroundingContextSettings, far_in_time, shows
 from data_curation.stages.visibility import Visibility
 from video4spatial.cameras import Cameras, viewpoint_distance
 from video4spatial.captures import Capture

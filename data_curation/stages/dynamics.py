@@ -20,14 +20,13 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from data_curation.scene import Result, Scene
+from data_curation.scene import Result, Scene, grey_pictures, reduced_size
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.intrinsics import intrinsics_from_fov
 from video4spatial.captures import Capture
 from video4spatial.spread import thinned
 
 FIELDS_OF_VIEW = (35.0, 45.0, 55.0, 65.0, 75.0, 90.0)  # degrees, tried where intrinsics are unknown
-BATCH = 32
 BORDER = 8  # pixels at the edges of a picture in which no point is chosen
 WEAKEST_CORNER = 1e-4  # smaller eigenvalue of the gradients' covariance, of grey values between 0 and 1
 ROUND_TRIP = 0.5  # pixels; a point tracked forth and back must return this near to its start
@@ -97,9 +96,9 @@ def score_dynamics(capture: Capture, settings: DynamicsSettings = DynamicsSettin
         settings: which pairs, and how.
     """
     pairs = _pairs(np.asarray(capture.times, dtype=np.float64), settings)
-    factor = min(1.0, settings.side / max(capture.height, capture.width))
-    size = max(1, round(capture.width * factor)), max(1, round(capture.height * factor))
-    pictures = _grey(capture, sorted({frame for pair in pairs for frame in pair}), size)
+    size = reduced_size(capture, settings.side)
+    frames = sorted({frame for pair in pairs for frame in pair})
+    pictures = dict(zip(frames, grey_pictures(capture, frames, size), strict=True))
     tracks = [_track(pictures[first], pictures[second], settings.cell) for first, second in pairs]
     known = [place for place, track in enumerate(tracks) if track is not None]
     points = [tracks[place][:2] for place in known]
@@ -142,16 +141,6 @@ def _pairs(times: np.ndarray, settings: DynamicsSettings) -> list[tuple[int, int
         for first in thinned(min(last, len(times) - 2) + 1, settings.pairs):
             pairs.append((first, max(int(np.abs(times - times[first] - settings.seconds).argmin()), first + 1)))
     return pairs
-
-
-def _grey(capture: Capture, frames: list[int], size: tuple[int, int]) -> dict[int, np.ndarray]:
-    """Small grey pictures of some frames."""
-    pictures = {}
-    for start in range(0, len(frames), BATCH):
-        batch = frames[start : start + BATCH]
-        for frame, picture in zip(batch, capture.read_frames(batch)):
-            pictures[frame] = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-    return pictures
 
 
 def _track(first: np.ndarray, second: np.ndarray, cell: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:

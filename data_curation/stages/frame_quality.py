@@ -6,17 +6,15 @@ its own scene, because a plain white room is never as sharp as a book shelf.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
 
-from data_curation.scene import Result, Scene
+from data_curation.scene import Result, Scene, pictures_of, reduced_size
 from video4spatial.captures import Capture
 
 SIDE = 256  # longer side of the pictures that are judged
-BATCH, BATCH_BYTES = 32, 1 << 24  # frames read at once: at most this many, of about this size together
 GREYS = np.arange(256)
 
 
@@ -66,28 +64,19 @@ def score_frames(capture: Capture) -> FrameScores:
     rows: list[tuple[float, ...]] = []
     hashes: list[int] = []
     before: tuple[np.ndarray, np.ndarray] | None = None
-    factor = min(1.0, SIDE / max(capture.height, capture.width))
-    size = max(1, round(capture.width * factor)), max(1, round(capture.height * factor))
-    for batch in frame_batches(capture):
-        for picture in capture.read_frames(batch):
-            grey = _reduced(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size)
-            bits = np.diff(cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16), axis=1) > 0
-            change, distance = np.inf, bits.size
-            if before is not None:
-                change, distance = cv2.norm(grey, before[0], cv2.NORM_L1) / grey.size, int((bits != before[1]).sum())
-            deviation = float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1][0, 0])
-            counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel()
-            rows.append((deviation**2, counts @ GREYS / grey.size, (counts[0] + counts[-1]) / grey.size, change, distance))
-            hashes.append(int.from_bytes(np.packbits(bits).tobytes(), "big"))
-            before = grey, bits
+    size = reduced_size(capture, SIDE)
+    for picture in pictures_of(capture):
+        grey = _reduced(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size)
+        bits = np.diff(cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16), axis=1) > 0
+        change, distance = np.inf, bits.size
+        if before is not None:
+            change, distance = cv2.norm(grey, before[0], cv2.NORM_L1) / grey.size, int((bits != before[1]).sum())
+        deviation = float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1][0, 0])
+        counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel()
+        rows.append((deviation**2, counts @ GREYS / grey.size, (counts[0] + counts[-1]) / grey.size, change, distance))
+        hashes.append(int.from_bytes(np.packbits(bits).tobytes(), "big"))
+        before = grey, bits
     return FrameScores(*np.array(rows, dtype=np.float64).reshape(-1, 5).T, np.array(hashes, dtype=np.uint64))
-
-
-def frame_batches(capture: Capture) -> Iterator[range]:
-    """Indices of all frames of `capture`, in order, in parts that stay small in memory."""
-    count = min(max(BATCH_BYTES // (3 * capture.height * capture.width), 1), BATCH)
-    for start in range(0, len(capture), count):
-        yield range(start, min(start + count, len(capture)))
 
 
 def _reduced(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:

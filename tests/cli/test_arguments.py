@@ -11,7 +11,7 @@ def parser():
     parser.add_argument("--fov", type=number(0, 180))
     parser.add_argument("--output", required=True)
     parser.add_argument("--overwrite", action="store_true")
-    parser.add_config_option()
+    parser.add_argument("--config")
     return parser
 
 

@@ -10,7 +10,7 @@ from video4spatial.cameras import parse_trajectory
 from video4spatial.cli.errors import UserError
 from video4spatial.cli.plan import main
 from video4spatial.pipelines import ContextMaterial, plan_context
-from video4spatial.pretrained.shapes import PUBLIC_MODELS
+from video4spatial.pretrained import PUBLIC_MODELS
 
 
 def planned(tmp_path, *arguments) -> dict:

@@ -10,7 +10,7 @@ import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.cli.errors import UserError
-from video4spatial.cli.sample_options import FootageOptions, demo_parser, job_of, navigate_parser, sample_settings
+from video4spatial.cli.sample_options import demo_parser, footage_arguments, navigate_parser, sample_settings
 from video4spatial.cli.sample_run import requested
 from video4spatial.clips import Navigate
 from video4spatial.models import CacheStorage
@@ -159,14 +159,11 @@ def test_notes_and_words_of_a_request(settings, clip):
     assert request.notes == ("4 per second are assumed (--fps).",) and request.clip.instruction.prompt == ""
 
 
-def test_footage_and_its_job(settings, tmp_path):
-    arguments = ["--context", str(tmp_path), "--trajectory", "left 5deg", "--output", "x", "--fps", "8", "--anchor", "2", "--prompt", "p"]
+def test_footage_must_exist(model, tmp_path):
+    arguments = ["--context", str(tmp_path), "--trajectory", "left 5deg", "--output", "x", "--fps", "8"]
     options = navigate_parser().parse(arguments)
-    footage = FootageOptions.of(options)
-    assert footage == FootageOptions(str(tmp_path), None, None, 8.0, 1.0)
-    assert footage.arguments(settings())["image_rate"] == 8.0 and footage.arguments(settings())["context_frames"] == 8
-    job = job_of(options, options.trajectory)
-    assert (job.name, job.trajectory, job.anchor, job.frames, job.seed, job.prompt) == ("", "left 5deg", 2, None, 0, "p")
+    given = {"context": str(tmp_path), "context_cameras": None, "fov_degrees": None, "image_rate": 8.0, "scale": 1.0}
+    assert footage_arguments(options, model) == {**given, "height": 32, "width": 32, "frame_rate": 4.0}
     options.context = str(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="nowhere: no such file or folder"):
-        FootageOptions.of(options)
+        footage_arguments(options, model)

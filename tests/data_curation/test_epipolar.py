@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_curation.stages.epipolar import epipolar_check
+from data_curation.stages.cameras import epipolar_check
 from video4spatial.cameras.rotations import matrices_from_vectors
 from video4spatial.simulation import simulated_capture
 

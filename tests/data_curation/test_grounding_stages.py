@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_curation.stages.approaches import ORIGINS, ApproachSettings, find_approaches
-from data_curation.stages.grounding_context import GroundingContextSettings, grounding_context
+from data_curation.stages.grounding import GroundingContextSettings, grounding_context
 from data_curation.stages.instructions import TEMPLATES, grounding_instructions, navigation_words
 from data_curation.stages.objects import groundable_objects, normalised_label
 from data_curation.stages.visibility import object_visibility

@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from data_curation.stages.epipolar import epipolar_check
-from data_curation.stages.reconstruction import Reconstruction, ReconstructionError, ReconstructionSettings, reconstruct, with_cameras
+from data_curation.scene import with_cameras
+from data_curation.stages.cameras import ReconstructionError, ReconstructionSettings, epipolar_check, reconstruct
 from video4spatial.simulation import generate_scene, render, simulated_capture
 
 COUNT, HEIGHT, WIDTH = 24, 192, 256
@@ -47,15 +47,15 @@ def test_the_cameras_of_a_walk_are_found_again(walk):
     assert np.median(degrees) < 1 and degrees.max() < 3
     assert np.sqrt((distances**2).mean()) < 0.03 * float(true.path_length())
     assert abs(float(found.cameras.fov_degrees[0]) - 75) < 5 and not found.cameras.metric
-    check = epipolar_check(with_cameras(footage(walk), found), gap=2, pairs=6)
+    check = epipolar_check(with_cameras(footage(walk), found.cameras, vars(found)), gap=2, pairs=6)
     assert check.median_pixels < 0.7 and check.inverted_pixels > 4 * check.median_pixels
 
 
 def test_registered_frames_are_read_under_new_numbers(walk):
     frames = (3, 4, 9)
-    found = Reconstruction(frames, (3, 4, 6, 9), walk.cameras[list(frames)].scaled(2.0, metric=False), 100, 0.5)
+    found = {"frames": frames, "tried": (3, 4, 6, 9), "points": 100, "error_pixels": 0.5}
     source = replace(walk, provenance={"source": "here", "left_out": {"blank": [1]}})
-    capture = with_cameras(source, found)
+    capture = with_cameras(source, walk.cameras[list(frames)].scaled(2.0, metric=False), found)
     assert len(capture) == len(capture.cameras) == 3 and np.array_equal(capture.times, walk.times[[3, 4, 9]])
     assert np.array_equal(capture.read_frames([2, 0]), walk.read_frames([9, 3]))
     assert np.array_equal(capture.read_instances([1]), walk.read_instances([4]))

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from data_curation.pipeline import CLIP_STAGES, STAGES, StageSettings
+from data_curation.pipeline import STAGES, StageSettings
 from data_curation.scene import thin_depth
 from data_curation.stages.context import ContextSettings, select_context
-from data_curation.stages.cuts import cut_scores, shots
 from data_curation.stages.frame_quality import FrameThresholds, rejected_frames, score_frames
-from data_curation.stages.pose_quality import broken_steps, path_problem, score_poses, stretches
+from data_curation.stages.stretches import broken_steps, cut_scores, path_problem, score_poses, shots, stretches
 from data_curation.stages.windows import WindowSettings, navigation_windows
 from video4spatial.cameras import Cameras
+from video4spatial.clips.manifest import KINDS
 from video4spatial.geometry.visibility import covisible_mask
 from video4spatial.simulation import simulated_capture
 
@@ -164,4 +164,4 @@ def test_stages_need_earlier_ones_and_known_settings():
         assert set(stage.needs) <= set(before), name
         before.append(name)
     known = {field.name for field in fields(StageSettings)}
-    assert {part for stage in STAGES.values() for part in stage.settings} == known and CLIP_STAGES.keys() <= STAGES.keys()
+    assert {part for stage in STAGES.values() for part in stage.settings} == known and {*KINDS} <= STAGES.keys()

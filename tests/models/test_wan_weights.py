@@ -11,7 +11,7 @@ from video4spatial.cameras import parse_trajectory
 from video4spatial.clips import Navigate
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.models.wan_weights import export_wan, save_wan_lora
-from video4spatial.pipelines.from_wan import flow_scheduler, load_wan_pipeline
+from video4spatial.pipelines.loading import flow_scheduler, load_wan_pipeline
 
 TINY_WAN = {
     "num_attention_heads": 2, "attention_head_dim": 24, "in_channels": 4, "out_channels": 4, "text_dim": 32, "freq_dim": 16,

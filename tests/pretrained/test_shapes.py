@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from video4spatial.pretrained import built_in_models
-from video4spatial.pretrained.shapes import PUBLIC_MODELS, read_model_shape
+from video4spatial.pretrained import PUBLIC_MODELS, built_in_models, read_model_shape
 
 
 def test_every_built_in_model_has_a_shape():

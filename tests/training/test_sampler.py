@@ -133,7 +133,7 @@ def test_points_agree_with_the_renderer(bank, pictures, latents):
             scene, index = latent_index(latents, batch.context_latents[sample, :, frame])
             torch.testing.assert_close(depth[0].float(), pictures.depth[scene, index].flatten().float(), atol=1e-2, rtol=1e-3)
     # Target 0 looks through the anchor's camera: the ray through the picture's middle goes straight ahead.
-    middle = plucker_rays(batch.path(0).relative_to(0), 4, 4)[0, 3:].mean((-1, -2))
+    middle = plucker_rays(batch.cameras.entry(0).relative_to(0), 4, 4)[0, 3:].mean((-1, -2))
     assert middle[2] > 0.8
 
 

@@ -87,13 +87,14 @@ class Cameras:
             CameraError: for no parts, different batch shapes, or metric joined with non-metric cameras.
         """
         parts = _compatible(parts, "concatenate")
-        known = all(part.times is not None for part in parts)
-        return replace(
-            parts[0],
+        joined = parts[0]._derived(
             camera_to_world=torch.cat([part.camera_to_world for part in parts], dim=-3),
             intrinsics=torch.cat([part.intrinsics for part in parts], dim=-3),
-            times=torch.cat([part.times for part in parts], dim=-1) if known else None,
+            times=None,
         )
+        if any(part.times is None for part in parts):
+            return joined
+        return replace(joined, times=torch.cat([part.times for part in parts], dim=-1))
 
     @classmethod
     def stacked(cls, paths: Sequence[Cameras]) -> Cameras:
@@ -112,12 +113,20 @@ class Cameras:
         for path in paths[1:]:
             if len(path) != len(paths[0]):
                 raise CameraError(f"cannot stack paths of {len(paths[0])} and {len(path)} cameras")
-        return replace(
-            paths[0],
+        return paths[0]._derived(
             camera_to_world=torch.stack([path.camera_to_world for path in paths]),
             intrinsics=torch.stack([path.intrinsics for path in paths]),
             times=None,
         )
+
+    def entry(self, index: int) -> Cameras:
+        """The path at an index of the first batch axis.
+
+        Args:
+            index: of the entry; cameras without batch axes have none.
+        """
+        times = None if self.times is None else self.times[index]
+        return self._derived(camera_to_world=self.camera_to_world[index], intrinsics=self.intrinsics[index], times=times)
 
     @classmethod
     def load(cls, path: str | PathLike, format: str | None = None, **options) -> Cameras:
@@ -165,12 +174,10 @@ class Cameras:
         camera_to_world = self.camera_to_world[..., index, :, :]
         if camera_to_world.shape[-3] == 0:
             raise IndexError(f"no camera is left of {len(self)} by the index {index}")
-        return replace(
-            self,
-            camera_to_world=camera_to_world,
-            intrinsics=self.intrinsics[..., index, :, :],
-            times=None if self.times is None else self.times[..., index],
-        )
+        intrinsics = self.intrinsics[..., index, :, :]
+        if self.times is None:
+            return self._derived(camera_to_world=camera_to_world, intrinsics=intrinsics)
+        return replace(self, camera_to_world=camera_to_world, intrinsics=intrinsics, times=self.times[..., index])
 
     def __repr__(self) -> str:
         batch = "" if self.batch_shape == () else f", batch {tuple(self.batch_shape)}"
@@ -255,7 +262,7 @@ class Cameras:
             CameraError: for an anchor with several frames, or of another kind of scale.
             IndexError: for an index out of range.
         """
-        return self.transformed(self._single(anchor).world_to_camera)
+        return self._derived(camera_to_world=self._single(anchor).world_to_camera @ self.camera_to_world)
 
     def median_step(self) -> float:
         """Median distance between neighbouring cameras, in the unit of the cameras; 0 for a single one."""
@@ -272,7 +279,7 @@ class Cameras:
             CameraError: for an anchor with several frames, or of another kind of scale.
             IndexError: for an index out of range.
         """
-        return self.transformed(self._single(anchor).camera_to_world)
+        return self._derived(camera_to_world=self._single(anchor).camera_to_world @ self.camera_to_world)
 
     def scaled(self, factor: float, metric: bool | None = None) -> Cameras:
         """Multiply all positions by a factor.
@@ -420,6 +427,12 @@ class Cameras:
         )
 
     # ---- checks -------------------------------------------------------------------------------------------------
+
+    def _derived(self, **fields: Tensor | None) -> Cameras:
+        """These cameras with other fields that follow from checked ones, and are not checked again."""
+        made = object.__new__(Cameras)
+        vars(made).update(vars(self) | fields)
+        return made
 
     def _single(self, anchor: Cameras | int) -> Cameras:
         if isinstance(anchor, int):

@@ -13,7 +13,7 @@ from video4spatial.naming import unknown
 
 
 class Parser(argparse.ArgumentParser):
-    """An `argparse` parser with suggestions for misspelt options and `--config FILE`.
+    """An `argparse` parser with suggestions for misspelt options, and configuration files where it has an option `--config`.
 
     A configuration file is a YAML mapping from option names (dashes or underscores) to values. It stands before the
     command line, so that an option given there wins, and passes the same checks.
@@ -25,10 +25,6 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         self.add_argument("-h", "--help", action="help", help="show this message and exit")
-
-    def add_config_option(self) -> None:
-        """Offer `--config FILE`."""
-        self.add_argument("--config", metavar="FILE", help="YAML file with any of these options; the command line wins")
 
     def parse(self, arguments: list[str]) -> argparse.Namespace:
         """Read the arguments.
@@ -69,12 +65,7 @@ class Parser(argparse.ArgumentParser):
                 raise UserError(unknown("option", option, self._option_string_actions) + f" (see {self.prog} --help)")
 
     def _from_file(self, path: Path) -> list[str]:
-        with user_mistakes():
-            text = path.read_text(encoding="utf-8")
-        try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        content = read_yaml(path)
         if not isinstance(content, dict):
             raise UserError(f"{path}: expected a mapping of options, such as 'steps: 16'")
         known = [name[2:].replace("-", "_") for name in self._option_string_actions if name.startswith("--")]
@@ -95,6 +86,39 @@ class Parser(argparse.ArgumentParser):
             elif value is not None:
                 arguments.append(f"{option}={value}")
         return arguments
+
+
+def read_yaml(path: str | Path) -> object:
+    """What a YAML file holds.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        UserError: for a file that cannot be read, or is no YAML.
+    """
+    with user_mistakes():
+        text = Path(path).read_text(encoding="utf-8")
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def picture_size(text: str, example: str) -> tuple[int, int]:
+    """Height and width from an option `--size WIDTHxHEIGHT`.
+
+    Args:
+        text: its value.
+        example: one that is right, to be told where the value is wrong.
+
+    Raises:
+        UserError: for anything else.
+    """
+    match = re.fullmatch(r"([1-9]\d*)[xX]([1-9]\d*)", text)
+    if match is None:
+        raise UserError(f"--size {text!r}: expected width x height in pixels, such as {example}")
+    return int(match[2]), int(match[1])
 
 
 def plain_complaint(message: str, known: list[str]) -> str:

@@ -4,9 +4,8 @@ import os
 
 from video4spatial.cli.arguments import Parser, integer, number, run_action
 from video4spatial.cli.errors import user_mistakes
-from video4spatial.cli.loading import load_pipeline
 from video4spatial.cli.output_folder import check_file
-from video4spatial.cli.terminal import console, note, route_messages, say, stage
+from video4spatial.cli.terminal import console, load_pipeline, note, route_messages, say, stage
 from video4spatial.naming import unknown
 from video4spatial.pretrained import ModelFolder, built_in_models, read_model_folder
 

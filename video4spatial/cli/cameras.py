@@ -1,9 +1,7 @@
 """`v4s cameras`: look into camera files, and convert them."""
 
-import re
-
-from video4spatial.cli.arguments import Parser, number, run_action
-from video4spatial.cli.errors import UserError, user_mistakes
+from video4spatial.cli.arguments import Parser, number, picture_size, run_action
+from video4spatial.cli.errors import user_mistakes
 from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.terminal import route_messages, say
 
@@ -83,12 +81,7 @@ def convert(arguments: list[str]) -> None:
 
     route_messages()
     with user_mistakes():
-        size = None
-        if options.size is not None:
-            match = re.fullmatch(r"([1-9]\d*)[xX]([1-9]\d*)", options.size)
-            if match is None:
-                raise UserError(f"--size {options.size!r}: expected width x height in pixels, such as 640x480")
-            size = int(match[2]), int(match[1])
+        size = None if options.size is None else picture_size(options.size, "640x480")
         aspect = None if size is None else size[1] / size[0]
         cameras = read_cameras(options.file, options.source, fov_degrees=options.fov, aspect=aspect)
         write_cameras(options.output, cameras, options.target, image_size=size)

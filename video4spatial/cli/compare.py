@@ -39,10 +39,8 @@ def main(arguments: list[str]) -> None:
         note(sentence + ".")
     if not comparison.paired:
         note("v4s benchmark navigation --details and v4s score --json write the figures of single clips.")
-    counts = {verdict: 0 for verdict in ("better", "worse", "undecided")}
-    for difference in comparison.differences:
-        if difference.verdict in counts:
-            counts[difference.verdict] += 1
+    verdicts = [difference.verdict for difference in comparison.differences]
+    counts = {verdict: verdicts.count(verdict) for verdict in ("better", "worse", "undecided")}
     how = f"{comparison.clips} clips, pair by pair" if comparison.paired else "means, not pair by pair"
     said = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items())
     say(f"{comparison.second} against {comparison.first} ({how}): {said}.")

@@ -4,7 +4,7 @@
 """
 
 import statistics
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Group
@@ -139,36 +139,29 @@ def report(arguments: list[str]) -> None:
 @contextmanager
 def _shown_progress():
     """Shows how far a build is, with counts by stage; yields the function to tell it."""
-    from data_curation.summary import add_counts
+    from data_curation.records import add_counts
 
     counts: dict[str, dict] = {}
-    if not console.is_terminal:
-        told = {}
+    told, tasks = {}, {}
+    bars = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
+    live = Live(bars, console=console, refresh_per_second=4, transient=True) if console.is_terminal else nullcontext()
 
-        def tell(what: str, done: int, total: int, summary: dict) -> None:
-            add_counts(counts, summary)
-            tenth = 10 * done // total
-            if told.get(what) != tenth:
-                told[what] = tenth
-                shown = ("windows", "navigation", "grounding")
-                line = ", ".join(f"{name} {step['kept']}" for name, step in counts.items() if name in shown)
-                say(f"{what} {done}/{total}" + (f"  {line}" if line and what == "scenes" else ""))
-
-        yield tell
-        return
-    text = TextColumn("{task.description}")
-    bars = Progress(text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
-    tasks = {}
-    with Live(bars, console=console, refresh_per_second=4, transient=True) as live:
-
-        def show(what: str, done: int, total: int, summary: dict) -> None:
+    def tell(what: str, done: int, total: int, summary: dict) -> None:
+        add_counts(counts, summary)
+        tenth = 10 * done // total
+        if console.is_terminal:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
-            add_counts(counts, summary)
             bars.update(tasks[what], completed=done)
             live.update(Group(_funnel_table(counts), bars))
+        elif told.get(what) != tenth:
+            told[what] = tenth
+            shown = ("windows", "navigation", "grounding")
+            line = ", ".join(f"{name} {step['kept']}" for name, step in counts.items() if name in shown)
+            say(f"{what} {done}/{total}" + (f"  {line}" if line and what == "scenes" else ""))
 
-        yield show
+    with live:
+        yield tell
 
 
 def _funnel_table(stages: dict[str, dict]) -> Table:
@@ -211,7 +204,7 @@ def inspect(arguments: list[str]) -> None:
     from data_curation.pipeline import StageSettings
     from data_curation.readers import find_scenes
     from data_curation.running import EXPECTED_ERRORS, SceneTask, run_stages
-    from data_curation.stages.epipolar import EpipolarSettings
+    from data_curation.stages.cameras import EpipolarSettings
 
     route_messages()
     with user_mistakes():

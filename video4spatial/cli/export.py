@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
     route_messages()
     with output_folder(output) as folder, stage(f"writing the {'model in half precision' if options.half else 'Wan folder'}"):
         # Imported here: --help and mistakes in the options must answer at once.
-        from video4spatial.cli.loading import quiet_diffusers
+        from video4spatial.cli.terminal import quiet_diffusers
         from video4spatial.models.wan_weights import export_wan
         from video4spatial.training.model_folder import save_in_half_precision
 

@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from video4spatial.cli.arguments import plain_complaint
 from video4spatial.cli.errors import UserError, describe
-from video4spatial.cli.loading import quiet_diffusers
+from video4spatial.cli.terminal import quiet_diffusers
 from video4spatial.training import autoencoder, callbacks, data, losses, module
 from video4spatial.training.autoencoder import AutoencoderModule
 from video4spatial.training.curriculum import Curriculum
@@ -62,7 +62,10 @@ class TrainingCLI(LightningCLI):
         """Build the trainer, the model and the data, and see whether they fit."""
         try:
             super().instantiate_classes()
-            _check_data(self.model, self.datamodule)
+            if isinstance(self.model, AutoencoderModule):
+                self.model.check_data(self.datamodule)
+            else:
+                check_fit(self.model, self.datamodule)
         except (ValueError, OSError) as error:
             raise UserError(plain_complaint(describe(error), _key_names(self.parser))) from error
 
@@ -111,14 +114,6 @@ def build_cli(arguments: list[str], run: bool = True) -> TrainingCLI:
         save_config_kwargs={"overwrite": True},
         auto_configure_optimizers=False,
     )
-
-
-def _check_data(model, data) -> None:
-    """Refuse data that do not fit the model."""
-    if isinstance(model, AutoencoderModule):
-        model.check_data(data)
-        return
-    check_fit(model, data)
 
 
 def _check_checkpoint(path: str | Path | None) -> None:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 
-from video4spatial.cli.arguments import Parser, integer, number
-from video4spatial.cli.errors import UserError, in_flags, user_mistakes
+from video4spatial.cli.arguments import Parser, integer, number, picture_size
+from video4spatial.cli.errors import in_flags, user_mistakes
 from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.sample_options import add_context_options, generation_settings
 from video4spatial.cli.terminal import console, note, say
-from video4spatial.pretrained import built_in_models
-from video4spatial.pretrained.shapes import PUBLIC_MODELS, ModelShape, read_model_shape
+from video4spatial.pretrained import PUBLIC_MODELS, built_in_models, read_model_shape
 
 if TYPE_CHECKING:
     from video4spatial.pipelines.run_cost import RunCost
 
 CAMERAS = {"context_cameras": "--known-cameras"}
 """Flags that this command calls by another name."""
+MEMORY = {
+    "weights": "weights", "cache": "context cache", "offloaded": "of it off the device", "latents": "latents",
+    "context_encoding": "peak while encoding the context", "denoising": "peak while denoising", "decoding": "peak while decoding",
+    "device_peak": "peak of the device", "process_peak": "peak of the process, on a CPU",
+}  # fmt: skip
+"""Figures of `RunMemory` that are shown, and what to call them."""
 
 
 def plan_parser() -> Parser:
@@ -65,15 +69,14 @@ def main(arguments: list[str]) -> None:
     with user_mistakes(**CAMERAS):
         check_file(options.json, "--json")
         model = read_model_shape(options.model)
-        height, width = _size(options.size, model)
+        height, width = (model.height, model.width) if options.size is None else picture_size(options.size, "832x480")
         # Imported here: --help and mistakes must answer before the seconds that this takes.
-        from video4spatial.pipelines.run_cost import RunCost, RunShape
+        from video4spatial.pipelines.run_cost import RunCost
 
-        run = RunShape(
-            height, width, options.frames or model.frames, options.context_frames or model.context_frames, options.chunk_length,
-            options.dtype or model.dtype,
+        cost = RunCost(
+            model, height, width, options.frames or model.frames, options.context_frames or model.context_frames,
+            options.chunk_length, options.dtype or model.dtype, generation_settings(options, options.known_cameras),
         )  # fmt: skip
-        cost = RunCost(model, run, generation_settings(options, options.known_cameras))
     _show(cost)
     if options.device_memory is not None:
         say(_verdict(cost, options.device_memory * 1e9))
@@ -83,24 +86,14 @@ def main(arguments: list[str]) -> None:
         say(f"written to {options.json}")
 
 
-def _size(text: str | None, model: ModelShape) -> tuple[int, int]:
-    """Height and width."""
-    if text is None:
-        return model.height, model.width
-    match = re.fullmatch(r"([1-9]\d*)[xX]([1-9]\d*)", text)
-    if match is None:
-        raise UserError(f"--size {text!r}: expected width x height in pixels, such as 832x480")
-    return int(match[2]), int(match[1])
-
-
 def _show(cost: RunCost) -> None:
     """Print the figures."""
-    run, targets, per_latent = cost.run, cost.targets, cost.targets.tokens_per_latent
+    targets, per_latent = cost.targets, cost.targets.tokens_per_latent
     say(
-        f"{cost.model.name} at {run.width}x{run.height} in {run.dtype}: {run.context_frames} context frames, "
-        f"{run.frames} frames to generate, {cost.steps} steps"
+        f"{cost.model.name} at {cost.width}x{cost.height} in {cost.dtype}: {cost.context_frames} context frames, "
+        f"{cost.frames} frames to generate, {cost.steps} steps"
     )
-    latents = cost.autoencoder.latent_count(run.chunk_length)
+    latents = cost.autoencoder.latent_count(cost.chunk_length)
     parts = " + ".join(f"{len(part.chunks) * latents} latents of {per_latent // part.pool**2}" for part in cost.context.parts)
     say(f"context tokens  {sum(cost.segments):,} = {parts}")
     say(f"target tokens   {targets.tokens:,} = {targets.latents} latents of {per_latent}, the anchor's included")
@@ -130,15 +123,8 @@ def _show_flops(cost: RunCost) -> None:
 
 
 def _show_memory(cost: RunCost) -> None:
-    memory = cost.memory
-    rows = [
-        ("weights", memory.weights), ("context cache", memory.cache), ("of it off the device", memory.offloaded),
-        ("latents", memory.latents),
-        ("peak while encoding the context", memory.context_encoding), ("peak while denoising", memory.denoising),
-        ("peak while decoding", memory.decoding), ("peak of the device", memory.device_peak),
-        ("peak of the process, on a CPU", memory.process_peak),
-    ]  # fmt: skip
-    _table(("memory", ""), [(name, _amount(value, "B")) for name, value in rows if value])
+    values = {words: getattr(cost.memory, name) for name, words in MEMORY.items()}
+    _table(("memory", ""), [(words, _amount(value, "B")) for words, value in values.items() if value])
 
 
 def _verdict(cost: RunCost, available: float) -> str:
@@ -151,7 +137,7 @@ def _verdict(cost: RunCost, available: float) -> str:
         hope = "choose a smaller --size, fewer --frames or another model"
         return f"does not fit: {needed}, and no shorter context would; {hope}"
     frames, chunk = shorter
-    chunks = f" --chunk-length {chunk}" if chunk != cost.run.chunk_length else ""
+    chunks = f" --chunk-length {chunk}" if chunk != cost.chunk_length else ""
     return f"does not fit: {needed}; --context-frames {frames}{chunks} would"
 
 
@@ -159,10 +145,10 @@ def _write(cost: RunCost, path: str) -> None:
     """Write the figures as a results file."""
     from video4spatial.evaluation.results import metric, write_results
 
-    run, settings, cache = cost.run, cost.settings, cost.settings.cache
+    settings, cache = cost.settings, cost.settings.cache
     written = {
-        "model": cost.model.name, "height": run.height, "width": run.width, "context_frames": run.context_frames,
-        "chunk_length": run.chunk_length, "frames": run.frames, "steps": cost.steps, "dtype": run.dtype,
+        "model": cost.model.name, "height": cost.height, "width": cost.width, "context_frames": cost.context_frames,
+        "chunk_length": cost.chunk_length, "frames": cost.frames, "steps": cost.steps, "dtype": cost.dtype,
         "guidance_scale": cost.guidance.guidance_scale, "context_scale": cost.guidance.context_scale,
         "null_context": cost.guidance.null_context, "known_cameras": settings.context_cameras, "plan": settings.plan or "all",
         "plan_budget": settings.plan_budget, "plan_pool": settings.plan_options.get("pool"),
@@ -174,14 +160,7 @@ def _write(cost: RunCost, path: str) -> None:
         rows[scheme] = {"prefill_flops": flops.prefill, "step_flops": flops.step, "total_flops": flops.total}
         if flops.coarse_steps:
             rows[scheme] |= {"coarse_step_flops": flops.coarse_step, "coarse_steps": flops.coarse_steps}
-    memory = cost.memory
-    rows["memory"] = {
-        "weights_bytes": memory.weights, "cache_bytes": memory.cache, "offloaded_bytes": memory.offloaded,
-        "latents_bytes": memory.latents,
-        "context_encoding_bytes": memory.context_encoding, "denoising_bytes": memory.denoising,
-        "decoding_bytes": memory.decoding, "device_peak_bytes": memory.device_peak,
-        "process_peak_bytes": memory.process_peak,
-    }  # fmt: skip
+    rows["memory"] = {f"{name}_bytes": getattr(cost.memory, name) for name in MEMORY}
     cells = [{"name": name, "metrics": {key: metric(value) for key, value in row.items()}} for name, row in rows.items()]
     write_results(path, "plan", written, cells)
 

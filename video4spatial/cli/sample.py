@@ -3,21 +3,18 @@
 from pathlib import Path
 
 from video4spatial.cli.errors import UserError, user_mistakes
-from video4spatial.cli.loading import load_pipeline
 from video4spatial.cli.output_folder import output_folder
 from video4spatial.cli.sample_many import many
 from video4spatial.cli.sample_options import (
     DEMO_FOLDER,
-    FootageOptions,
     SampleSettings,
     demo_parser,
-    job_of,
+    footage_arguments,
     navigate_parser,
     sample_settings,
 )
-from video4spatial.cli.sample_result import write_result
-from video4spatial.cli.sample_run import Request, domain_notes, requested, scene_of, video_of
-from video4spatial.cli.terminal import note, route_messages, say, stage
+from video4spatial.cli.sample_run import Request, requested, requested_of_footage, scene_of, video_of, write_result
+from video4spatial.cli.terminal import load_pipeline, note, route_messages, say, stage
 from video4spatial.naming import unknown
 from video4spatial.pretrained import read_model_folder
 
@@ -77,20 +74,19 @@ def navigate(arguments: list[str]) -> None:
     options = navigate_parser().parse(arguments)
     with user_mistakes():
         model = read_model_folder(options.model)
-        footage = FootageOptions.of(options)
-    job = job_of(options, options.trajectory)
+        footage = footage_arguments(options, model)
     with output_folder(options.output, options.overwrite) as folder:
-        settings = sample_settings(options, model, "--context-cameras", footage.context_cameras is not None)
+        settings = sample_settings(options, model, "--context-cameras", options.context_cameras is not None)
         route_messages()
         # Imported here, as everywhere below: --help and mistakes in the options must answer at once.
         from video4spatial.clips.footage import footage_clip
 
         with stage("reading the context"), user_mistakes():
-            length = job.frames or model.target_frames
-            read = footage_clip(trajectory=job.trajectory, num_frames=length, anchor=job.anchor, **footage.arguments(settings))
-        told = {"context": footage.context, "trajectory": job.trajectory, "anchor": job.anchor}
-        title = f"{read.clip.name}: {job.trajectory}"
-        _make(folder, requested(read.clip, settings, told, (*domain_notes(settings), *read.notes), title))
+            length, offered = options.frames or model.target_frames, settings.offered_frames
+            path = {"trajectory": options.trajectory, "num_frames": length, "anchor": options.anchor}
+            read = footage_clip(**path, context_frames=offered, **footage)
+        told = {name: getattr(options, name) for name in ("context", "trajectory", "anchor")}
+        _make(folder, requested_of_footage(read, settings, told))
     _say_where(options.output)
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from video4spatial.cli.arguments import Parser, integer, number
 from video4spatial.cli.errors import all_mistakes
-from video4spatial.cli.jobs import Job
 from video4spatial.cli.output_folder import check_file
 from video4spatial.conditioning.plan_registry import PLANS
 from video4spatial.pretrained import ModelFolder, built_in_models
@@ -19,14 +18,13 @@ if TYPE_CHECKING:  # what takes seconds to import waits until the options are re
     from video4spatial.pipelines.loading import LoadingSettings
 
 DEMO_FOLDER = "outputs/demo"
-DEMO_SCENE = 0
 
 
 def demo_parser() -> Parser:
     """Options of `sample.py demo`."""
     parser = Parser("sample.py demo", "Follow a path through a simulated test scene and compare with the truth.")
     add = parser.add_argument
-    add("--scene", metavar="N", type=integer(0), default=DEMO_SCENE,
+    add("--scene", metavar="N", type=integer(0), default=0,
         help="clip of the frozen test set, none of whose scenes was trained on (default %(default)s)")  # fmt: skip
     add("--known-cameras", action="store_true",
         help="also tell the model the cameras of the context (default: the video alone)")  # fmt: skip
@@ -173,8 +171,9 @@ def sample_settings(options: Namespace, model: ModelFolder, cameras_flag: str, c
     made = []
 
     def generation() -> None:
-        more = {"seed": options.seed, "chunk_frames": options.chunk_frames, "max_context_tokens": options.max_context_tokens}
+        more = {name: getattr(options, name) for name in ("seed", "chunk_frames", "max_context_tokens")}
         made.append(generation_settings(options, context_cameras, **more))
+        check_settings(made[0], model.transformer)
 
     loading = LoadingSettings(
         options.device, options.dtype, options.offload, options.tile_autoencoder, options.attention, options.compile
@@ -182,7 +181,6 @@ def sample_settings(options: Namespace, model: ModelFolder, cameras_flag: str, c
     all_mistakes(
         (
             generation,
-            lambda: [check_settings(settings, model.transformer) for settings in made],
             lambda: _check_prompt(options.prompt, model),
             lambda: _check_scene_files(options.save_scene, options.scene_cache),
             lambda: loading.check(model),
@@ -194,56 +192,22 @@ def sample_settings(options: Namespace, model: ModelFolder, cameras_flag: str, c
     )
 
 
-@dataclass(frozen=True)
-class FootageOptions:
-    """The user's own video; arguments of `read_footage`.
-
-    Args:
-        context: video file or folder of images.
-        context_cameras: file with their cameras, or None.
-        fov_degrees, image_rate: of the pictures, where the user gives them.
-        scale: factor on the lengths in camera files.
-    """
-
-    context: str
-    context_cameras: str | None
-    fov_degrees: float | None
-    image_rate: float | None
-    scale: float
-
-    @classmethod
-    def of(cls, options: Namespace) -> FootageOptions:
-        """Those of a mode; the files must exist.
-
-        Args:
-            options: of the mode.
-
-        Raises:
-            FileNotFoundError: naming what is missing.
-        """
-        for path in (options.context, options.context_cameras):
-            if path is not None and not Path(path).exists():
-                raise FileNotFoundError(f"{path}: no such file or folder")
-        return cls(options.context, options.context_cameras, options.fov, options.fps, options.scale)
-
-    def arguments(self, settings: SampleSettings) -> dict:
-        """Those of `read_footage` but its anchors.
-
-        Args:
-            settings: of the model, and how many frames it is offered.
-        """
-        of_model = {name: getattr(settings.model, name) for name in ("height", "width", "frame_rate")}
-        return {**vars(self), **of_model, "context_frames": settings.offered_frames}
-
-
-def job_of(options: Namespace, trajectory: str = "") -> Job:
-    """The job that the options describe.
+def footage_arguments(options: Namespace, model: ModelFolder) -> dict:
+    """The user's own video as arguments of `read_footage`, but anchors and number of frames. The files must exist.
 
     Args:
         options: of a mode with footage.
-        trajectory: its path.
+        model: for the size and rate of its pictures.
+
+    Raises:
+        FileNotFoundError: naming what is missing.
     """
-    return Job("", trajectory, options.anchor, options.frames, options.seed, options.prompt)
+    for path in (options.context, options.context_cameras):
+        if path is not None and not Path(path).exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
+    given = {name: getattr(options, name) for name in ("context", "context_cameras", "scale")}
+    of_model = {name: getattr(model, name) for name in ("height", "width", "frame_rate")}
+    return {**given, "fov_degrees": options.fov, "image_rate": options.fps, **of_model}
 
 
 def _check_prompt(prompt: str | None, model: ModelFolder) -> None:
@@ -311,7 +275,7 @@ def _add_sampling_options(parser: Parser) -> None:
     add("--attention", metavar="NAME",
         help="attention back end, such as native, flex, xformers, flash, or auto (default: native)")  # fmt: skip
     add("--compile", action="store_true", help="compile the transformer: slow at first, then faster")
-    parser.add_config_option()
+    add("--config", metavar="FILE", help="YAML file with any of these options; the command line wins")
 
 
 def _chunk_length(text: str) -> int:

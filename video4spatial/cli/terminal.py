@@ -1,13 +1,25 @@
-"""What the commands say while they work; everything here goes to standard output, errors alone to standard error."""
+"""What the commands say while they work, and loading of models, which says what takes long and nothing else.
+
+Everything here goes to standard output, errors alone to standard error.
+"""
+
+from __future__ import annotations
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from video4spatial.pretrained import ModelFolder
+
+if TYPE_CHECKING:
+    from video4spatial.pipelines import Video4SpatialPipeline
+    from video4spatial.pipelines.loading import LoadingSettings
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -90,3 +102,34 @@ def route_messages() -> None:
             show(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show_own_as_note
+
+
+def quiet_diffusers() -> None:
+    """No progress bar while parts load, no hints to developers."""
+    from diffusers.utils.logging import disable_progress_bar, set_verbosity_error
+
+    disable_progress_bar()
+    set_verbosity_error()
+
+
+def load_pipeline(folder: ModelFolder, settings: LoadingSettings | None = None) -> Video4SpatialPipeline:
+    """The pipeline of a checked model folder, which shows no progress of its own.
+
+    Args:
+        folder: of the model.
+        settings: where and how it computes; None for the defaults of `LoadingSettings`.
+
+    Raises:
+        ValueError: for a device or an attention back end that this machine does not have.
+    """
+    with stage("loading the model"):
+        # Imported here: commands must answer --help and mistakes before the seconds that this takes.
+        from video4spatial.pipelines import loading
+
+        quiet_diffusers()
+        settings = settings or loading.LoadingSettings()
+        pipeline = loading.load_pipeline(folder, settings)
+        pipeline.set_progress_bar_config(disable=True)
+    if settings.compile:
+        note("the transformer is compiled while it is first used: the first steps take much longer than the others.")
+    return pipeline

@@ -241,9 +241,11 @@ def _plain_boxes(boxes: np.ndarray) -> list[list[float] | None]:
     return [None if np.isnan(box).any() else box.tolist() for box in boxes]
 
 
-def _plain_instruction(instruction: Instruction) -> dict:
-    if isinstance(instruction, Navigate):
-        return {"kind": "navigate"}  # along the target cameras
+def _plain_instruction(instruction: Instruction | None) -> dict:
+    if instruction is None:
+        return {"kind": "none"}
+    if isinstance(instruction, Navigate):  # along the target cameras
+        return {"kind": "navigate"} | ({"prompt": instruction.prompt} if instruction.prompt else {})
     region = instruction.region
     return {
         "kind": "ground",
@@ -252,9 +254,11 @@ def _plain_instruction(instruction: Instruction) -> dict:
     }
 
 
-def _instruction(plain: dict, target: Cameras | None) -> Instruction:
+def _instruction(plain: dict, target: Cameras | None) -> Instruction | None:
+    if plain["kind"] == "none":
+        return None
     if plain["kind"] == "navigate":
-        return Navigate(target)
+        return Navigate(target, plain.get("prompt", ""))
     region = plain["region"]
     return Ground(plain["text"], None if region is None else Region(region["frame"], tuple(region["box"])))
 

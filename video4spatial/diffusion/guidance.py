@@ -52,17 +52,31 @@ class JointGuidance(ClassifierFreeGuidance):
 
     @classmethod
     def absent(cls, guidance_scale: float) -> "JointGuidance":
-        """The null branch sees neither context nor anchor nor instruction."""
+        """Guidance whose null branch sees neither context nor anchor nor instruction.
+
+        Args:
+            guidance_scale: w; 1 turns it off.
+        """
         return cls(guidance_scale=guidance_scale, null_context="absent")
 
     @classmethod
     def noise(cls, guidance_scale: float) -> "JointGuidance":
-        """The null branch sees noise in place of the context, and neither anchor nor instruction."""
+        """Guidance whose null branch sees noise in place of the context, and neither anchor nor instruction.
+
+        Args:
+            guidance_scale: w; 1 turns it off.
+        """
         return cls(guidance_scale=guidance_scale, null_context="noise")
 
     @classmethod
     def separate(cls, instruction_scale: float, context_scale: float, null_context: str = "absent") -> "JointGuidance":
-        """Scales of their own for the instruction (w) and the context (c)."""
+        """Guidance with scales of their own for instruction and context.
+
+        Args:
+            instruction_scale: w.
+            context_scale: c.
+            null_context: `absent` or `noise`.
+        """
         return cls(guidance_scale=instruction_scale, null_context=null_context, context_scale=context_scale)
 
     @property
@@ -85,7 +99,11 @@ class JointGuidance(ClassifierFreeGuidance):
         pred_uncond: torch.Tensor | None = None,
         pred_context: torch.Tensor | None = None,
     ) -> GuiderOutput:
-        """The guided prediction from those of the branches that `weights` names."""
+        """The guided prediction from those of the branches that `weights` names.
+
+        Args:
+            pred_cond, pred_uncond, pred_context: [B, C, F, h, w] of the branches instruction, null and context.
+        """
         branches = {"instruction": pred_cond, "context": pred_context, "null": pred_uncond}
         pred = sum(weight * branches[branch] for branch, weight in self.weights.items())
         return GuiderOutput(pred=pred, pred_cond=pred_cond, pred_uncond=pred_uncond)

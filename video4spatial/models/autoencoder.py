@@ -58,7 +58,11 @@ def latent_channels(config: Mapping[str, Any]) -> int:
 
 
 def spatial_compression(autoencoder: Autoencoder) -> int:
-    """Pixels per latent pixel along each picture axis."""
+    """Pixels per latent pixel along each picture axis.
+
+    Args:
+        autoencoder: of pictures or video.
+    """
     if isinstance(autoencoder, AutoencoderKLWan):
         return autoencoder.config.scale_factor_spatial
     return pixel_patch(autoencoder) * 2 ** (len(autoencoder.config.block_out_channels) - 1)
@@ -101,7 +105,18 @@ def _statistics(autoencoder: Autoencoder, like: torch.Tensor) -> tuple[torch.Ten
 
 
 def encode_raw(autoencoder: Autoencoder, frames: torch.Tensor) -> torch.Tensor:
-    """Frames [B, 3, T, H, W] in [-1, 1] to the means of their latent distributions [B, C, F, h, w], not normalised."""
+    """Encode frames without normalising.
+
+    Args:
+        autoencoder: of pictures or video.
+        frames: [B, 3, T, H, W] in [-1, 1], T = 1 + compression * k.
+
+    Returns:
+        [B, C, F, h, w] means of the latent distributions.
+
+    Raises:
+        ValueError: for another number of frames.
+    """
     latent_frames(frames.shape[2], temporal_compression(autoencoder))
     frames = frames.to(autoencoder.dtype)
     if isinstance(autoencoder, AutoencoderKLWan):
@@ -153,7 +168,7 @@ def frames_to_tensor(frames, device: torch.device | str = "cpu") -> torch.Tensor
 
 
 def tensor_to_frames(tensor: torch.Tensor):
-    """[1, 3, T, H, W] in [-1, 1] to uint8 numpy frames [T, H, W, 3]."""
+    """A tensor [1, 3, T, H, W] in [-1, 1] to uint8 numpy frames [T, H, W, 3]."""
     frames = ((tensor[0].float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return frames.permute(1, 2, 3, 0).cpu().numpy()
 

@@ -32,12 +32,28 @@ class Attention(nn.Module):
         self.norm_k = nn.RMSNorm(dim, eps=eps)
 
     def query(self, hidden_states: torch.Tensor, rotary=None) -> torch.Tensor:
-        """[B, N, dim] to queries [B, N, heads, head_dim]."""
+        """Queries of tokens.
+
+        Args:
+            hidden_states: [B, N, dim].
+            rotary: [B, N, 1, head_dim / 2] complex rotations, or None.
+
+        Returns:
+            [B, N, heads, head_dim].
+        """
         query = self.norm_q(self.to_q(hidden_states)).unflatten(2, (self.heads, -1))
         return query if rotary is None else rotate(query, rotary)
 
     def key_value(self, hidden_states: torch.Tensor, rotary=None) -> KeyValue:
-        """[B, N, dim] to keys and values, each [B, N, heads, head_dim]."""
+        """Keys and values of tokens.
+
+        Args:
+            hidden_states: [B, N, dim].
+            rotary: [B, N, 1, head_dim / 2] complex rotations of the keys, or None.
+
+        Returns:
+            Two tensors [B, N, heads, head_dim].
+        """
         key = self.norm_k(self.to_k(hidden_states)).unflatten(2, (self.heads, -1))
         value = self.to_v(hidden_states).unflatten(2, (self.heads, -1))
         return (key if rotary is None else rotate(key, rotary)), value

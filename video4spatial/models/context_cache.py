@@ -24,7 +24,11 @@ class CacheStorage:
     device: torch.device | str | None = None
 
     def keep(self, key_value: KeyValue) -> KeyValue:
-        """Keys and values as they are stored."""
+        """Keys and values as they are stored.
+
+        Args:
+            key_value: of a layer, each [B, N, heads, head_dim].
+        """
         device = None if self.device is None else torch.device(self.device)
         if device is None or device.type != "cpu" or key_value[0].device.type != "cuda":
             return tuple(tensor.to(device=device, dtype=self.dtype) for tensor in key_value)
@@ -79,7 +83,12 @@ class ContextCache:
         return self.layers[0][0].device
 
     def extended(self, layers: Sequence[KeyValue], approximation: str | None = None) -> ContextCache:
-        """This cache followed by the keys and values of one more segment (a new object)."""
+        """This cache followed by one more segment (a new object).
+
+        Args:
+            layers: the segment's keys and values, per layer.
+            approximation: in words, why they are not exact; None if they are.
+        """
         joined = tuple(
             (torch.cat([old[0], new[0]], dim=1), torch.cat([old[1], new[1]], dim=1))
             for old, new in zip(self.layers, layers, strict=True)
@@ -118,12 +127,20 @@ class ContextCache:
         return ContextCache(layers, tuple(self.segments[index] for index in kept), _with(self.approximations, reason))
 
     def stored(self, storage: CacheStorage) -> ContextCache:
-        """The same keys and values kept in another way."""
+        """The same keys and values kept in another way.
+
+        Args:
+            storage: how.
+        """
         layers = tuple(storage.keep(layer) for layer in self.layers)
         return ContextCache(layers, self.segments, _with(self.approximations, storage.rounds(self.dtype)))
 
     def reader(self, device: torch.device, dtype: torch.dtype) -> LayerReader:
-        """The layers for one pass through the model."""
+        """The layers for one pass through the model.
+
+        Args:
+            device, dtype: of the model.
+        """
         return LayerReader(self, device, dtype)
 
 

@@ -24,8 +24,15 @@ class Geometry(NamedTuple):
 
 
 def rotation_from_six(values: torch.Tensor) -> torch.Tensor:
-    """[..., 6] to rotation matrices [..., 3, 3] by Gram-Schmidt (Zhou et al., On the Continuity of Rotation
-    Representations in Neural Networks, 2019)."""
+    """Rotations from six numbers each, by Gram-Schmidt (Zhou et al., On the Continuity of Rotation Representations in Neural
+    Networks, 2019).
+
+    Args:
+        values: [..., 6].
+
+    Returns:
+        [..., 3, 3] rotation matrices, float32.
+    """
     first, second = values.float().unflatten(-1, (2, 3)).unbind(-2)
     x = nn.functional.normalize(first, dim=-1)
     y = nn.functional.normalize(second - (x * second).sum(-1, keepdim=True) * x, dim=-1)

@@ -62,7 +62,15 @@ class ConditionEmbedder(nn.Module):
         self.text_embedder = None if text_dim is None else PixArtAlphaTextProjection(text_dim, dim, act_fn="gelu_tanh")
 
     def forward(self, timestep: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """Timesteps [B, F] to the embedding [B, F, dim] and its six modulations [B, F, 6, dim]."""
+        """Embed timesteps.
+
+        Args:
+            timestep: [B, F], 0 to 1000.
+            dtype: of the embedding.
+
+        Returns:
+            The embedding [B, F, dim] and its six modulations [B, F, 6, dim].
+        """
         batch, frames = timestep.shape
         frequencies = self.timesteps_proj(timestep.flatten()).to(self.time_embedder.linear_1.weight.dtype)
         embedding = self.time_embedder(frequencies).to(dtype)

@@ -281,6 +281,14 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def read_json(path: Path) -> dict:
+    """Read a configuration.
+
+    Args:
+        path: of a file with a JSON object.
+
+    Raises:
+        ValueError: if it is missing, no JSON, or no object.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

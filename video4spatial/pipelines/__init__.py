@@ -2,12 +2,11 @@
 
 from video4spatial.conditioning.plan_registry import PLANS
 from video4spatial.conditioning.plans import ContextMaterial, ContextPart, ContextPlan, plan_context
-from video4spatial.pipelines.generation import Generated, encode_scene, generate
+from video4spatial.pipelines.generation import Generated, SceneSession, encode_scene, generate
+from video4spatial.pipelines.loading import load_wan_pipeline
 from video4spatial.pipelines.pipeline import Video4SpatialPipeline, VideoOutput
 from video4spatial.pipelines.scene_context import SceneContext
-from video4spatial.pipelines.session import SceneSession
 from video4spatial.pipelines.settings import GenerationSettings
-from video4spatial.pipelines.from_wan import load_wan_pipeline
 
 __all__ = [
     "PLANS", "ContextMaterial", "ContextPart", "ContextPlan", "Generated", "GenerationSettings", "SceneContext", "SceneSession",

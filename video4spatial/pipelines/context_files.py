@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from video4spatial.cameras import Cameras
+from video4spatial.files import written_aside
 from video4spatial.models.context_cache import ContextCache
 from video4spatial.conditioning.plans import ContextPart
 from video4spatial.pipelines.scene_context import SceneContext
@@ -57,7 +57,6 @@ def write_context(path: str | Path, context: SceneContext, model: str, model_dty
         model: `fingerprint` of the model it was encoded with.
         model_dtype: in which that model computed.
     """
-    path = Path(path)
     tensors = {
         "frames": torch.from_numpy(np.ascontiguousarray(context.frames)),
         "times": torch.from_numpy(context.times),
@@ -91,12 +90,8 @@ def write_context(path: str | Path, context: SceneContext, model: str, model_dty
         "format": FORMAT, "version": VERSION, "model": model, "model_dtype": str(model_dtype),
         "settings": json.dumps(settings), "sha256": _digest(tensors, json.dumps(settings)),
     }  # fmt: skip
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_aside(path) as aside:
         save_file(tensors, aside, metadata)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def read_context(path: str | Path, model: str, model_dtype: torch.dtype) -> SceneContext:

@@ -15,8 +15,8 @@ from video4spatial.diffusion import JointGuidance
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.models.autoencoder_cost import AutoencoderCost, autoencoder_cost
 from video4spatial.models.cost import CacheCost, RunFlops, RunMemory, Targets, TransformerCost, count_parameters, run_memory
-from video4spatial.pipelines.settings import GenerationSettings, check_plan
-from video4spatial.pretrained.shapes import ModelShape
+from video4spatial.pipelines.settings import GenerationSettings, check_plan, complaints
+from video4spatial.pretrained import ModelShape
 
 WAN_TEXT_TOKENS = 512
 """Tokens that every text is filled up to."""
@@ -29,32 +29,16 @@ ALIKE = {"diverse": "stride", "frustum": "stride"}
 
 
 @dataclass(frozen=True)
-class RunShape:
-    """How large a run is.
-
-    Args:
-        height, width: of the pictures in pixels.
-        frames: to generate, the anchor's included.
-        context_frames: of the context.
-        chunk_length: consecutive context frames that the autoencoder encodes together: 1 + compression * k.
-        dtype: of weights and activations: bfloat16 or float32.
-    """
-
-    height: int
-    width: int
-    frames: int
-    context_frames: int
-    chunk_length: int = 1
-    dtype: str = "bfloat16"
-
-
-@dataclass(frozen=True)
 class RunCost:
     """Operations and memory of one run, in one pass.
 
     Args:
         model: what its configurations say.
-        run: how large it is.
+        height, width: of the pictures in pixels.
+        frames: to generate, the anchor's included.
+        context_frames: of the context.
+        chunk_length: consecutive context frames that the autoencoder encodes together: 1 + compression * k.
+        dtype: of weights and activations: bfloat16 or float32.
         settings: how the video is generated; the cameras of the context are known where `context_cameras` says so.
 
     Raises:
@@ -62,7 +46,12 @@ class RunCost:
     """
 
     model: ModelShape
-    run: RunShape
+    height: int
+    width: int
+    frames: int
+    context_frames: int
+    chunk_length: int = 1
+    dtype: str = "bfloat16"
     settings: GenerationSettings = GenerationSettings()
 
     def __post_init__(self) -> None:
@@ -86,7 +75,7 @@ class RunCost:
         """Bytes of all parameters."""
         autoencoder_class = AutoencoderKLWan if "z_dim" in self.model.autoencoder else AutoencoderKL
         parts = ((Video4SpatialTransformer3DModel, self.model.transformer), (autoencoder_class, self.model.autoencoder))
-        return sum(count_parameters(*part) for part in parts) * ITEM_SIZES[self.run.dtype]
+        return sum(count_parameters(*part) for part in parts) * ITEM_SIZES[self.dtype]
 
     @property
     def steps(self) -> int:
@@ -108,8 +97,8 @@ class RunCost:
         """What a pass denoises."""
         compression, cameras = self.autoencoder.spatial_compression, self.transformer.camera_channels is not None
         return Targets(
-            latents=1 + math.ceil((self.run.frames - 1) / self.autoencoder.temporal_compression),
-            tokens_per_latent=self.transformer.tokens_per_latent(self.run.height // compression, self.run.width // compression),
+            latents=1 + math.ceil((self.frames - 1) / self.autoencoder.temporal_compression),
+            tokens_per_latent=self.transformer.tokens_per_latent(self.height // compression, self.width // compression),
             text_tokens=0 if self.transformer.text_dim is None else WAN_TEXT_TOKENS,
             rays=cameras,
             scene_rays=cameras and self.settings.context_cameras,
@@ -118,17 +107,17 @@ class RunCost:
     @cached_property
     def context(self) -> ContextPlan:
         """What is shown of the context."""
-        return self._shown(self.run.context_frames, self.run.chunk_length)
+        return self._shown(self.context_frames, self.chunk_length)
 
     @cached_property
     def segments(self) -> tuple[int, ...]:
         """Tokens of each part of the context."""
-        return self._segments(self.context, self.run.chunk_length)
+        return self._segments(self.context, self.chunk_length)
 
     @cached_property
     def flops(self) -> dict[str, RunFlops]:
         """Operations by scheme: `planned` where a plan shows less than all, `cached` and `uncached`, `full` attention."""
-        whole = (self._latents(self.run.context_frames, self.run.chunk_length) * self.targets.tokens_per_latent,)
+        whole = (self._latents(self.context_frames, self.chunk_length) * self.targets.tokens_per_latent,)
         schemes = ("full",) if self.full else ("cached", "uncached", "full")
         flops = {scheme: self._run_flops(whole, scheme) for scheme in schemes}
         if self.segments != whole:
@@ -138,17 +127,17 @@ class RunCost:
     @cached_property
     def memory(self) -> RunMemory:
         """Bytes that the run holds."""
-        return self._memory(self.run.context_frames, self.run.chunk_length)
+        return self._memory(self.context_frames, self.chunk_length)
 
     @property
     def notes(self) -> list[str]:
         """What to know about the figures, in words."""
         notes = [self.model.assumed] if self.model.assumed else []
-        compression, frames = self.autoencoder.temporal_compression, self.run.frames
+        compression, frames = self.autoencoder.temporal_compression, self.frames
         padded = 1 + (self.targets.latents - 1) * compression
         if padded != frames:
             notes.append(f"{frames} frames are generated as {padded} = 1 + {compression} * k and cut")
-        if compression > 1 and self.run.chunk_length == 1 and self.run.context_frames > 1:
+        if compression > 1 and self.chunk_length == 1 and self.context_frames > 1:
             notes.append(
                 f"every context frame becomes a latent of its own; in longer chunks (`chunk_length`) {compression} frames share one"
             )
@@ -157,11 +146,8 @@ class RunCost:
         if self.full:
             notes.append("this model attends in full, so nothing of its context can be cached")
         config = self.model.transformer
-        try:
-            self.guidance.check(tuple(config.get("null_context", ("absent",))), config.get("null_instruction", False))
-        except ValueError as error:
-            notes.append(f"sampling will refuse this: {str(error).rstrip('.')}")
-        return notes
+        nulls = tuple(config.get("null_context", ("absent",))), config.get("null_instruction", False)
+        return notes + [f"sampling will refuse this: {problem}" for problem in complaints(self.guidance.check, *nulls)]
 
     def longest_context(self, device_bytes: float) -> tuple[int, int] | None:
         """The longest shorter context whose run fits a device.
@@ -173,7 +159,7 @@ class RunCost:
             Context frames and chunk length: fewer chunks, or a shorter one where the context is a single chunk. None where no
             shorter context fits.
         """
-        chunk, count = self.run.chunk_length, self.run.context_frames
+        chunk, count = self.chunk_length, self.context_frames
         one_chunk = chunk == count and chunk > 1
         compression = self.autoencoder.temporal_compression
         lengths = range(chunk - compression, 0, -compression) if one_chunk else range(count - chunk, 0, -chunk)  # longest first
@@ -183,29 +169,28 @@ class RunCost:
         return lengths[found], lengths[found] if one_chunk else chunk
 
     def _check_size(self) -> None:
-        run = self.run
         grid = [self.autoencoder.spatial_compression * side for side in self.transformer.patch_size[1:]]
-        if run.height % grid[0] or run.width % grid[1]:
-            closest = [max(round(side / step), 1) * step for side, step in zip((run.width, run.height), grid[::-1])]
+        if self.height % grid[0] or self.width % grid[1]:
+            closest = [max(round(side / step), 1) * step for side, step in zip((self.width, self.height), grid[::-1])]
             raise ValueError(
-                f"size {run.width}x{run.height}: this model takes multiples of {grid[1]}x{grid[0]} pixels; "
+                f"size {self.width}x{self.height}: this model takes multiples of {grid[1]}x{grid[0]} pixels; "
                 f"try `size` {closest[0]}x{closest[1]}"
             )
         compression = self.autoencoder.temporal_compression
-        if (run.chunk_length - 1) % compression or run.context_frames % run.chunk_length:
+        if (self.chunk_length - 1) % compression or self.context_frames % self.chunk_length:
             raise ValueError(
-                f"`chunk_length` {run.chunk_length}: expected 1 + {compression} * k, and a divisor of {run.context_frames} context "
+                f"`chunk_length` {self.chunk_length}: expected 1 + {compression} * k, and a divisor of {self.context_frames} context "
                 "frames"
             )
 
     def _check_pools(self) -> None:
-        run, compression = self.run, self.autoencoder.spatial_compression
-        sides = zip((run.height, run.width), self.transformer.patch_size[1:])
+        compression = self.autoencoder.spatial_compression
+        sides = zip((self.height, self.width), self.transformer.patch_size[1:])
         rows, columns = (side // compression // patch for side, patch in sides)
         for pool in {part.pool for part in self.context.parts}:
             if rows % pool or columns % pool:
                 raise ValueError(
-                    f"`plan` {self.settings.plan}: frames of {run.width}x{run.height} are {columns}x{rows} tokens, which cannot be "
+                    f"`plan` {self.settings.plan}: frames of {self.width}x{self.height} are {columns}x{rows} tokens, which cannot be "
                     f"averaged over squares of {pool}x{pool}; choose another `plan_options.pool` or `size`"
                 )
 
@@ -231,7 +216,7 @@ class RunCost:
         shown, cache, guidance = self._shown(context_frames, chunk_length), self.settings.cache, self.guidance
         return run_memory(
             self.transformer, self.autoencoder, self.weights, self.targets, self._segments(shown, chunk_length), context_frames,
-            self.run.height, self.run.width, ITEM_SIZES[self.run.dtype], chunk_length,
+            self.height, self.width, ITEM_SIZES[self.dtype], chunk_length,
             noise_context="null" in guidance.weights and guidance.null_context == "noise",
             context_latents=self._latents(len(shown.chunks) * chunk_length, chunk_length),
             storage=CacheCost(None if cache.dtype is None else cache.dtype.itemsize, cache.device == "cpu"),

@@ -79,7 +79,11 @@ class SceneContext:
         return ContextInputs(self.latents, self.positions, self.scene_rays, self.parts)
 
     def cache_at(self, progress: float) -> ContextCache | None:
-        """What targets see when this share of the denoising steps is done."""
+        """What targets see of the scene.
+
+        Args:
+            progress: share of the denoising steps that are done.
+        """
         coarse = self.cache is not None and progress < self.coarse_share
         return self.cache.first(1) if coarse else self.cache
 
@@ -96,7 +100,11 @@ class SceneContext:
         return anchor % len(self)
 
     def stored(self, storage: CacheStorage) -> SceneContext:
-        """The same scene with its keys and values kept in another way (narrower, on the CPU)."""
+        """The same scene with its keys and values kept in another way.
+
+        Args:
+            storage: how: narrower, or on the CPU.
+        """
         return self if self.cache is None else replace(self, cache=self.cache.stored(storage))
 
     def within(self, max_tokens: int, keep: int = 1) -> SceneContext:

@@ -100,6 +100,20 @@ class GenerationSettings:
         return problems
 
 
+def complaints(check: Callable, *arguments) -> list[str]:
+    """What a check complains of, if anything.
+
+    Args:
+        check: raises a ValueError where something is wrong.
+        arguments: it is called with.
+    """
+    try:
+        check(*arguments)
+    except ValueError as error:
+        return [str(error).rstrip(".")]
+    return []
+
+
 def check_plan(settings: GenerationSettings, transformer: Mapping) -> None:
     """Refuse a plan that a model cannot follow.
 
@@ -124,21 +138,13 @@ def check_settings(settings: GenerationSettings, transformer: Mapping) -> None:
     Raises:
         ValueError: naming every problem.
     """
-    problems = []
-
-    def collect(check: Callable, *arguments) -> None:
-        try:
-            check(*arguments)
-        except ValueError as error:
-            problems.append(str(error).rstrip("."))
-
-    collect(check_plan, settings, transformer)
+    problems = complaints(check_plan, settings, transformer)
     if transformer.get("attention_mode") == "full":
         idle = {"cache.dtype": settings.cache.dtype, "max_context_tokens": settings.max_context_tokens}
         reason = "this model has full attention, which keeps no keys and values"
         problems += [f"`{name}`: {reason}" for name, value in idle.items() if value is not None]
     if settings.guidance is not None:
         nulls = tuple(transformer.get("null_context", ("absent",)))
-        collect(settings.guidance.check, nulls, transformer.get("null_instruction", False))
+        problems += complaints(settings.guidance.check, nulls, transformer.get("null_instruction", False))
     if problems:
         raise ValueError("; ".join(problems))

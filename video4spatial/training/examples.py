@@ -124,6 +124,7 @@ class BankExamples:
     autoencoder: Autoencoder
     key: str
     _walks: LatentFile = field(init=False)
+    _cameras: Cameras = field(init=False)  # [S, N]
 
     def __post_init__(self) -> None:
         # What is encoded picture by picture: everything with a picture autoencoder, the walks with one of video.
@@ -133,6 +134,7 @@ class BankExamples:
             return {"latents": encode_pictures(self.autoencoder, alone.flatten(0, 1))}
 
         object.__setattr__(self, "_walks", self.store.get(f"{self.key} frames", encoded))
+        object.__setattr__(self, "_cameras", Cameras(self.bank.camera_to_world, self.bank.intrinsics[:, None]))
 
     def draw(self, count: int, curriculum: Curriculum, progress: float, generator: torch.Generator) -> list[list[Example]]:
         """See `ExampleSource`. Steps of stretches and steps of targets alternate at random."""
@@ -165,7 +167,7 @@ class BankExamples:
 
     def _example(self, scene: int, frames: torch.Tensor, guarded: torch.Tensor | None) -> Example:
         """The example of a scene whose target is seen in these frames of its entry."""
-        cameras = Cameras(self.bank.camera_to_world[scene], self.bank.intrinsics[scene])
+        cameras = self._cameras.entry(scene)
         walk, path = self.bank.walk_frames, cameras[frames]
 
         def encoded() -> dict[str, torch.Tensor]:
@@ -191,7 +193,7 @@ class BankExamples:
 
     def _rows(self, scene: int, frames: torch.Tensor) -> torch.Tensor:
         """Latents of frames of a scene's entry, each encoded by itself."""
-        per_scene = self._walks.shape("latents")[0] // len(self.bank)
+        per_scene = self.bank.frames.shape[1] if self.temporal_compression == 1 else self.bank.walk_frames
         return self._walks.rows("latents", scene * per_scene + frames)
 
 
@@ -312,7 +314,16 @@ def encode_clip(clip: Clip, autoencoder: Autoencoder) -> dict[str, torch.Tensor]
 
 @torch.no_grad()
 def encode_pictures(autoencoder: Autoencoder, frames: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
-    """Frames [N, H, W, 3] uint8, each encoded by itself, to latents [N, C, h, w] float16 on the CPU."""
+    """Encode frames, each by itself.
+
+    Args:
+        autoencoder: on any device.
+        frames: [N, H, W, 3] uint8.
+        batch_size: frames encoded at once.
+
+    Returns:
+        [N, C, h, w] float16 latents on the CPU.
+    """
     latents = []
     for batch in frames.split(batch_size):
         pictures = batch.to(autoencoder.device).permute(0, 3, 1, 2).unsqueeze(2).float() / 127.5 - 1
@@ -322,7 +333,15 @@ def encode_pictures(autoencoder: Autoencoder, frames: torch.Tensor, batch_size: 
 
 @torch.no_grad()
 def encode_video(autoencoder: Autoencoder, frames: torch.Tensor) -> torch.Tensor:
-    """Frames [T, H, W, 3] uint8 to latents [F, C, h, w] float16 on the CPU. Frames that fill no whole latent are left out."""
+    """Encode frames as a video. Frames at its end that fill no whole latent are left out.
+
+    Args:
+        autoencoder: on any device; one of pictures encodes every frame by itself.
+        frames: [T, H, W, 3] uint8.
+
+    Returns:
+        [F, C, h, w] float16 latents on the CPU.
+    """
     compression = temporal_compression(autoencoder)
     if compression == 1:
         return encode_pictures(autoencoder, frames)

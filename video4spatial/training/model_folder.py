@@ -1,4 +1,4 @@
-"""The pipeline folder that a training leaves."""
+"""What a training leaves: the averaged weights, and the pipeline folder."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,19 @@ from pathlib import Path
 import lightning
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from lightning.pytorch.callbacks import WeightAveraging
 
 from video4spatial.files import written_aside
 from video4spatial.models.autoencoder import load_autoencoder
 from video4spatial.pipelines import Video4SpatialPipeline
+
+
+def averaged(trainer: lightning.Trainer, module: lightning.LightningModule) -> lightning.LightningModule:
+    """The module with averaged weights where a callback keeps them, else the module itself."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, WeightAveraging) and callback._average_model is not None:
+            return callback._average_model.module
+    return module
 
 
 def build_pipeline(module: lightning.LightningModule, data: lightning.LightningDataModule, domain: str) -> Video4SpatialPipeline:

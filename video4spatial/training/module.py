@@ -133,7 +133,7 @@ class DenoiserModule(lightning.LightningModule):
         )
         branch: Branch = "null" if batch.drop_conditions else "context" if batch.drop_instruction else "instruction"
         instructions = [
-            readable(instruction, batch.path(index), self.reads_text) for index, instruction in enumerate(batch.instructions)
+            readable(instruction, batch.cameras.entry(index), self.reads_text) for index, instruction in enumerate(batch.instructions)
         ]
         words = [instruction.words if branch == "instruction" else "" for instruction in instructions]
         text = self._text(words)

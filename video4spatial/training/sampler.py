@@ -69,12 +69,6 @@ class Batch:
         moved = {name: getattr(self, name).to(device, **options) for name in ("context_latents", "context_depth", "latents")}
         return replace(self, **moved)
 
-    def path(self, index: int) -> Cameras:
-        """The T cameras of an example's target."""
-        return replace(
-            self.cameras, camera_to_world=self.cameras.camera_to_world[index], intrinsics=self.cameras.intrinsics[index]
-        )
-
     @property
     def targets_per_context(self) -> int:
         """Examples that share a context."""

@@ -6,7 +6,7 @@ import lightning
 
 from video4spatial.files import written_aside
 from video4spatial.models.autoencoder import measure_latent_statistics
-from video4spatial.training.callbacks.averaging import averaged
+from video4spatial.training.model_folder import averaged
 
 
 class ExportAutoencoder(lightning.Callback):

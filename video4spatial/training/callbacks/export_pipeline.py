@@ -4,8 +4,7 @@ from pathlib import Path
 
 import lightning
 
-from video4spatial.training.callbacks.averaging import averaged
-from video4spatial.training.model_folder import build_pipeline, save_pipeline
+from video4spatial.training.model_folder import averaged, build_pipeline, save_pipeline
 
 
 class ExportPipeline(lightning.Callback):

@@ -10,8 +10,7 @@ from video4spatial.clips import Clip
 from video4spatial.evaluation.metrics.image import psnr
 from video4spatial.media import write_video
 from video4spatial.pipelines import GenerationSettings, generate
-from video4spatial.training.callbacks.averaging import averaged
-from video4spatial.training.model_folder import build_pipeline
+from video4spatial.training.model_folder import averaged, build_pipeline
 
 
 class ValidationVideos(lightning.Callback):

@@ -3,7 +3,7 @@
 import pytest
 
 from video4spatial.cli.errors import UserError
-from video4spatial.cli.jobs import Job, read_jobs
+from video4spatial.cli.sample_many import Job, read_jobs
 
 DEFAULT = Job(anchor=-1, frames=None, seed=7, prompt="a room")
 

@@ -1,14 +1,85 @@
-"""Are a capture's cameras a possible hand-held path? Jumps, speeds, gaps in time, and a scale a person would have."""
+"""Stretches of a capture that hang together: where its video is cut, and where the path of its cameras breaks.
+
+Captures have no cuts; films, tours and compilations do. The score is that of Koala-36M (arXiv 2410.08260, its published weights):
+correlation of colour histograms and similarity of edge pictures of neighbouring frames, weighed by a linear classifier made for
+video rate. Captures at a few frames per second score below its threshold all along, so a cut must also stand out from the frames
+around it.
+
+Where cameras are known they tell more: whether they are a possible hand-held path, by jumps, speeds, gaps in time, and a scale a
+person would have.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+import torch
+from kornia.metrics import ssim
 
-from data_curation.scene import Result, Scene
+from data_curation.scene import Result, Scene, pictures_of, reduced_size
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import rotation_angle_degrees
+from video4spatial.captures import Capture
+
+HISTOGRAM_WEIGHT, EDGE_WEIGHT, BIAS = 4.615, 3.752, -5.486
+SIDE = 128
+NEIGHBOURS = 5  # frames on either side that a cut must stand out from
+MARGIN = 2.0  # by how much
+
+
+def cut_scores(capture: Capture) -> np.ndarray:
+    """How alike each frame is to the one before.
+
+    Args:
+        capture: N frames.
+
+    Returns:
+        [N] from about -5.5 (nothing in common) to 2.9; infinity for the first frame.
+    """
+    scores = [np.inf]
+    before = None
+    size = reduced_size(capture, SIDE)
+    for picture in pictures_of(capture):
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        histograms = [cv2.calcHist([small], [channel], None, [64], [0, 256]) for channel in range(3)]
+        edges = torch.from_numpy(cv2.Canny(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), 100, 200))[None, None].float() / 255
+        if before is not None:
+            pairs = zip(before[0], histograms)
+            histogram = np.mean([cv2.compareHist(a, b, cv2.HISTCMP_CORREL) for a, b in pairs])
+            edge = float(ssim(before[1], edges, 11).mean())
+            scores.append(HISTOGRAM_WEIGHT * histogram + EDGE_WEIGHT * edge + BIAS)
+        before = histograms, edges
+    return np.array(scores[: len(capture)])
+
+
+def shots(scores: np.ndarray, least_frames: int = 2) -> list[range]:
+    """Stretches between cuts.
+
+    Args:
+        scores: [N] of `cut_scores`.
+        least_frames: shorter stretches are left out.
+    """
+    cuts = []
+    for index in np.flatnonzero(scores < 0):
+        around = np.r_[scores[max(index - NEIGHBOURS, 0) : index], scores[index + 1 : index + 1 + NEIGHBOURS]]
+        around = around[np.isfinite(around)]
+        if not len(around) or scores[index] < np.median(around) - MARGIN:
+            cuts.append(int(index))
+    starts = [0, *cuts, len(scores)]
+    return [range(a, b) for a, b in zip(starts, starts[1:]) if b - a >= least_frames]
+
+
+def run_cuts(scene: Scene) -> Result:
+    """The stage `cuts`: the shots of captures without cameras. The others are one shot: cameras tell jumps better (`pose_quality`).
+
+    Args:
+        scene: under way.
+    """
+    capture = scene.recording
+    found = shots(cut_scores(capture), 1) if capture.cameras is None else [range(len(capture))]
+    return Result({"shots": [[shot.start, shot.stop] for shot in found]}, "shots", len(found))
 
 
 @dataclass(frozen=True)
@@ -118,7 +189,7 @@ def stretches(broken: dict[str, np.ndarray], count: int, least_frames: int = 2) 
     return [range(a, b) for a, b in zip(starts, starts[1:]) if b - a >= least_frames]
 
 
-def run(scene: Scene, thresholds: PoseThresholds) -> Result:
+def run_poses(scene: Scene, thresholds: PoseThresholds) -> Result:
     """The stage `pose_quality`: stretches of the path that do not break; a scene without one ends here.
 
     Args:
