@@ -5,8 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tests.conftest import TINY
 from video4spatial.training.curriculum import Curriculum
 from video4spatial.training.data import CuratedData, RoomsData
+from video4spatial.training.module import DenoiserModule, check_fit
 
 
 class Attached(SimpleNamespace):
@@ -99,3 +101,29 @@ def test_curated_clips_of_both_kinds_are_drawn(kind, rooms_dataset, autoencoders
 def test_a_folder_that_is_no_autoencoder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="data.autoencoder: .* is not the folder of an autoencoder"):
         RoomsData("bank", autoencoder=str(tmp_path))
+
+
+IMPOSSIBLE = {
+    "targets_per_scene": ({"targets_per_scene": 0}, "targets_per_scene 0: expected at least 1"),
+    "target_frames": ({"target_frames": 1}, "target_frames 1: expected at least 2"),
+    "num_workers": ({"num_workers": -1}, "num_workers -1: expected at least 0"),
+    "context": ({"walk_frames": 12, "curriculum": Curriculum((2, 60))}, "a walk has 12 frames"),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_impossible_banks_are_refused_before_they_are_rendered(name, autoencoders, tmp_path):
+    options, message = IMPOSSIBLE[name]
+    with pytest.raises(ValueError, match=message):
+        RoomsData(str(tmp_path / "bank"), autoencoder=str(autoencoders / "pictures"), **options)
+
+
+def test_sizes_that_the_model_cannot_sample_are_refused(rooms, autoencoders, tmp_path):
+    module = DenoiserModule(TINY)
+    data = RoomsData(
+        str(tmp_path / "bank"), size=60, batch_size=3, autoencoder=str(autoencoders / "pictures"),
+        curriculum=Curriculum(targets_per_context=2),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="data.size 60: expected a multiple of 16; data.batch_size 3: expected a multiple of"):
+        check_fit(module, data)
+    check_fit(module, rooms())

@@ -227,3 +227,25 @@ def test_refining_leaves_the_encoder_as_it_was():
     optimizer.step()
     assert all(torch.equal(p, encoder[n]) for n, p in module.autoencoder.encoder.named_parameters())
     assert any(not torch.equal(p, decoder[n]) for n, p in module.autoencoder.decoder.named_parameters())
+
+
+REFUSED = {
+    "learning_rate": ({"learning_rate": -1.0}, "learning_rate -1.0: expected at least 0"),
+    "noise_shift": ({"noise_shift": 0.0}, "noise_shift 0.0: expected more than 0"),
+    "warmup_steps": ({"warmup_steps": -3}, "warmup_steps -3: expected at least 0"),
+    "losses": ({"losses": []}, "expected at least one with a weight above 0"),
+    "train_text": ({"train_text": True}, "train_text True: expected false without model.text"),
+    "init_from": ({"init_from": "roms"}, "there is no model 'roms' .did you mean 'rooms'"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_train_is_refused_before_it_starts(name):
+    options, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        DenoiserModule(TINY, **options)
+
+
+def test_words_need_a_text_encoder():
+    with pytest.raises(ValueError, match="text_dim 32 without model.text"):
+        DenoiserModule({**TINY, "text_dim": 32})

@@ -113,7 +113,7 @@ def test_targets_of_a_scene_share_a_context(bank, latents, step):
         # The anchor's camera is that of its frame in the context.
         place = context.index((scene, anchor))
         torch.testing.assert_close(batch.anchor_poses[sample], batch.context_cameras.camera_to_world[sample // 2, place])
-    alone = Curriculum((4, 8), walk_probability=2.0, targets_per_context=2, guard_frames=0)
+    alone = Curriculum((4, 8), walk_probability=1.0, targets_per_context=2, guard_frames=0)
     alone = draw_batch(bank, 4, alone, 0.0, seed=3, step=step)
     assert alone.targets_per_context == 1 and len(alone.in_full) == 4
     with pytest.raises(ValueError, match="a multiple of targets_per_context 2"):
@@ -266,3 +266,5 @@ def test_contexts_of_different_lengths_are_drawn_together(pictures, latents):
 def test_impossible_curricula_are_refused():
     with pytest.raises(ValueError, match="(?s)pooled_probability 1.5: expected a number from 0 to 1; .*pools .1, 2.: expected whole"):
         Curriculum(pooled_probability=1.5, pools=(1, 2))
+    with pytest.raises(ValueError, match="(?s)known_cameras.0. 2.0: expected.*context_frames .6, 2.: expected.*targets_per_context 0"):
+        Curriculum((6, 2), known_cameras=(2.0, 0.1), targets_per_context=0)

@@ -122,7 +122,7 @@ class JointGuidance(ClassifierFreeGuidance):
         if c != 1.0 and self.null_context not in trained_null_context:
             raise ValueError(
                 f"guidance with a null context '{self.null_context}' needs a model trained with it; this one was trained with "
-                f"{list(trained_null_context)}. Use guidance_scale=1.0 or another model."
+                f"{list(trained_null_context)}. Use `guidance_scale` 1, another `null_context`, or another model."
             )
         if c != w and not trained_null_instruction:
             raise ValueError(

@@ -57,20 +57,25 @@ def latent_channels(config: Mapping[str, Any]) -> int:
     return config["z_dim"] if "z_dim" in config else config["latent_channels"]
 
 
-def spatial_compression(autoencoder: Autoencoder) -> int:
+def spatial_compression(autoencoder: Autoencoder | Mapping[str, Any]) -> int:
     """Pixels per latent pixel along each picture axis.
 
     Args:
-        autoencoder: of pictures or video.
+        autoencoder: of pictures or video, or its configuration.
     """
-    if isinstance(autoencoder, AutoencoderKLWan):
-        return autoencoder.config.scale_factor_spatial
-    return pixel_patch(autoencoder) * 2 ** (len(autoencoder.config.block_out_channels) - 1)
+    config = autoencoder if isinstance(autoencoder, Mapping) else autoencoder.config
+    if "z_dim" in config:
+        return config.get("scale_factor_spatial", 8)
+    return _pixel_patch(config) * 2 ** (len(config["block_out_channels"]) - 1)
 
 
 def pixel_patch(autoencoder: Autoencoder) -> int:
     """Side of the pixel squares that a picture autoencoder takes as channels (12 channels: squares of 2 x 2 pixels)."""
-    return math.isqrt(autoencoder.config.in_channels // 3)
+    return _pixel_patch(autoencoder.config)
+
+
+def _pixel_patch(config: Mapping[str, Any]) -> int:
+    return math.isqrt(config["in_channels"] // 3)
 
 
 def temporal_compression(autoencoder: Autoencoder | Mapping[str, Any]) -> int:

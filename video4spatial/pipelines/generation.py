@@ -255,6 +255,8 @@ class SceneSession:
         settings: GenerationSettings = GenerationSettings(),
         prompt: str = "",
     ):
+        if not settings.show_context:
+            raise ValueError("`show_context` is off: a session is about a scene; leave it on.")
         self.pipeline, self.settings, self.prompt = pipeline, settings, prompt
         self._context = context
         self._footage = len(context.parts)
@@ -294,7 +296,8 @@ class SceneSession:
             ValueError: for words that are not understood, a path without a second camera, or what the pipeline refuses.
         """
         if isinstance(path, str):
-            path = parse_trajectory(path, frames or self.settings.chunk_frames or self.pipeline.config.target_frames)
+            usual = self.settings.chunk_frames or self.pipeline.config.target_frames
+            path = parse_trajectory(path, usual if frames is None else frames)
         elif frames is not None and frames != len(path):
             raise ValueError(f"frames={frames} for a path of {len(path)} cameras: leave it out, or give words.")
         with self._lock:

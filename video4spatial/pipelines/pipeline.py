@@ -431,9 +431,13 @@ class Video4SpatialPipeline(DiffusionPipeline):
             problems.append(f"an instruction of type {type(instruction).__name__}: expected Navigate(cameras) or Ground(text)")
         else:
             cameras = instruction.cameras if isinstance(instruction, Navigate) else None
-            if cameras is not None and (cameras.camera_to_world.ndim != 3 or len(cameras) < 2):
+            if isinstance(instruction, Navigate) and not isinstance(cameras, Cameras):
+                problems.append(f"a path of type {type(cameras).__name__}: expected Cameras, such as parse_trajectory makes of words")
+            elif cameras is not None and (cameras.camera_to_world.ndim != 3 or len(cameras) < 2):
                 problems.append(f"{cameras!r}: expected one path of at least 2 cameras, the first at the anchor")
             problems += _problem(replace(self._conditioner, reads_text=self.text_encoder is not None).check, [instruction])
+        if context is not None and not isinstance(context, SceneContext):
+            problems.append(f"a context of type {type(context).__name__}: expected what encode_context returns, or None")
         if (context is None) != (anchor_frame is not None):
             problems.append("give a context, or an anchor_frame to go without one, and not both")
         if num_inference_steps < 1:

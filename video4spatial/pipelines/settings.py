@@ -14,6 +14,9 @@ from video4spatial.naming import unknown
 LEAST = {"num_inference_steps": 1, "seed": 0, "plan_budget": 1, "chunk_frames": 0, "max_context_tokens": 1}
 """Smallest values of the settings that are whole numbers."""
 
+LARGEST = 2**63 - 1
+"""The largest of them; the seed of a generator has no more bits."""
+
 
 @dataclass(frozen=True)
 class GenerationSettings:
@@ -53,8 +56,9 @@ class GenerationSettings:
         problems = []
         for name, least in LEAST.items():
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < least):
-                problems.append(f"`{name}` {value!r}: expected a whole number of at least {least}")
+            if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or not least <= value <= LARGEST):
+                most = f" and below {LARGEST + 1}" if isinstance(value, Integral) and value > LARGEST else ""
+                problems.append(f"`{name}` {value!r}: expected a whole number of at least {least}{most}")
         if self.chunk_frames == 1:
             problems.append("`chunk_frames` 1: expected 0 (one pass) or at least 2 (the frame a chunk starts from and a new one)")
         if self.show_context:

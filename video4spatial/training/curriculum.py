@@ -4,6 +4,12 @@ from dataclasses import dataclass
 from numbers import Integral
 
 
+SHARES = (
+    "anneal_until", "drop_probability", "walk_probability", "nearby_probability", "pooled_probability", "drop_instruction_probability",
+)  # fmt: skip
+"""Settings that are shares or probabilities."""
+
+
 @dataclass(frozen=True)
 class Curriculum:
     """What the examples of a step look like, as training goes from 0 to 1.
@@ -28,7 +34,7 @@ class Curriculum:
             guidance scales). The transformer's `null_instruction` says so.
 
     Raises:
-        ValueError: for probabilities or pools that cannot be.
+        ValueError: naming every value that cannot be.
     """
 
     context_frames: tuple[int, int] = (4, 8)
@@ -45,11 +51,15 @@ class Curriculum:
     drop_instruction_probability: float = 0.0
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} {getattr(self, name)}: expected a number from 0 to 1"
-            for name in ("pooled_probability", "drop_instruction_probability")
-            if not 0 <= getattr(self, name) <= 1
-        ]
+        shares = {name: getattr(self, name) for name in SHARES}
+        shares |= {f"known_cameras[{place}]": value for place, value in enumerate(self.known_cameras)}
+        problems = [f"{name} {value}: expected a number from 0 to 1" for name, value in shares.items() if not 0 <= value <= 1]
+        low, high = self.context_frames
+        if not 1 <= low <= high:
+            problems.append(f"context_frames {[low, high]}: expected two whole numbers of at least 1, the smaller first")
+        for name, least in (("target_latents", 1), ("targets_per_context", 1), ("guard_frames", 0)):
+            if getattr(self, name) < least:
+                problems.append(f"{name} {getattr(self, name)}: expected at least {least}")
         if not self.pools or not all(isinstance(pool, Integral) and pool >= 2 for pool in self.pools):
             problems.append(f"pools {list(self.pools)}: expected whole numbers of at least 2")
         if problems:

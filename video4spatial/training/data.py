@@ -80,6 +80,11 @@ class StepData(lightning.LightningDataModule):
         return temporal_compression(read_autoencoder_config(self._autoencoder_folder))
 
     @property
+    def spatial_compression(self) -> int:
+        """Pixels per latent pixel of the autoencoder along each axis."""
+        return spatial_compression(read_autoencoder_config(self._autoencoder_folder))
+
+    @property
     def _autoencoder_folder(self) -> str:
         folder = self.hparams.autoencoder
         if folder is None:
@@ -136,10 +141,12 @@ class RoomsData(StepData):
         super().__init__()
         if batch_size < 1 or scenes < 1:
             raise ValueError(f"batch_size {batch_size} and scenes {scenes}: expected at least 1 of each.")
+        curriculum = curriculum or Curriculum()
+        _check_rooms(walk_frames, targets_per_scene, target_frames, num_workers, curriculum, autoencoder is not None)
         if autoencoder is not None:
             _check_autoencoder(autoencoder)
         self.save_hyperparameters(ignore=["curriculum"])
-        self.curriculum = curriculum or Curriculum()
+        self.curriculum = curriculum
         self.bank: SceneBank | None = None
 
     def setup(self, stage: str) -> None:
@@ -185,7 +192,7 @@ class RoomsData(StepData):
     def _render(self) -> SceneBank:
         options = self.hparams
         start = SEED_RANGES["train"].start + options.first_seed
-        compression = 8 if options.autoencoder is None else spatial_compression(load_autoencoder(options.autoencoder))
+        compression = 8 if options.autoencoder is None else self.spatial_compression
         return render_bank(
             range(start, start + options.scenes),
             options.walk_frames,
@@ -239,8 +246,8 @@ class CuratedData(StepData):
         num_workers: int = 0,
     ):
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"data.batch_size {batch_size}: expected at least 1.")
+        if batch_size < 1 or num_workers < 0:
+            raise ValueError(f"data.batch_size {batch_size} and num_workers {num_workers}: expected at least 1 and 0.")
         _check_autoencoder(autoencoder)
         self.save_hyperparameters(ignore=["curriculum", "augmentation"])
         self.curriculum, self.augmentation = curriculum or Curriculum(), augmentation
@@ -279,6 +286,24 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_rooms(
+    walk_frames: int, targets_per_scene: int, target_frames: int, num_workers: int, curriculum: Curriculum, for_examples: bool
+) -> None:
+    """Refuse sizes of a bank that no example can be drawn from."""
+    problems = [
+        f"{name} {value}: expected at least {least}"
+        for name, value, least in (
+            ("targets_per_scene", targets_per_scene, 1), ("target_frames", target_frames, 2), ("num_workers", num_workers, 0),
+            ("walk_frames", walk_frames, target_frames),
+        )
+        if value < least
+    ]  # fmt: skip
+    if for_examples and curriculum.context_frames[1] > walk_frames:
+        problems.append(f"curriculum.context_frames {list(curriculum.context_frames)}: a walk has {walk_frames} frames (walk_frames)")
+    if problems:
+        raise ValueError(f"data: {'; '.join(problems)}.")
 
 
 def _thinned(clip: Clip, context_frames: int, reads_text: bool) -> Clip:

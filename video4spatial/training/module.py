@@ -14,6 +14,7 @@ from video4spatial.diffusion import add_noise, draw_sigmas
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.models.conditions.text import encode_prompt, load_text
 from video4spatial.naming import did_you_mean
+from video4spatial.pretrained import resolve_model
 from video4spatial.training.curriculum import Curriculum
 from video4spatial.training.examples import readable
 from video4spatial.training.losses import CameraLoss, FlowLoss, LossTerm, PointsLoss, StepOutputs
@@ -32,7 +33,7 @@ class DenoiserModule(lightning.LightningModule):
 
     Args:
         transformer: keyword arguments of `Video4SpatialTransformer3DModel`.
-        init_from: folder of a pipeline or a transformer to start from, with its own configuration. Of `transformer` only
+        init_from: name of a built-in model, or folder of a pipeline or a transformer, to start from with its own configuration. Of `transformer` only
             `null_context` and `null_instruction` are taken then, where given. None starts anew.
         text: folder with `text_encoder` and `tokenizer`, for transformers with a `text_dim`; None trains without words.
         train_text: whether the text encoder is trained as well.
@@ -69,10 +70,10 @@ class DenoiserModule(lightning.LightningModule):
         if init_from is None:
             self.transformer = Video4SpatialTransformer3DModel(**transformer)
         else:
-            folder = Path(init_from) / "transformer"
             nulls = {name: transformer[name] for name in TRAINED_NULLS if name in transformer}
-            self.transformer = Video4SpatialTransformer3DModel.from_pretrained(folder if folder.is_dir() else init_from, **nulls)
+            self.transformer = Video4SpatialTransformer3DModel.from_pretrained(_weights_folder(init_from), **nulls)
         self.terms = [FlowLoss(), PointsLoss(), CameraLoss()] if losses is None else losses
+        _check_settings(self.terms, self.hparams)
         self.text_encoder = self.tokenizer = None
         if text is not None:
             self.text_encoder, self.tokenizer = load_text(Path(text))
@@ -198,6 +199,14 @@ def check_fit(module: DenoiserModule, data: lightning.LightningDataModule) -> No
         Conditioner.of(config, data.temporal_compression, data.hparams.frame_rate)
     except ValueError as error:
         problems.append(str(error).rstrip("."))
+    pools = curriculum.pools if curriculum.pooled_probability > 0 else (1,)
+    multiples = sorted({data.spatial_compression * side * pool for side in config.patch_size[1:] for pool in pools})
+    if any(data.hparams.size % multiple for multiple in multiples):
+        problems.append(f"data.size {data.hparams.size}: expected a multiple of {' and '.join(map(str, multiples))}")
+    if data.hparams.batch_size % curriculum.targets_per_context:
+        problems.append(
+            f"data.batch_size {data.hparams.batch_size}: expected a multiple of targets_per_context {curriculum.targets_per_context}"
+        )
     if config.attention_mode == "full" and curriculum.pooled_probability > 0:
         problems.append("attention_mode full takes all context frames alike: set the curriculum's pooled_probability to 0")
     problems += _null_problems(config, curriculum)
@@ -215,6 +224,34 @@ def _null_problems(config: Any, curriculum: Curriculum) -> list[str]:
 
 
 def _check_text(text_dim: int | None, text_encoder) -> None:
+    if text_encoder is None and text_dim is not None:
+        raise ValueError(f"model.transformer.text_dim {text_dim} without model.text: give the folder of a text encoder, or no text_dim.")
     width = None if text_encoder is None else text_encoder.config.d_model
-    if text_encoder is not None and width != text_dim:
+    if width != text_dim:
         raise ValueError(f"model.text: its states are {width} wide, and model.transformer.text_dim is {text_dim}: give {width}.")
+
+
+def _check_settings(terms: Sequence[LossTerm], settings: Any) -> None:
+    """Refuse what would train nothing, or fail only in the first step."""
+    problems = [] if any(term.weight > 0 for term in terms) else ["losses: expected at least one with a weight above 0"]
+    for name, fits, wanted in (
+        ("learning_rate", settings.learning_rate >= 0, "at least 0"),
+        ("noise_shift", settings.noise_shift > 0, "more than 0"),
+        ("warmup_steps", settings.warmup_steps >= 0, "at least 0"),
+        ("weight_decay", settings.weight_decay >= 0, "at least 0"),
+        ("decay_from", 0 <= settings.decay_from < 1, "from 0 to below 1"),
+        ("train_text", settings.text is not None or not settings.train_text, "false without model.text"),
+    ):
+        if not fits:
+            problems.append(f"{name} {settings[name]}: expected {wanted}")
+    if problems:
+        raise ValueError(f"model: {'; '.join(problems)}.")
+
+
+def _weights_folder(init_from: str) -> Path:
+    """The transformer's folder of a model that a training starts from; nothing is looked up elsewhere."""
+    folder = resolve_model(init_from)
+    folder = folder / "transformer" if (folder / "transformer").is_dir() else folder
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"model.init_from: {init_from} holds neither a pipeline nor a transformer (no config.json).")
+    return folder
