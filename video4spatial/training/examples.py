@@ -12,6 +12,7 @@ import torch
 from video4spatial.cameras import Cameras
 from video4spatial.clips import AugmentationSettings, Clip, Ground, Instruction, Navigate, augment
 from video4spatial.clips.dataset import ClipDataset
+from video4spatial.clips.manifest import ClipRow
 from video4spatial.models.autoencoder import Autoencoder, encode, temporal_compression
 from video4spatial.training.bank import SceneBank
 from video4spatial.training.curriculum import Curriculum
@@ -219,18 +220,18 @@ class ClipExamples:
     store: LatentStore
     autoencoder: Autoencoder
     augmentation: AugmentationSettings | None = None
-    _of_kind: dict[str, list[int]] = field(init=False, default_factory=dict)
+    _alike: dict[bool, list[int]] = field(init=False, default_factory=dict)  # clips whose instruction is words, and the others
 
     def __post_init__(self) -> None:
         for index, row in enumerate(self.clips.rows):
-            self._of_kind.setdefault(row.kind, []).append(index)
+            self._alike.setdefault(self._words(row) is not None, []).append(index)
 
     def draw(self, count: int, curriculum: Curriculum, progress: float, generator: torch.Generator) -> list[list[Example]]:
         """See `ExampleSource`: clips of one kind of instruction, each with its own context."""
         chosen = torch.randint(len(self.clips), (count,), generator=generator)
         seeds = torch.randint(2**31, (count,), generator=generator).tolist()
         # A batch holds one kind of instruction: that of its first clip.
-        alike = self._of_kind[self.clips.rows[int(chosen[0])].kind]
+        alike = self._alike[self._words(self.clips.rows[int(chosen[0])]) is not None]
         return [[self.example(alike[index % len(alike)], seed)] for index, seed in zip(chosen.tolist(), seeds)]
 
     def example(self, index: int, seed: int | None = None) -> Example:
@@ -251,7 +252,8 @@ class ClipExamples:
         sizes = {name: len(tensors[name]) for name in CLIP_TENSORS}
         return self._assembled(lambda name, rows: tensors[name][rows], sizes, clip.anchor, words)
 
-    def _words(self, row) -> Ground | None:
+    def _words(self, row: ClipRow) -> Ground | None:
+        """The object to find in words; None for paths, and for objects that a region alone names."""
         return Ground(row.texts[0]) if row.kind == "grounding" and row.texts else None
 
     def _assembled(self, rows: Callable, sizes: dict[str, int], anchor: int, ground: Ground | None) -> Example:

@@ -192,7 +192,7 @@ def check_fit(module: DenoiserModule, data: lightning.LightningDataModule) -> No
     channels = data.latent_channels
     if {config.in_channels, config.out_channels} != {channels}:
         problems.append(
-            f"in_channels {config.in_channels} and out_channels {config.out_channels} do not fit the {channels} latent channels of "
+            f"model.transformer's in_channels {config.in_channels} and out_channels {config.out_channels} do not fit the {channels} latent channels of "
             f"{data.hparams.autoencoder}: give both as {channels}"
         )
     try:
@@ -211,7 +211,7 @@ def check_fit(module: DenoiserModule, data: lightning.LightningDataModule) -> No
         problems.append("attention_mode full takes all context frames alike: set the curriculum's pooled_probability to 0")
     problems += _null_problems(config, curriculum)
     if problems:
-        raise ValueError(f"model.transformer: {'; '.join(problems)}.")
+        raise ValueError(f"the model and its data do not fit: {'; '.join(problems)}.")
 
 
 def _null_problems(config: Any, curriculum: Curriculum) -> list[str]:
