@@ -14,12 +14,12 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from video4spatial.cli.arguments import plain_complaint
 from video4spatial.cli.errors import UserError, describe
 from video4spatial.cli.terminal import quiet_diffusers
-from video4spatial.training import autoencoder, callbacks, data, losses, module
+from video4spatial.training import autoencoder, callbacks, data, losses, module, stereo
 from video4spatial.training.autoencoder import AutoencoderModule
 from video4spatial.training.curriculum import Curriculum
-from video4spatial.training.module import check_fit
+from video4spatial.training.module import DenoiserModule, check_fit
 
-OURS = (autoencoder, callbacks, data, losses, module)
+OURS = (autoencoder, callbacks, data, losses, module, stereo)
 """What a configuration may name. As these are imported, it may name their classes without the module."""
 
 
@@ -64,7 +64,7 @@ class TrainingCLI(LightningCLI):
             super().instantiate_classes()
             if isinstance(self.model, AutoencoderModule):
                 self.model.check_data(self.datamodule)
-            else:
+            elif isinstance(self.model, DenoiserModule):
                 check_fit(self.model, self.datamodule)
         except (ValueError, OSError) as error:
             raise UserError(plain_complaint(describe(error), _key_names(self.parser))) from error
