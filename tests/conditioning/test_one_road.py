@@ -108,9 +108,10 @@ def recorded(transformer, action) -> list[dict]:
         calls.append({"context_latents": latents, "context_positions": positions, "context_scene_rays": scene_rays})
         return encode(latents, positions, scene_rays, cache, **options)
 
-    def watched_place(positions, height, width, rays, scene_rays, device):
-        places.append({"positions": positions, "rays": rays, "scene_rays": scene_rays})
-        return place(positions, height, width, rays, scene_rays, device)
+    def watched_place(positions, height, width, rays, scene_rays, geometry, device):
+        shown = {} if geometry is None else {"geometry_latents": geometry.latents, "geometry_maps": geometry.maps}
+        places.append({"positions": positions, "rays": rays, "scene_rays": scene_rays, **shown})
+        return place(positions, height, width, rays, scene_rays, geometry, device)
 
     transformer.forward, transformer.encode_context, transformer._place = watched_forward, watched_encode, watched_place
     try:

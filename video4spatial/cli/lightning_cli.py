@@ -14,13 +14,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from video4spatial.cli.arguments import plain_complaint
 from video4spatial.cli.errors import UserError, describe
 from video4spatial.cli.terminal import quiet_diffusers
-from video4spatial.training import autoencoder, callbacks, data, losses, module, refiner, refiner_data
+from video4spatial.training import autoencoder, callbacks, data, losses, module, refiner, refiner_data, stereo
 from video4spatial.training.autoencoder import AutoencoderModule
 from video4spatial.training.curriculum import Curriculum
 from video4spatial.training.module import DenoiserModule, check_fit
 from video4spatial.training.refiner import RefinerModule
 
-OURS = (autoencoder, callbacks, data, losses, module, refiner, refiner_data)
+OURS = (autoencoder, callbacks, data, losses, module, refiner, refiner_data, stereo)
 """What a configuration may name. As these are imported, it may name their classes without the module."""
 
 
