@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import torch
-from kornia.filters import gaussian_blur2d
 from torch.nn import functional as F
 
 from video4spatial.models.autoencoder import Autoencoder, decode, encode
+from video4spatial.training.variation import blurred, uniform
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,12 @@ class LatentSpoiling:
 
     def _spoiled(self, picture: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """A picture [3, H, W] whose parts are shifted, and blurred."""
-        shift, blur = self.shift, self.blur
-        shift, blur = (most * float(torch.rand((), generator=generator)) for most in (shift, blur))
-        size = torch.tensor(picture.shape[-2:])
+        shift, blur = (float(uniform(0.0, most, generator)) for most in (self.shift, self.blur))
         if shift > 0.1:
-            offsets = shift * smooth_noise((1, 2), tuple(size), 6, generator)
+            offsets = shift * smooth_noise((1, 2), picture.shape[-2:], 6, generator)
             picture = warped(picture[None], offsets)[0]
         if blur > 0.3:
-            picture = gaussian_blur2d(picture[None], 2 * round(2.5 * blur) + 3, (blur, blur), border_type="reflect")[0]
+            picture = blurred(picture[None], blur)[0]
         return picture
 
 

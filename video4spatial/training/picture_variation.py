@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch.nn import functional as F
 
+from video4spatial.training.variation import uniform
+
 
 @dataclass(frozen=True)
 class PictureVariation:
@@ -52,7 +54,7 @@ class PictureVariation:
         Returns:
             [B, 3, height, width] in [-1, 1].
         """
-        scale = float(self._between(self.zoom, (), generator))
+        scale = float(uniform(*self.zoom, generator))
         taken = self.window(pictures, generator, scale)
         if len(taken) and taken.shape[-2:] != (self.height, self.width):
             taken = F.interpolate(taken, (self.height, self.width), mode="bicubic", antialias=True, align_corners=False)
@@ -75,12 +77,7 @@ class PictureVariation:
     def relight(self, pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Pictures [B, ..., 3, H, W] in [-1, 1] in other lights; those of one example in the same."""
         shape = (len(pictures), *[1] * (pictures.ndim - 4), 3, 1, 1)
-        gain = self._between(self.gain, shape, generator)
-        gamma = self._between(self.gamma, (len(pictures), *[1] * (pictures.ndim - 1)), generator)
+        gain = uniform(*self.gain, generator, shape)
+        gamma = uniform(*self.gamma, generator, (len(pictures), *[1] * (pictures.ndim - 1)))
         # The power's slope at black is infinite below 1; nothing is trained through it.
         return ((pictures.clamp(-1, 1) + 1) / 2).pow(gamma).mul(gain).clamp(0, 1) * 2 - 1
-
-    @staticmethod
-    def _between(limits: tuple[float, float], shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-        low, high = limits
-        return low + (high - low) * torch.rand(shape, generator=generator)

@@ -64,8 +64,10 @@ class RefinerModule(lightning.LightningModule):
         self.save_hyperparameters()
         if init_from is not None and not (Path(init_from) / "config.json").is_file():
             raise ValueError(f"model.init_from: {init_from} is not the folder of a refiner (no config.json).")
-        made = init_from is None
-        self.network = PictureRefiner(views, tuple(widths), blocks) if made else PictureRefiner.from_pretrained(init_from)
+        if init_from is None:
+            self.network = PictureRefiner(views, tuple(widths), blocks)
+        else:
+            self.network = PictureRefiner.from_pretrained(init_from, torch_dtype=torch.float32)
 
     def check_data(self, data: lightning.LightningDataModule) -> None:
         """Refuse data that draw no guidance.
