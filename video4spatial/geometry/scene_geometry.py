@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from video4spatial.cameras import Cameras
+from video4spatial.geometry import rendering
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,47 @@ class SceneGeometry:
     reasons: tuple[str, ...]
     origin: dict[str, str] = field(default_factory=dict)
 
+    _surfaces: dict[int, rendering.Surfaces] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.frames)
+        problems = []
+        if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
+            problems.append(f"`frames` must be uint8 [N, H, W, 3], given {self.frames.dtype} {list(self.frames.shape)}")
+        elif count == 0:
+            problems.append("`frames` holds none")
+        if self.depth.ndim != 3 or self.confidence.shape != self.depth.shape:
+            shapes = f"{list(self.depth.shape)} and {list(self.confidence.shape)}"
+            problems.append(f"`depth` and `confidence` must be [N, h, w] of one size, given {shapes}")
+        for name in ("cameras", "placed", "depth", "reasons"):
+            if len(getattr(self, name)) != count:
+                problems.append(f"`{name}` has {len(getattr(self, name))} entries for {count} frames")
+        if problems:
+            raise ValueError("; ".join(problems) + ".")
+
     def __len__(self) -> int:
         return len(self.frames)
+
+    def render(self, target: Cameras, height: int, width: int, views: int = 3) -> GeometryRendering:
+        """What other cameras see of the scene: see `rendering`. May be called from several threads.
+
+        Args:
+            target: T cameras of the same world.
+            height, width: of their pictures.
+            views: K best views to return apart.
+
+        Raises:
+            ValueError: for sizes below one pixel, fewer than 0 views, or cameras with batch axes.
+        """
+        if min(height, width) < 1 or views < 0 or target.batch_shape:
+            given = f"{height} x {width} pixels, `views` {views}, cameras with batch axes {list(target.batch_shape)}"
+            raise ValueError(f"expected at least 1 x 1 pixels, `views` of at least 0 and `target` without batch axes, given {given}.")
+        shrink = rendering.shrinking(self.cameras, self.frames.shape[1], target, height)
+        if shrink not in self._surfaces:
+            self._surfaces[shrink] = rendering.surfaces(
+                self.frames, self.cameras, self.placed, self.depth, self.confidence, shrink
+            )
+        return GeometryRendering(**rendering.render(self._surfaces[shrink], target, height, width, views))
 
 
 @dataclass(frozen=True)
@@ -85,10 +125,10 @@ class GeometryRendering:
         pictures: [T, H, W, 3] uint8 blend; 0 where nothing is known.
         known: [T, H, W] bool.
         depth: [T, H, W] float32 along the optical axis; 0 where nothing is known.
-        confidence: [T, H, W] float32 from 0 to 1.
+        confidence: [T, H, W] float32 from 0 to 1, the mean of the views that were blended.
         view_pictures: [T, K, H, W, 3] uint8, each from one frame alone, the best first; 0 where it shows nothing.
         view_depth: [T, K, H, W] float32, 0 where it shows nothing (which says what is known of it).
-        view_confidence: [T, K, H, W] float32.
+        view_confidence: [T, K, H, W] float32: the source's own, less where the view is from aside or from farther away.
         sources: [T, K] int64 frames that the views are of; -1 where there are fewer than K.
     """
 
