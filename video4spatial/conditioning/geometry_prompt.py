@@ -15,7 +15,7 @@ from video4spatial.models.conditions.geometry import GeometryPrompt
 
 
 @torch.no_grad()
-def geometry_prompt(autoencoder: Autoencoder, renderings: Sequence[GeometryRendering]) -> GeometryPrompt:
+def geometry_prompt(autoencoder: Autoencoder, renderings: Sequence[GeometryRendering], views: int) -> GeometryPrompt:
     """The condition of B targets.
 
     Unknown pixels of the blend are filled from around them, those of single views from the blend, so that squares at the border of what is
@@ -23,14 +23,15 @@ def geometry_prompt(autoencoder: Autoencoder, renderings: Sequence[GeometryRende
 
     Args:
         autoencoder: on any device.
-        renderings: B of T frames each, T = 1 + compression * k, all with K views and of one size.
+        renderings: B of T frames each, T = 1 + compression * k, all of one size.
+        views: K best single views that the model is shown; a rendering may hold more.
 
     Returns:
         A `GeometryPrompt` on the autoencoder's device, float32.
     """
     device = autoencoder.device
     pictures, known, depth, confidence = (
-        torch.from_numpy(np.stack([part(rendering) for rendering in renderings])).to(device)
+        torch.from_numpy(np.stack([part(rendering, views) for rendering in renderings])).to(device)
         for part in (_pictures, _known, _depth, _confidence)
     )  # [B, T, 1 + K, ...]
     batch, frames, kinds = known.shape[:3]
@@ -55,17 +56,17 @@ def _pooled(values: torch.Tensor, size: torch.Size, autoencoder: Autoencoder) ->
     return torch.cat([small[:, :1], small[:, 1:].unflatten(1, (-1, compression)).mean(2)], dim=1)
 
 
-def _pictures(rendering: GeometryRendering) -> np.ndarray:
-    return np.concatenate([rendering.pictures[:, None], rendering.view_pictures], axis=1)
+def _pictures(rendering: GeometryRendering, views: int) -> np.ndarray:
+    return np.concatenate([rendering.pictures[:, None], rendering.view_pictures[:, :views]], axis=1)
 
 
-def _known(rendering: GeometryRendering) -> np.ndarray:
-    return np.concatenate([rendering.known[:, None], rendering.view_depth > 0], axis=1)
+def _known(rendering: GeometryRendering, views: int) -> np.ndarray:
+    return np.concatenate([rendering.known[:, None], rendering.view_depth[:, :views] > 0], axis=1)
 
 
-def _depth(rendering: GeometryRendering) -> np.ndarray:
-    return np.concatenate([rendering.depth[:, None], rendering.view_depth], axis=1)
+def _depth(rendering: GeometryRendering, views: int) -> np.ndarray:
+    return np.concatenate([rendering.depth[:, None], rendering.view_depth[:, :views]], axis=1)
 
 
-def _confidence(rendering: GeometryRendering) -> np.ndarray:
-    return np.concatenate([rendering.confidence[:, None], rendering.view_confidence], axis=1)
+def _confidence(rendering: GeometryRendering, views: int) -> np.ndarray:
+    return np.concatenate([rendering.confidence[:, None], rendering.view_confidence[:, :views]], axis=1)

@@ -374,7 +374,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
         prompt = None
         if rendering is not None:
             with self._vae_lock:
-                prompt = geometry_prompt(self.vae, [rendering])
+                prompt = geometry_prompt(self.vae, [rendering], self.transformer.config.geometry_views)
         seconds = torch.arange(num_frames + padding, dtype=torch.float64).unsqueeze(0) / rate
         start, poses = 0.0, None
         if context is not None:

@@ -207,7 +207,7 @@ class BankExamples:
         usable = torch.ones(walk, dtype=torch.bool) if guarded is None else ~guarded
         usable[frames[0]] = True
         indices = usable.nonzero().flatten()
-        least = min(self.geometry.least_frames, len(indices))
+        least = min(self.geometry.settings.least_frames, len(indices))
         count = int(torch.randint(least, len(indices) + 1, (), generator=generator))
         drawn = indices[torch.randperm(len(indices), generator=generator)[:count]]
         chosen = torch.cat([frames[:1], drawn[drawn != frames[0]]])

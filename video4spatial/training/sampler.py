@@ -139,7 +139,7 @@ def draw_batch(
     if curriculum.geometry_probability > 0 and not dropped and happens(curriculum.geometry_probability, generator):
         if all(example.geometry is not None for example in examples):
             renderings = [example.geometry(frames, generator) for example in examples]
-            prompt = geometry_prompt(source.autoencoder, renderings).to("cpu")
+            prompt = geometry_prompt(source.autoencoder, renderings, renderings[0].sources.shape[1]).to("cpu")
     return _assembled(
         source, groups, chosen, kept, frames, gap, plan.parts,
         context_cameras_known=known, drop_conditions=dropped, drop_instruction=alone and not dropped, generator=generator,

@@ -35,7 +35,7 @@ class GeometrySettings:
         estimated_probability: share of the draws from these scenes that show what it read.
     """
 
-    views: int = 3
+    views: int = 2
     spoiling: Spoiling = Spoiling()
     least_frames: int = 6
     stereo: str | None = None
