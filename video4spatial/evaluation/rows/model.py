@@ -12,7 +12,7 @@ import torch
 
 from video4spatial.clips import Clip
 from video4spatial.evaluation.rows import references
-from video4spatial.models.autoencoder import decode, encode, frames_to_tensor, tensor_to_frames
+from video4spatial.models.autoencoder import encode, frames_to_tensor
 from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline, generate
 from video4spatial.spread import evenly_spread
 
@@ -52,7 +52,7 @@ def through_autoencoder(pipeline: Video4SpatialPipeline, frames: np.ndarray) -> 
         [T, H, W, 3] uint8.
     """
     latents = encode(pipeline.vae, frames_to_tensor(frames, pipeline.vae.device))
-    return tensor_to_frames(decode(pipeline.vae, latents))[: len(frames)]
+    return pipeline.decode_latents(latents)[: len(frames)]
 
 
 def model(inputs: RowInputs) -> np.ndarray:
