@@ -76,7 +76,7 @@ def surfaces(
     depth = np.where(known, depth, 0)[usable].astype(np.float32)
     confidence = np.where(known, confidence, 0)[usable].astype(np.float32)
     frames = np.ascontiguousarray(frames[usable])
-    if shrink > 1:
+    if shrink > 1 and len(usable):
         height, width = (max(round(size / shrink), 2) for size in frames.shape[1:3])
         frames = _resized(frames, height, width)
         if depth.shape[1] > height:
