@@ -9,7 +9,14 @@ from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNet
 
 from video4spatial.clips import Ground
 from video4spatial.evaluation.metrics.image import psnr
-from video4spatial.evaluation.rows.peers import PeerError, image_to_video, load_image_to_video, reconstruct_and_render
+from video4spatial.evaluation.rows.inputs import NotApplicable
+from video4spatial.evaluation.rows.peers import (
+    PeerError,
+    image_to_video,
+    load_image_to_video,
+    oracle_render,
+    reconstruct_and_render,
+)
 from video4spatial.evaluation.rows.references import copy_nearest
 
 
@@ -19,6 +26,22 @@ def test_reconstruction_beats_a_copy(clip):
     assert np.array_equal(frames[0], clip.context_frames[clip.anchor])
     truth = clip.target_frames[1:]
     assert psnr(frames[1:], truth).mean() > psnr(copy_nearest(clip)[1:], truth).mean() + 1
+
+
+def test_true_depth_beats_estimated_depth(clip):
+    frames, estimated = oracle_render(clip), reconstruct_and_render(clip)
+    assert frames.shape == clip.target_frames.shape and np.array_equal(frames[0], clip.context_frames[clip.anchor])
+    truth = clip.target_frames[1:]
+    assert psnr(frames[1:], truth).mean() > psnr(estimated[1:], truth).mean() + 1
+    # Frames without depth show nothing; without any the row does not apply.
+    depth = clip.context_depth.copy()
+    depth[1:] = 0
+    assert not np.array_equal(oracle_render(replace(clip, context_depth=depth)), frames)
+    for lacking in ({"context_depth": None}, {"context_depth": 0 * depth}, {"context_cameras": None}):
+        with pytest.raises(NotApplicable, match="true depth"):
+            oracle_render(replace(clip, **lacking))
+    with pytest.raises(NotApplicable, match="no path"):
+        oracle_render(replace(clip, instruction=Ground("go to the lamp")))
 
 
 def test_reconstruction_says_why_it_fails(clip):

@@ -1,43 +1,26 @@
 """Rows that run the model under test, on the context that it was trained for or on another one.
 
-Each takes `RowInputs` and returns frames [T, H, W, 3] uint8. What the model is told of the context stands in the clip that it is
-shown: with or without cameras, all frames or some.
+    Row("model_with_context_cameras", partial(model.model, context_cameras=True))
+    Row("context_8", partial(model.model, shown=partial(model.shorter_context, count=8)))
+
+A row says which clip the model is shown (`shown`, one of the functions below) and which settings differ from those of the run.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from video4spatial.clips import Clip
 from video4spatial.evaluation.rows import references
+from video4spatial.evaluation.rows.inputs import NotApplicable, RowInputs
 from video4spatial.models.autoencoder import decode, encode, frames_to_tensor, tensor_to_frames
-from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline, generate
+from video4spatial.pipelines import Video4SpatialPipeline, generate
 from video4spatial.spread import evenly_spread
 
-
-@dataclass(frozen=True)
-class RowInputs:
-    """What a row makes its video of one clip from.
-
-    Args:
-        clip: what is asked for, with everything that is known of it.
-        pipeline: the model that is run.
-        generation: how it is run.
-        noise: place of the clip in its set, added to the seed: noise depends on both alone, so that rows are paired.
-        other: a clip of another scene, or None.
-        blur_sigma: what `references.fit_blur` found on validation clips, pixels at a height of 64, or None.
-        image_to_video: (clip, noise) -> [T, H, W, 3] uint8 of a model that goes on from the anchor frame, or None.
-    """
-
-    clip: Clip
-    pipeline: Video4SpatialPipeline
-    generation: GenerationSettings = GenerationSettings()
-    noise: int = 0
-    other: Clip | None = None
-    blur_sigma: float | None = None
-    image_to_video: Callable[[Clip, int], np.ndarray] | None = None
+NESTED = (2, 8, 32)
+"""Lengths of context that are compared."""
 
 
 @torch.no_grad()
@@ -55,40 +38,64 @@ def through_autoencoder(pipeline: Video4SpatialPipeline, frames: np.ndarray) -> 
     return tensor_to_frames(decode(pipeline.vae, latents))[: len(frames)]
 
 
-def model(inputs: RowInputs) -> np.ndarray:
-    """The model as it is meant to be used: as many context frames as it was trained with, cameras unknown."""
-    return _generated(inputs, trained_length(inputs.clip, inputs.pipeline))
+def usual_context(inputs: RowInputs) -> Clip:
+    """The clip with as many context frames as the model was trained with."""
+    return trained_length(inputs.clip, inputs.pipeline)
+
+
+def model(inputs: RowInputs, shown: Callable[[RowInputs], Clip] = usual_context, **settings) -> np.ndarray:
+    """The model's video; by default as it is meant to be used: context as long as it was trained with, cameras unknown.
+
+    Args:
+        inputs: with the clip that is asked for.
+        shown: inputs -> the clip as the model is shown it.
+        **settings: fields of `GenerationSettings` in place of those of `inputs.generation`.
+
+    Returns:
+        [T, H, W, 3] uint8.
+
+    Raises:
+        NotApplicable: where the clip lacks what the model is to be shown or told.
+    """
+    if settings.get("context_cameras") and inputs.clip.context_cameras is None:
+        raise NotApplicable("the clip does not know the cameras of its context")
+    usual = {"context_cameras": False, "chunk_frames": 0, "seed": inputs.generation.seed + inputs.noise}
+    return generate(inputs.pipeline, shown(inputs), replace(inputs.generation, **(usual | settings))).frames
 
 
 def model_with_context_cameras(inputs: RowInputs) -> np.ndarray:
-    """The same, told the cameras of the context."""
-    return _generated(inputs, trained_length(inputs.clip, inputs.pipeline), context_cameras=True)
+    """The model told the cameras of the context."""
+    return model(inputs, context_cameras=True)
 
 
-def shorter_context(inputs: RowInputs, count: int) -> np.ndarray:
-    """The model shown fewer context frames.
+def shorter_context(inputs: RowInputs, count: int) -> Clip:
+    """The clip with fewer context frames.
 
     Args:
-        inputs: with a clip of at least 32 context frames.
+        inputs: with the clip.
         count: one of the sizes of `nested_contexts`.
+
+    Raises:
+        NotApplicable: for a clip whose context is shorter.
     """
-    return _generated(inputs, nested_contexts(inputs.clip)[count])
+    total = len(inputs.clip.context_frames)
+    if count > total:
+        raise NotApplicable(f"the clip has {total} context frames, fewer than {count}")
+    return nested_contexts(inputs.clip, tuple(size for size in NESTED if size <= total))[count]
 
 
-def other_scene_context(inputs: RowInputs) -> np.ndarray:
-    """The model shown another scene's context around the clip's own anchor frame."""
-    shown = (trained_length(clip, inputs.pipeline) for clip in (inputs.clip, inputs.other))
-    return _generated(inputs, references.other_scene_context(*shown))
+def other_scene_context(inputs: RowInputs) -> Clip:
+    """Another scene's context around the clip's own anchor frame; both contexts take the length of the shorter one."""
+    shown = [trained_length(clip, inputs.pipeline) for clip in (inputs.clip, inputs.other)]
+    count = min(len(clip.context_frames) for clip in shown)
+    return references.other_scene_context(*(
+        clip.with_context(evenly_spread(len(clip.context_frames), count, clip.anchor)) for clip in shown
+    ))  # fmt: skip
 
 
-def anchor_only(inputs: RowInputs) -> np.ndarray:
-    """The model shown the anchor frame as the only one of the context."""
-    return _generated(inputs, references.anchor_only(inputs.clip))
-
-
-def no_context(inputs: RowInputs) -> np.ndarray:
-    """The model given the anchor frame alone, outside any scene."""
-    return _generated(inputs, references.anchor_only(inputs.clip), in_scene=False)
+def anchor_only(inputs: RowInputs) -> Clip:
+    """The clip with the anchor frame as the only one of its context; with `show_context=False` outside any scene."""
+    return references.anchor_only(inputs.clip)
 
 
 def vae_ceiling(inputs: RowInputs) -> np.ndarray:
@@ -107,7 +114,7 @@ def trained_length(clip: Clip, pipeline: Video4SpatialPipeline) -> Clip:
     return clip.with_context(evenly_spread(total, min(pipeline.config.context_frames, total), clip.anchor))
 
 
-def nested_contexts(clip: Clip, sizes: tuple[int, ...] = (2, 8, 32)) -> dict[int, Clip]:
+def nested_contexts(clip: Clip, sizes: tuple[int, ...] = NESTED) -> dict[int, Clip]:
     """The clip with shorter and shorter contexts, each evenly spread over the next longer one and with the anchor in it.
 
     Args:
@@ -122,9 +129,3 @@ def nested_contexts(clip: Clip, sizes: tuple[int, ...] = (2, 8, 32)) -> dict[int
         clip = clip.with_context(evenly_spread(len(clip.context_frames), size, clip.anchor))
         nested[size] = clip
     return nested
-
-
-def _generated(inputs: RowInputs, shown: Clip, *, context_cameras: bool = False, in_scene: bool = True) -> np.ndarray:
-    seed = inputs.generation.seed + inputs.noise
-    settings = replace(inputs.generation, seed=seed, context_cameras=context_cameras, show_context=in_scene, chunk_frames=0)
-    return generate(inputs.pipeline, shown, settings).frames

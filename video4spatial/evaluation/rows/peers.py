@@ -11,8 +11,9 @@ from PIL import Image
 
 from video4spatial.cameras import Cameras
 from video4spatial.clips import Clip, Navigate
+from video4spatial.evaluation.rows.inputs import NotApplicable
 from video4spatial.geometry import GeometryError
-from video4spatial.geometry.reconstruct import located_frames, painted_over, reconstruct
+from video4spatial.geometry.reconstruct import Reconstruction, located_frames, painted_over, reconstruct
 from video4spatial.media import resize_and_crop
 
 
@@ -44,7 +45,33 @@ def reconstruct_and_render(clip: Clip) -> np.ndarray:
         scene = reconstruct(frames, cameras, target)
     except GeometryError as error:
         raise PeerError(str(error)) from error
-    pictures, known, _ = scene.render(target, *clip.context_frames.shape[1:3])
+    return _rendered(scene, clip)
+
+
+def oracle_render(clip: Clip) -> np.ndarray:
+    """The same with the true depth and cameras of the context: what a perfect reconstruction shows.
+
+    Args:
+        clip: with a path to follow.
+
+    Returns:
+        [T, H, W, 3] uint8; frame 0 is the anchor frame.
+
+    Raises:
+        NotApplicable: where no frame of the context has depth and a camera, or the clip names no path.
+    """
+    if not isinstance(clip.instruction, Navigate):
+        raise NotApplicable("there is no path to render along")
+    if clip.context_cameras is None or clip.context_depth is None or not (clip.context_depth > 0).any():
+        raise NotApplicable("no frame of the context has true depth")
+    seen = np.flatnonzero((clip.context_depth > 0).any((1, 2))).tolist()
+    scene = Reconstruction(clip.context_frames[seen], clip.context_cameras[seen], clip.context_depth[seen], ("",) * len(seen))
+    return _rendered(scene, clip)
+
+
+def _rendered(scene: Reconstruction, clip: Clip) -> np.ndarray:
+    """[T, H, W, 3] what a clip's path shows of a scene, the rest painted over; frame 0 is the anchor frame."""
+    pictures, known, _ = scene.render(clip.instruction.cameras, *clip.context_frames.shape[1:3])
     mean = clip.context_frames.mean((0, 1, 2)).round().astype(np.uint8)
     pictures = painted_over(pictures, known, mean)
     pictures[0] = clip.context_frames[clip.anchor]
