@@ -23,7 +23,7 @@ from video4spatial.models import CacheStorage
 from video4spatial.models.autoencoder import temporal_compression
 from video4spatial.pipelines.pipeline import Video4SpatialPipeline, VideoOutput
 from video4spatial.pipelines.scene_context import SceneContext
-from video4spatial.pipelines.scene_geometry import estimate_geometry
+from video4spatial.pipelines.scene_geometry import estimate_geometry, geometry_of_more
 from video4spatial.pipelines.settings import GenerationSettings, check_settings
 
 
@@ -361,7 +361,8 @@ class SceneSession:
             known = min(len(self._frames), 1)
             self._frames.append(video[known:])
             self._cameras.append(seen[known:])
-        return VideoOutput(frames=video, latents=latents, cameras=relative)
+        rendering = chunks[0].rendering if len(chunks) == 1 else None
+        return VideoOutput(frames=video, latents=latents, cameras=relative, rendering=rendering)
 
     def _chunk(self, path: Cameras) -> VideoOutput:
         """Generate one chunk and let it join the memory."""
@@ -379,8 +380,13 @@ class SceneSession:
         cameras = None
         if context.cameras is not None:
             cameras = path.relative_to(0).placed_at(context.cameras[self._anchor])[-len(frames) :]
+        geometry = None
+        if context.geometry is not None and context.geometry.placed[self._anchor]:
+            seen = path.relative_to(0).placed_at(context.geometry.cameras[self._anchor])[-len(frames) :]
+            geometry = geometry_of_more(context.geometry, frames, seen, self.pipeline._execution_device)
         self._context = self.pipeline.append_context(
-            context, frames, cameras=cameras, latents=latents, max_tokens=settings.max_context_tokens, keep=self._footage
-        )
+            context, frames, cameras=cameras, latents=latents, max_tokens=settings.max_context_tokens, keep=self._footage,
+            geometry=geometry,
+        )  # fmt: skip
         self._anchor = len(self._context) - 1
         return replace(output, frames=output.frames[:count], cameras=output.cameras[:count])
