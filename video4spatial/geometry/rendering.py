@@ -76,11 +76,11 @@ def surfaces(
     depth = np.where(known, depth, 0)[usable].astype(np.float32)
     confidence = np.where(known, confidence, 0)[usable].astype(np.float32)
     frames = np.ascontiguousarray(frames[usable])
-    if shrink > 1:
+    if shrink > 1 and len(usable):
         height, width = (max(round(size / shrink), 2) for size in frames.shape[1:3])
         frames = _resized(frames, height, width)
         if depth.shape[1] > height:
-            depth, confidence = _smaller_depth(depth, height, width), _sampled(confidence, height, width)
+            depth, confidence = _smaller_depth(depth, height, width), sampled(confidence, height, width)
     marks = np.zeros(depth.shape, np.uint8)
     mark_surfaces(depth, marks)
     chosen = cameras[usable.tolist()] if len(usable) else None
@@ -150,8 +150,13 @@ def _resized(frames: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
 
 
-def _sampled(maps: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Maps [S, h, w] at the centres of fewer pixels."""
+def sampled(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Maps at another size, the nearest value for each pixel: means across edges are depths of nothing.
+
+    Args:
+        maps: [S, h, w].
+        height, width: of the result.
+    """
     rows = ((np.arange(height) + 0.5) * maps.shape[1] / height).astype(int)
     columns = ((np.arange(width) + 0.5) * maps.shape[2] / width).astype(int)
     return np.ascontiguousarray(maps[:, rows[:, None], columns])
@@ -159,7 +164,7 @@ def _sampled(maps: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _smaller_depth(depth: np.ndarray, height: int, width: int) -> np.ndarray:
     """Depth maps of fewer pixels: the mean of inverse depth on surfaces, one of the depths between them."""
-    sampled = _sampled(depth, height, width)
+    sampled = sampled(depth, height, width)
     with np.errstate(divide="ignore"):
         inverse = np.where(depth > 0, 1 / depth, 0).astype(np.float32)
     mean = np.stack([cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA) for view in inverse]) if len(depth) else inverse

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.geometry import rendering
@@ -94,6 +96,51 @@ class SceneGeometry:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @classmethod
+    def unknown(cls, frames: np.ndarray, cameras: Cameras | None = None, reason: str = "nothing is known of it") -> SceneGeometry:
+        """Frames of which no depth is known, and cameras only where they are given.
+
+        Args:
+            frames: [N, H, W, 3] uint8.
+            cameras: their N cameras; None where they are unknown.
+            reason: why, for every frame.
+        """
+        count, size = len(frames), frames.shape[1:3]
+        placed = np.full(count, cameras is not None)
+        if cameras is None:
+            cameras = Cameras.from_fov(torch.eye(4, dtype=torch.float64).expand(count, 4, 4), aspect=size[1] / size[0])
+        nothing = np.zeros((count, *size), np.float32)
+        return cls(frames, cameras, placed, nothing, nothing, (reason,) * count, {"cameras": "given" if placed.any() else "unknown"})
+
+    def select(self, frames: Sequence[int]) -> SceneGeometry:
+        """The geometry of some frames alone.
+
+        Args:
+            frames: their indices, in the wanted order.
+        """
+        index = list(frames)
+        parts = (self.frames[index], self.cameras[index], self.placed[index], self.depth[index], self.confidence[index])
+        return SceneGeometry(*parts, tuple(self.reasons[place] for place in index), self.origin)
+
+    def joined(self, other: SceneGeometry) -> SceneGeometry:
+        """These frames followed by others of the same world.
+
+        Args:
+            other: of frames of the same size; its depth is brought to the size of this one's.
+
+        Raises:
+            ValueError: for frames of another size, or cameras of another kind of scale.
+        """
+        if self.frames.shape[1:] != other.frames.shape[1:]:
+            sizes = " and ".join(f"{part.frames.shape[1]}x{part.frames.shape[2]}" for part in (self, other))
+            raise ValueError(f"frames of {sizes}: expected one size.")
+        depth, confidence = (rendering.sampled(values, *self.depth.shape[1:]) for values in (other.depth, other.confidence))
+        return SceneGeometry(
+            np.concatenate([self.frames, other.frames]), Cameras.concatenate([self.cameras, other.cameras]),
+            np.concatenate([self.placed, other.placed]), np.concatenate([self.depth, depth]),
+            np.concatenate([self.confidence, confidence]), self.reasons + other.reasons, self.origin,
+        )  # fmt: skip
 
     def render(self, target: Cameras, height: int, width: int, views: int = 3) -> GeometryRendering:
         """What other cameras see of the scene: see `rendering`. May be called from several threads.

@@ -9,7 +9,7 @@ in backquotes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,10 +18,12 @@ import torch
 from video4spatial.cameras import Cameras, parse_trajectory
 from video4spatial.clips import Clip, Navigate
 from video4spatial.conditioning.plans import ContextMaterial, ContextPlan, plan_context
+from video4spatial.geometry.scene_geometry import SceneGeometry
 from video4spatial.models import CacheStorage
 from video4spatial.models.autoencoder import temporal_compression
 from video4spatial.pipelines.pipeline import Video4SpatialPipeline, VideoOutput
 from video4spatial.pipelines.scene_context import SceneContext
+from video4spatial.pipelines.scene_geometry import estimate_geometry
 from video4spatial.pipelines.settings import GenerationSettings, check_settings
 
 
@@ -48,17 +50,20 @@ class Generated:
     approximations: tuple[str, ...]
 
 
-def plan_scene(clip: Clip, settings: GenerationSettings) -> ContextPlan:
+def plan_scene(clip: Clip, settings: GenerationSettings, most: int | None = None) -> ContextPlan:
     """What of a clip's context the model is shown, and how finely.
 
     Args:
         clip: with context frames, times and anchor.
         settings: with the plan.
+        most: frames that are shown where the settings name no plan, evenly spread; None shows all.
 
     Raises:
         ValueError: where the plan does not fit the clip.
     """
     material = ContextMaterial(clip.context_frames, clip.context_times, _told_cameras(clip, settings), clip.anchor)
+    if settings.plan is None and most is not None and len(clip.context_frames) > most:
+        return plan_context("stride", material, most)
     return plan_context(settings.plan or "all", material, settings.plan_budget, **settings.plan_options)
 
 
@@ -67,6 +72,7 @@ def encode_scene(
     clip: Clip,
     settings: GenerationSettings = GenerationSettings(),
     plan: ContextPlan | None = None,
+    geometry: SceneGeometry | None = None,
 ) -> SceneContext:
     """Encode a clip's context, for any number of calls of `generate` with clips of the same context.
 
@@ -75,15 +81,54 @@ def encode_scene(
         clip: whose context is encoded.
         settings: what is shown and told of it, and how it is kept.
         plan: of `plan_scene`, where it is at hand.
+        geometry: of the clip's context frames, where it is at hand; else what `settings.geometry` says.
 
     Raises:
         ValueError: where clip, settings and model do not fit together.
     """
     check_settings(settings, pipeline.transformer.config)
+    shown = shows_geometry(settings, pipeline.transformer.config)
+    if geometry is None and shown:
+        geometry = scene_geometry(clip, settings, pipeline._execution_device)
+    if plan is None:
+        plan = plan_scene(clip, settings, pipeline.config.context_frames if shown else None)
     return pipeline.encode_context(
-        clip.context_frames, clip.context_times, _told_cameras(clip, settings),
-        plan=plan_scene(clip, settings) if plan is None else plan, storage=settings.cache,
-    )  # fmt: skip
+        clip.context_frames, clip.context_times, _told_cameras(clip, settings), plan=plan, storage=settings.cache, geometry=geometry
+    )
+
+
+def shows_geometry(settings: GenerationSettings, transformer: Mapping) -> bool:
+    """Whether a model is shown the scene's geometry.
+
+    Args:
+        settings: with the choice.
+        transformer: configuration of the model's transformer.
+    """
+    return settings.show_context and settings.geometry != "none" and transformer.get("geometry_views") is not None
+
+
+def scene_geometry(clip: Clip, settings: GenerationSettings, device: torch.device | str = "cpu") -> SceneGeometry:
+    """The geometry of a clip's context that settings ask for.
+
+    Args:
+        clip: its context and its lens are all that is used, never its path.
+        settings: with the choice.
+        device: where networks compute.
+
+    Raises:
+        ValueError: for a folder that does not hold the geometry of these frames.
+    """
+    cameras = _told_cameras(clip, settings)
+    if settings.geometry in (None, "auto"):
+        lens = clip.target_cameras if clip.target_cameras is not None else clip.context_cameras
+        return estimate_geometry(clip.context_frames, cameras, lens.intrinsics[0], clip.anchor, device)
+    geometry = SceneGeometry.load(settings.geometry)
+    if len(geometry) != len(clip.context_frames):
+        raise ValueError(
+            f"`geometry` {settings.geometry} holds {len(geometry)} frames, and the context has {len(clip.context_frames)}: give the "
+            "geometry of the same frames (`context_frames`), or leave it out."
+        )
+    return geometry
 
 
 def load_scene(

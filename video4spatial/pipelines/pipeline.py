@@ -23,7 +23,6 @@ from video4spatial.geometry.scene_geometry import GeometryRendering, SceneGeomet
 from video4spatial.models import CacheStorage, Video4SpatialTransformer3DModel
 from video4spatial.models.autoencoder import (
     Autoencoder,
-    decode,
     encode,
     frames_to_tensor,
     spatial_compression,
@@ -31,6 +30,7 @@ from video4spatial.models.autoencoder import (
     tensor_to_frames,
 )
 from video4spatial.models.conditions.text import encode_prompt
+from video4spatial.models.refiner import PictureRefiner, decode_frames
 from video4spatial.pipelines.context_files import fingerprint, read_context, write_context
 from video4spatial.pipelines.scene_context import SceneContext
 
@@ -65,16 +65,18 @@ class Video4SpatialPipeline(DiffusionPipeline):
         transformer: the denoiser.
         scheduler: a flow-matching scheduler; it owns the sigmas.
         text_encoder, tokenizer: of models that read text (Wan: UMT5); None for others.
-        height, width: picture size of the model in pixels.
+        refiner: of decoded frames, which passes on to them what the scene's geometry shows; None leaves them as they are decoded.
+        height, width: picture size that the model was trained with, in pixels; other shapes are further from what it knows.
         frame_rate: frames per second of the model's targets.
         target_frames: frames per target the model was trained with, the anchor's included.
         context_frames: most context frames it was trained with; more can be given, and are further from what it knows.
+        geometry_frames: most context frames of which geometry is read, for models with a geometry prompt.
         domain: what the model has seen, in words; shown to users who bring other footage.
         num_inference_steps: denoising steps that suit the model, where a call names none.
     """
 
-    model_cpu_offload_seq = "text_encoder->transformer->vae"
-    _optional_components = ["text_encoder", "tokenizer"]
+    model_cpu_offload_seq = "text_encoder->transformer->vae->refiner"
+    _optional_components = ["text_encoder", "tokenizer", "refiner"]
 
     def __init__(
         self,
@@ -83,17 +85,19 @@ class Video4SpatialPipeline(DiffusionPipeline):
         scheduler: FlowMatchEulerDiscreteScheduler,
         text_encoder=None,
         tokenizer=None,
+        refiner: PictureRefiner | None = None,
         height: int = 64,
         width: int = 64,
         frame_rate: float = 4.0,
         target_frames: int = 9,
         context_frames: int = 8,
+        geometry_frames: int = 32,
         domain: str = "",
         num_inference_steps: int = 16,
     ):
         super().__init__()
         self.register_modules(
-            vae=vae, transformer=transformer, scheduler=scheduler, text_encoder=text_encoder, tokenizer=tokenizer
+            vae=vae, transformer=transformer, scheduler=scheduler, text_encoder=text_encoder, tokenizer=tokenizer, refiner=refiner
         )
         self.register_to_config(
             height=height,
@@ -101,6 +105,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
             frame_rate=frame_rate,
             target_frames=target_frames,
             context_frames=context_frames,
+            geometry_frames=geometry_frames,
             domain=domain,
             num_inference_steps=num_inference_steps,
         )
@@ -331,16 +336,28 @@ class Video4SpatialPipeline(DiffusionPipeline):
                 latents = (callback_on_step_end(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)
         # 5. Decode.
         latents = torch.cat([anchor_latent, latents], dim=2)
-        frames = self.decode_latents(latents)[:num_frames] if output_type == "frames" else None
+        anchor_frame = anchor_frame if context is None else context.frames[anchor]
+        frames = self.decode_latents(latents, rendering, anchor_frame)[:num_frames] if output_type == "frames" else None
         self.maybe_free_model_hooks()
         followed = instruction.cameras.relative_to(0) if isinstance(instruction, Navigate) else None
         return VideoOutput(frames=frames, latents=latents, cameras=followed, rendering=rendering)
 
     @torch.no_grad()
-    def decode_latents(self, latents: torch.Tensor) -> np.ndarray:
-        """Latents [1, C, F, h, w] to frames [T, H, W, 3] uint8."""
+    def decode_latents(
+        self, latents: torch.Tensor, rendering: GeometryRendering | None = None, anchor_frame: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Latents to frames, refined where the model has a refiner.
+
+        Args:
+            latents: [1, C, F, h, w] of T frames.
+            rendering: what their T cameras see of the scene's geometry, where it is known.
+            anchor_frame: [H, W, 3] uint8 that frame 0 shows again, where it does.
+
+        Returns:
+            [T, H, W, 3] uint8.
+        """
         with self._vae_lock:
-            return tensor_to_frames(decode(self.vae, latents))
+            return tensor_to_frames(decode_frames(self.vae, latents, self.refiner, rendering, anchor_frame))
 
     @property
     def _conditioner(self) -> Conditioner:
@@ -354,7 +371,10 @@ class Video4SpatialPipeline(DiffusionPipeline):
         path = instruction.cameras.relative_to(0).placed_at(geometry.cameras[anchor])
         padding = -(len(path) - 1) % temporal_compression(self.vae)
         path = Cameras.concatenate([path, *[path[-1]] * padding])
-        return geometry.render(path, *context.frames.shape[1:3], views=self.transformer.config.geometry_views)
+        views = self.transformer.config.geometry_views
+        if self.refiner is not None:
+            views = max(views, self.refiner.config.views)
+        return geometry.render(path, *context.frames.shape[1:3], views=views)
 
     def _targets(
         self,

@@ -115,6 +115,7 @@ class RoomsData(StepData):
         frame_rate: frames per second.
         geometry: how the scenes' geometry is shown, for transformers that have a geometry prompt; None without.
         autoencoder: folder of the trained autoencoder; None when it is the autoencoder that trains.
+        refiner: folder of the refiner of decoded frames, which exported pipelines get; None for none.
         latents: folder in which the latents are kept.
         batch_size: examples (or pictures) per step.
         curriculum: what the examples look like over time.
@@ -141,6 +142,7 @@ class RoomsData(StepData):
         frame_rate: float = 4.0,
         geometry: GeometrySettings | None = None,
         autoencoder: str | None = None,
+        refiner: str | None = None,
         latents: str = ".cache/latents",
         batch_size: int = 32,
         curriculum: Curriculum | None = None,
@@ -238,6 +240,7 @@ class CuratedData(StepData):
     Args:
         folder: of the data set.
         autoencoder: folder of the trained autoencoder.
+        refiner: folder of the refiner of decoded frames, which exported pipelines get; None for none.
         latents: folder in which the latents are kept.
         size: height and width of the pictures in pixels.
         frame_rate: of the model, frames per second.
@@ -258,6 +261,7 @@ class CuratedData(StepData):
         self,
         folder: str,
         autoencoder: str,
+        refiner: str | None = None,
         latents: str = ".cache/latents",
         size: int = 64,
         frame_rate: float = 4.0,

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 
 from video4spatial.files import written_aside
 from video4spatial.models.autoencoder import load_autoencoder
+from video4spatial.models.refiner import PictureRefiner
 from video4spatial.pipelines import Video4SpatialPipeline
 
 
@@ -26,7 +27,8 @@ def build_pipeline(module: lightning.LightningModule, data: lightning.LightningD
 
     Args:
         module: with the transformer, the text encoder if it reads text, and `noise_shift` among its hyperparameters.
-        data: its data module, which knows the autoencoder, the picture size, the frame rate and the frames per video.
+        data: its data module, which knows the autoencoder, the refiner of its frames, the picture size, the frame rate and the frames
+            per video.
         domain: what the model has seen, in words.
     """
     return Video4SpatialPipeline(
@@ -34,6 +36,7 @@ def build_pipeline(module: lightning.LightningModule, data: lightning.LightningD
         transformer=module.transformer,
         text_encoder=module.text_encoder,
         tokenizer=module.tokenizer,
+        refiner=None if data.hparams.refiner is None else PictureRefiner.from_pretrained(data.hparams.refiner, torch_dtype=torch.float32),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=module.hparams.noise_shift),
         height=data.hparams.size,
         width=data.hparams.size,
