@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from tests.models.test_refiner import TINY, rendering
-from video4spatial.training.guided_pictures import GuidedPictures
+from video4spatial.models.refiner import guidance_from_rendering
+from video4spatial.training.guided_pictures import GuidedPictures, render_guided
 from video4spatial.training.latent_spoiling import LatentSpoiling
 from video4spatial.training.picture_variation import PictureVariation
 from video4spatial.training.refiner import PictureBatch, RefinerModule
 from video4spatial.training.refiner_data import RefinerData
 from video4spatial.training.shown_geometry import GeometrySettings
+from video4spatial.training.spoiling import Spoiling
 
 GEOMETRY = GeometrySettings(views=2)
 
@@ -44,9 +46,17 @@ def test_a_file_gives_back_what_was_kept(tmp_path):
     GuidedPictures.concatenate([kept, kept]).save(tmp_path / "file.safetensors")
     again = GuidedPictures.load(tmp_path / "file.safetensors")
     assert len(again) == 12 and again.views == 2 and torch.equal(again.decoded[6:], kept.decoded)
-    from video4spatial.models.refiner import guidance_from_rendering
-
     torch.testing.assert_close(again.guidance(torch.arange(6)), guidance_from_rendering(shown, views=2), atol=0.005, rtol=0)
+
+
+def test_rooms_are_rendered_with_what_their_scene_shows():
+    settings = GeometrySettings(views=2, spoiling=Spoiling(exact_probability=1.0))
+    made = render_guided([3], 32, settings, pictures_per_scene=3, context_frames=(24, 48))
+    assert len(made) == 3 and made.views == 2 and made.decoded is None
+    guidance, truth = made.guidance(torch.arange(3)), made.truth.permute(0, 3, 1, 2) / 127.5 - 1
+    known = guidance[:, 0, 3] > 0
+    error = (guidance[:, 0, :3] - truth).abs().mean(1)[known].mean()
+    assert known.float().mean() > 0.5 and error < 0.15  # the geometry is true
 
 
 def test_batches_are_led_by_the_scene_or_by_nothing(data):
@@ -100,13 +110,13 @@ def test_a_refiner_learns_whom_to_believe(data):
     batch = PictureBatch(torch.zeros_like(truth), guidance, truth)
     optimizer = module.configure_optimizers()
     first = module.losses(batch)
-    for _ in range(60):
+    for _ in range(30):
         optimizer.zero_grad()
         losses = module.losses(batch)
         losses["loss"].backward()
         optimizer.step()
     assert set(losses) == {"loss", "psnr", "decoded"} and float(first["psnr"]) == pytest.approx(float(first["decoded"]))
-    assert losses["psnr"] > first["psnr"] + 3
+    assert losses["psnr"] > first["psnr"] + 1.5
 
 
 REFUSED = {

@@ -36,7 +36,7 @@ class PictureRefiner(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, views: int = 3, widths: tuple[int, int, int] = (48, 64, 96), blocks: int = 2):
+    def __init__(self, views: int = 2, widths: tuple[int, int, int] = (32, 64, 96), blocks: int = 2):
         super().__init__()
         self.sources = 1 + views
         half, quarter, eighth = widths

@@ -132,7 +132,8 @@ def render_guided(
     parts = []
     for seed in progress(list(seeds)):
         generator = step_generator(0, seed)
-        bank = render_bank([seed], targets_per_scene=pictures_per_scene, height=size, width=size, depth_size=None)
+        paths = {"targets_per_scene": pictures_per_scene, "target_frames": 4}  # of which one frame each is taken
+        bank = render_bank([seed], **paths, height=size, width=size, depth_size=None)
         estimated = {}
         if stereo is not None:
             read = estimated_depth(bank, [0], stereo)

@@ -53,7 +53,7 @@ class RefinerModule(lightning.LightningModule):
 
     def __init__(
         self,
-        views: int = 3,
+        views: int = 2,
         widths: tuple[int, int, int] = (32, 64, 96),
         blocks: int = 2,
         learning_rate: float = 1e-3,
