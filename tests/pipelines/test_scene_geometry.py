@@ -14,7 +14,7 @@ from video4spatial.clips.simulated import simulated_navigation_clip
 from video4spatial.geometry.scene_geometry import SceneGeometry
 from video4spatial.models.refiner import PictureRefiner
 from video4spatial.pipelines import GenerationSettings, generate
-from video4spatial.pipelines.generation import SceneSession, encode_scene, scene_geometry
+from video4spatial.pipelines.generation import SceneSession, encode_scene, load_scene, scene_geometry
 from video4spatial.pipelines.scene_geometry import estimate_geometry
 
 KNOWN = GenerationSettings(num_inference_steps=1, context_cameras=True)
@@ -97,6 +97,15 @@ def test_scene_files_hold_the_geometry(pipeline, walk, truth, tmp_path):
     again = pipeline.load_context(tmp_path / "scene.safetensors").geometry
     assert np.array_equal(again.depth, truth.depth) and again.reasons == truth.reasons and again.placed.all()
     torch.testing.assert_close(again.cameras.camera_to_world, truth.cameras.camera_to_world)
+
+
+def test_scene_files_fit_what_is_shown(pipeline, walk, truth, tmp_path):
+    file = str(tmp_path / "scene.safetensors")
+    unknown = replace(KNOWN, context_cameras=False)
+    pipeline.save_context(encode_scene(pipeline, walk, unknown, geometry=truth), file)
+    assert load_scene(pipeline, file, walk, unknown).geometry is not None
+    with pytest.raises(ValueError, match="holds the scene with its geometry"):
+        load_scene(pipeline, file, walk, replace(unknown, geometry="none"))
 
 
 def test_sessions_lengthen_the_geometry(pipeline, walk, truth):
