@@ -13,6 +13,7 @@ from video4spatial.models.autoencoder import decode_pictures, load_autoencoder, 
 from video4spatial.training.progress import Progress
 
 _CARRIER = 40.0  # a constant channel this large keeps group normalisation from rescaling the others
+_COLOUR = 0.6  # share of the saturation of rendered rooms that footage is taken to have
 _INEXACT = 0.05  # error of latents that the linear decoder allows for, as a share of their deviation
 
 
@@ -52,7 +53,8 @@ def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
     """Set an autoencoder to the best linear encoder of pixel squares, and the best linear decoder that also sees their neighbours.
 
     Finding them by gradient descent would take thousands of steps. The encoder gives the principal components of each square; their
-    basis is orthonormal, so errors of latents weigh as errors of pixels do. The decoder solves the least squares from a square's
+    basis is orthonormal, so errors of latents weigh as errors of pixels do. The components are those of paler pictures: rendered
+    rooms have more colour than footage, whose shapes would lose detail to it. The decoder solves the least squares from a square's
     latents and those of the eight around it, so that the edges between squares do not show.
 
     Residual blocks start at zero effect. Normalisation and SiLU stand in the way at two places and are made linear there: a large
@@ -69,8 +71,9 @@ def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
     latents = autoencoder.config.latent_channels
     squares = F.pixel_unshuffle(pictures, pixel_patch(autoencoder)).permute(0, 2, 3, 1).flatten(0, 2)
     mean = squares.mean(0)
-    _, _, basis = torch.linalg.svd(squares[torch.randperm(len(squares))[:20000]] - mean, full_matrices=False)
-    basis = basis[:latents]  # [latents, 3 patch^2], orthonormal
+    deviations = _paled(squares - mean, _COLOUR).double()
+    covariance = deviations.T @ deviations
+    basis = torch.linalg.eigh(covariance).eigenvectors.T.flip(0)[:latents].float()  # [latents, 3 patch^2], orthonormal
     scale = ((squares - mean) @ basis.T).std(0).max()
     for module in autoencoder.modules():
         if hasattr(module, "conv2") and hasattr(module, "norm2"):
@@ -93,6 +96,13 @@ def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
     taps = _best_decoder(codes, F.pixel_unshuffle(pictures, pixel_patch(autoencoder)) - mean[:, None, None])
     decoder.conv_out.weight[:, : 2 * latents] = torch.cat([taps, -taps], dim=1)
     decoder.conv_out.bias.copy_(mean)
+
+
+def _paled(squares: torch.Tensor, saturation: float) -> torch.Tensor:
+    """Squares [N, 3 patch^2], the channels of a colour in a row, with less colour."""
+    colours = squares.unflatten(1, (3, -1))
+    grey = colours.mean(1, keepdim=True)
+    return (grey + saturation * (colours - grey)).flatten(1)
 
 
 def _centre_tap(convolution: nn.Conv2d, matrix: torch.Tensor, bias: torch.Tensor) -> None:
