@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras
-from video4spatial.geometry import rendering
+from video4spatial.geometry import rendering, scene_files
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,15 @@ class SceneGeometry:
             cameras = Cameras.from_fov(torch.eye(4, dtype=torch.float64).expand(count, 4, 4), aspect=size[1] / size[0])
         nothing = np.zeros((count, *size), np.float32)
         return cls(frames, cameras, placed, nothing, nothing, (reason,) * count, {"cameras": "given" if placed.any() else "unknown"})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> SceneGeometry:
+        """Read a folder of `save`, or one that `v4s geometry` wrote (`scene_files.read_geometry`)."""
+        return scene_files.read_geometry(folder)
+
+    def save(self, folder: str | Path) -> None:
+        """Write a folder for `load`, whole or not at all; one that stands there is replaced."""
+        scene_files.save_geometry(self, folder)
 
     def select(self, frames: Sequence[int]) -> SceneGeometry:
         """The geometry of some frames alone.
