@@ -115,9 +115,8 @@ def other_clip() -> Clip:
 
 @pytest.fixture(scope="session")
 def posed_captures(tmp_path_factory) -> Path:
-    """A folder of walks through simulated rooms, written as real captures are: `kitchen` as deep-video-mvs does, with depth of every
-    fourth frame, `hall/seq-01` as 7-Scenes does, without depth, and `tour`, a squashed video with RealEstate10K cameras of another
-    unit.
+    """A folder of walks through simulated rooms, written as real captures are: `kitchen` as deep-video-mvs does, with depth of
+    every fourth frame, `hall/seq-01` as 7-Scenes does, without depth, and `tour`, a squashed video with RealEstate10K cameras.
     """
     folder = tmp_path_factory.mktemp("captures")
     walk = simulated_capture(2_050_000, 64, 40, 60, frame_rate=8.0)

@@ -105,7 +105,7 @@ def find_posed_scenes(source: str | PathLike) -> list[tuple[str, str]]:
         return [(name, str(path)) for name, path in sorted(found, key=lambda entry: entry[1])]
     wanted = "\n".join(f"  {name}: {READERS[name].DESCRIPTION}" for name in POSED)
     without = footage.find(str(source))
-    more = f"\nWhat is there has no cameras ({len(without)} videos or folders of images, such as {without[0]})." if without else ""
+    more = f"\nThere are {len(without)} videos or folders of images without cameras, such as {without[0]}." if without else ""
     raise ReaderError(f"{source}: no captures with cameras found. Looked for:\n{wanted}{more}")
 
 

@@ -441,7 +441,7 @@ def test_captures_of_several_formats_in_one_folder(posed_captures, tmp_path):
     assert [capture.space for capture in captures] == ["hall", "kitchen", "https://example.org/tour"]
     assert [capture.cameras.metric for capture in captures] == [True, True, False]
     save(tmp_path / "holiday", painted(project(poses())), NAMES)
-    with pytest.raises(ReaderError, match="Looked for:(.|\n)*deep-video-mvs(.|\n)*has no cameras .1 videos or folders.*holiday"):
+    with pytest.raises(ReaderError, match="Looked for:(.|\n)*deep-video-mvs(.|\n)*1 videos or folders of images without cameras.*holiday"):
         find_posed_scenes(tmp_path)
     with pytest.raises(ReaderError, match="nowhere: no such folder"):
         find_posed_scenes(tmp_path / "nowhere")
@@ -463,7 +463,7 @@ def test_folders_that_say_nothing_are_named_and_told_apart_by_their_parents(tmp_
         np.savetxt(folder / "frame-000000.pose.txt", poses()[0])
         np.savetxt(folder / "intrinsics.K.txt", MATRIX)
     captures = [read_scene(reader, scene) for reader, scene in find_posed_scenes(tmp_path)]
-    assert [(capture.name, capture.space) for capture in captures] == [("desk-frames", "desk-frames"), ("shelf-frames", "shelf-frames")]
+    assert [capture.name for capture in captures] == ["desk-frames", "shelf-frames"] == [capture.space for capture in captures]
 
 
 def test_unknown_readers_get_a_suggestion(tmp_path):

@@ -93,9 +93,8 @@ def test_a_row_that_does_not_apply_to_a_clip_counts_neither_for_it_nor_against_i
 
 
 def test_a_single_scene_has_no_other_to_borrow_from(tiny_pipeline, clips):
-    rows, _ = benchmark_navigation(
-        tiny_pipeline, clips[:1], ["other_scene_context", "static"], metrics=["psnr"], generation=GenerationSettings(1), progress=False
-    )
+    names = ["other_scene_context", "static"]
+    rows, _ = benchmark_navigation(tiny_pipeline, clips[:1], names, metrics=["psnr"], progress=False)
     cell = rows[0]["metrics"]["psnr"]
     assert cell["status"] == "not_applicable" and cell["reason"] == "there is no clip of another scene"
     assert rows[1]["metrics"]["psnr"]["status"] == "ok"

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from video4spatial.cameras import Cameras
-from video4spatial.geometry import GeometryError
 from video4spatial.models.stereo import PlaneProjections, StereoNetwork
 from video4spatial.models.stereo_depth import StereoDepth
+from video4spatial.pretrained import FOLDER
 from video4spatial.simulation import capture_walk, generate_scene, render
 
 TINY = {"planes": 8, "match_channels": 4, "channels": 8, "widths": (8, 16, 16, 16)}
@@ -101,10 +101,23 @@ def test_the_estimator_says_what_it_read_from_one_picture(network, walk):
     assert maps.reasons[0] == maps.reasons[1] == "" and "this picture alone" in maps.reasons[2]
 
 
-def test_cameras_without_a_scale_are_refused(network, walk):
+def test_scenes_of_any_unit_are_read(walk):
+    """The shipped network knows rooms in metres; a room in another unit has the same depth in that unit."""
     rendering, cameras = walk
-    with pytest.raises(GeometryError, match="no scale"):
-        StereoDepth(network)(rendering.rgb, Cameras(cameras.camera_to_world, cameras.intrinsics, metric=False), [0])
+    stereo = StereoDepth.from_pretrained(FOLDER / "stereo")
+    metric = stereo(rendering.rgb, cameras, [2, 4])
+    truth = rendering.depth[[2, 4]]
+    found = np.stack([resized_depth(depth, *truth.shape[1:]) for depth in metric.depth])
+    assert np.median(np.abs(np.log(found / truth))) < 0.12
+    small = stereo(rendering.rgb, Cameras(cameras.scaled(0.1).camera_to_world, cameras.intrinsics, metric=False), [2, 4])
+    assert np.median(np.abs(np.log(10 * small.depth / metric.depth))) < 0.15
+    still = Cameras(cameras.camera_to_world[[0] * 8], cameras.intrinsics, metric=False)
+    assert stereo.unit(rendering.rgb, still) == 1.0
+
+
+def resized_depth(depth: np.ndarray, height: int, width: int) -> np.ndarray:
+    rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in ((height, depth.shape[0]), (width, depth.shape[1])))
+    return depth[rows[:, None], columns]
 
 
 def test_large_pictures_are_looked_at_small(network):

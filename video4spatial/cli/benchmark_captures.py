@@ -62,7 +62,8 @@ def capture_clips(options: argparse.Namespace, frames: int, frame_rate: float) -
 
     with stage("reading the captures"):
         captures = captures_found(options.captures)
-    settings = CutSettings(frames, frame_rate, options.windows or CutSettings.windows, options.context_frames or CutSettings.context_frames)
+    asked = {name: getattr(options, name) for name in ("windows", "context_frames") if getattr(options, name) is not None}
+    settings = CutSettings(frames, frame_rate, **asked)
     with user_mistakes():
         if options.test_set is not None:
             entries = load_capture_set(options.test_set, captures)
@@ -99,8 +100,8 @@ def _say_capture(capture: Capture, entries: Sequence[CaptureClip]) -> None:
     known = [value for value in seen if value is not None]
     share = "depth unknown, so also what the context sees"
     if known:
-        share = f"the context sees {100 * sum(known) / len(known):.0f} % of the targets ({100 * min(known):.0f} to {100 * max(known):.0f})"
-    say(
-        f"{capture.name}: {len(capture)} frames of {capture.width}x{capture.height} read by {entries[0].recipe['reader']}, {unit}; "
-        f"{len(entries)} window{'s' if len(entries) > 1 else ''}; {share}"
-    )
+        mean, least, most = (f"{100 * value:.0f}" for value in (sum(known) / len(known), min(known), max(known)))
+        share = f"the context sees {mean} % of the targets ({least} to {most})"
+    size, reader = f"{capture.width}x{capture.height}", entries[0].recipe["reader"]
+    count = f"{len(entries)} window{'s' if len(entries) > 1 else ''}"
+    say(f"{capture.name}: {len(capture)} frames of {size} read by {reader}, {unit}; {count}; {share}")

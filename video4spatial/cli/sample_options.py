@@ -154,7 +154,16 @@ class SampleSettings:
     @property
     def offered_frames(self) -> int | None:
         """To how many frames the context is thinned at first; None keeps all, for the plan to choose from."""
-        return self.context_frames or (None if self.generation.plan else self.model.context_frames)
+        if self.context_frames or self.generation.plan:
+            return self.context_frames
+        return self.model.context_frames if self.most_shown is None else self.model.geometry_frames
+
+    @property
+    def most_shown(self) -> int | None:
+        """Frames that go through the model where geometry is read from more of them; None where all do."""
+        from video4spatial.pipelines.settings import shows_geometry
+
+        return self.model.context_frames if shows_geometry(self.generation, self.model.transformer) else None
 
 
 def sample_settings(options: Namespace, model: ModelFolder, cameras_flag: str, context_cameras: bool) -> SampleSettings:

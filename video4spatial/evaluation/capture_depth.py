@@ -1,7 +1,7 @@
 """True depth for the frames of a capture between those that have it: depth of the nearest frames moved to where they were taken.
 
-Many captures keep the depth of every n-th frame only. What the others saw can be told from their neighbours: these lie centimetres
-away, and what none of them shows stays unknown. Such depth is for scores, never for a model.
+Many captures keep the depth of every n-th frame only. What the others saw can be told from their neighbours: these lie
+centimetres away, and what none of them shows stays unknown. Such depth is for scores, never for a model.
 """
 
 from collections.abc import Sequence
@@ -79,5 +79,6 @@ class _Thinned:
 
     def nearest(self, frame: int, step: int) -> list[int]:
         """The next frames with depth in a direction, +1 or -1."""
-        around = range(frame + step, frame + step * (SEARCHED + 1), step)
-        return list(islice((other for other in around if 0 <= other < len(self.capture) and self.map(other) is not None), SOURCES))
+        around = (frame + step * distance for distance in range(1, SEARCHED + 1))
+        known = (other for other in around if 0 <= other < len(self.capture) and self.map(other) is not None)
+        return list(islice(known, SOURCES))

@@ -1,4 +1,4 @@
-"""Test sets cut out of posed captures, in the frozen form of those of rooms: recipes that name frames, read again when they are used.
+"""Test sets cut out of posed captures, in the frozen form of those of rooms: recipes that name frames, read again when used.
 
     entries, notes = cut_captures(captures)                  # captures as `data_curation.readers` give them
     write_test_set(path, capture_set(entries, settings))
@@ -30,6 +30,15 @@ KIND = "captures"
 
 NAME = "captures"
 """Name of a set that was cut just now."""
+
+DESCRIBED = (
+    "capture", "scene", "reader", "scale", "metric", "path_metres", "turned_degrees", "net_rotation_degrees", "depth",
+    "context_sees", "anchor_sees",
+)  # fmt: skip
+"""What of a recipe results files repeat."""
+
+RECIPE = (*DESCRIBED, "context_frames", "target_frames", "fingerprint")
+"""What a recipe holds."""
 
 CHECK_SIZE = 64
 """Height of the pictures on which it is measured what the context sees."""
@@ -67,8 +76,8 @@ class CaptureClip:
             differences = fingerprint_differences(self.recipe["fingerprint"], _fingerprint(self.capture, context, target))
         if differences:
             raise StaleTestSetError(
-                f"capture {self.capture.name} is not what it was when clip {self.name} was cut out of it: {'; '.join(differences)}. "
-                "Give the capture of the figures you compare with, or cut anew (leave `test_set` out) and measure everything again."
+                f"capture {self.capture.name} is not what it was when clip {self.name} was cut: {'; '.join(differences)}. Give "
+                "the capture of the figures you compare with, or cut anew (leave `test_set` out) and measure everything again."
             )
         clip = clip_from_capture(_row(self), self.capture, size, width or size)
         context_depth, context_origin = self._depth(clip.context_depth, context, clip.context_cameras)
@@ -122,8 +131,8 @@ def _why_no_window(capture: Capture, settings: CutSettings) -> str:
         return f"has {len(capture)} frames, and a target of {settings.frames} leaves none for the context"
     (least, most), (low, high) = settings.path_range, settings.rotation_range
     return (
-        f"has no stretch of {settings.frames} frames that moves evenly, {least:g} to {most:g} m or {low:g} to {high:g} degrees, and "
-        "leaves frames for the context"
+        f"has no stretch of {settings.frames} frames that moves evenly, {least:g} to {most:g} m or {low:g} to {high:g} degrees, "
+        "and leaves frames for the context"
     )
 
 
@@ -155,15 +164,18 @@ def load_capture_set(path: str | os.PathLike, captures: Sequence[Capture]) -> li
         recipes = content["clips"]
         kind = content.get("kind")
         names = [recipe["capture"] for recipe in recipes]
+        incomplete = sorted({key for recipe in recipes for key in RECIPE if key not in recipe}) if kind == KIND else []
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a test set ({type(error).__name__}: {error}).") from error
     if kind != KIND:
         raise ValueError(f"{path}: a test set of simulated rooms: leave `captures` out.")
+    if incomplete:
+        raise ValueError(f"{path}: clips without {', '.join(incomplete)}: expected a file that `write_test_set` wrote.")
     known = _by_name(captures)
     absent = sorted({name for name in names if name not in known})
     if absent:
         hint = did_you_mean(absent[0], list(known))
-        raise ValueError(f"{path} is cut out of {', '.join(absent)}, which `captures` does not hold{hint}: it has {', '.join(known)}.")
+        raise ValueError(f"{path} is cut out of {', '.join(absent)}, not among `captures`{hint}: there are {', '.join(known)}.")
     return [CaptureClip(_clip_name(recipe), recipe["scene"], recipe, known[recipe["capture"]]) for recipe in recipes]
 
 
@@ -171,10 +183,9 @@ def described(entry: CaptureClip) -> dict:
     """What a results file says of a clip: where it comes from, how it moves, and what the context sees of it."""
     recipe = entry.recipe
     target, context = recipe["target_frames"], recipe["context_frames"]
-    same = ("capture", "scene", "reader", "scale", "metric", "path_metres", "net_rotation_degrees", "depth", "context_sees", "anchor_sees")
     return {
         "clip": entry.name, "target_frames": [target[0], target[-1]], "stride": target[1] - target[0],
-        "context_frames": len(context), **{name: recipe[name] for name in same},
+        "context_frames": len(context), **{name: recipe[name] for name in DESCRIBED},
     }  # fmt: skip
 
 
@@ -215,6 +226,7 @@ def _entry(capture: Capture, window: Window, settings: CutSettings) -> CaptureCl
         "scale": round(capture_scale(capture, settings.frame_rate), 6),
         "metric": capture.cameras.metric,
         "path_metres": window.path_metres,
+        "turned_degrees": window.turned_degrees,
         "net_rotation_degrees": window.net_rotation_degrees,
         "fingerprint": _fingerprint(capture, window.context, window.target),
     }

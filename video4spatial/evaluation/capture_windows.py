@@ -38,7 +38,7 @@ class CutSettings:
         windows: most per capture; their targets share no frame.
         context_frames: most, the anchor included.
         rotation_range, path_range: a target turns by the least degrees or moves by the least metres, and by no more than the
-            greatest of both.
+            greatest of both; turns add up step by step, so that looking aside and back counts.
         motion: metres + degrees / 45 of a target that are aimed at.
         spacing: the same between neighbouring context frames.
         guard: frames on either side of the target that are no context, as a share of the target's span in the capture.
@@ -60,9 +60,8 @@ class CutSettings:
 
     def __post_init__(self) -> None:
         least = {"frames": 2, "windows": 1, "context_frames": FEWEST_CONTEXT + 1}
-        wrong = [
-            f"`{name}` {getattr(self, name)}: expected at least {most}" for name, most in least.items() if getattr(self, name) < most
-        ]
+        given = {name: getattr(self, name) for name in least}
+        wrong = [f"`{name}` {value}: expected at least {least[name]}" for name, value in given.items() if value < least[name]]
         if wrong:
             raise ValueError("; ".join(wrong) + ".")
 
@@ -75,12 +74,14 @@ class Window:
         target: T frames, the anchor first.
         context: frames in ascending order, the anchor among them and none other of the target.
         path_metres: length of the target's path, in metres or what stands for them.
-        net_rotation_degrees: turn from its first frame to its last.
+        turned_degrees: its turns, step by step.
+        net_rotation_degrees: the turn from its first frame to its last.
     """
 
     target: tuple[int, ...]
     context: tuple[int, ...]
     path_metres: float
+    turned_degrees: float
     net_rotation_degrees: float
 
 
@@ -149,7 +150,8 @@ class _Path:
 
     def turns(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Degrees [n] between frames."""
-        return np.asarray(rotation_angle_degrees(self.rotations[torch.from_numpy(first)], self.rotations[torch.from_numpy(second)]))
+        one, other = (self.rotations[torch.from_numpy(frames)] for frames in (first, second))
+        return rotation_angle_degrees(one, other).numpy()
 
 
 def _window(path: _Path, part: range, settings: CutSettings) -> Window | None:
@@ -157,13 +159,14 @@ def _window(path: _Path, part: range, settings: CutSettings) -> Window | None:
     candidates = _targets(path, part, settings)
     if not candidates:
         return None
-    _, target, metres, degrees = min(candidates)
+    _, target, metres, turned = min(candidates)
     context = _context(path, target, settings)
-    return None if context is None else Window(target, context, round(metres, 3), round(degrees, 2))
+    net = float(path.turns(np.array(target[:1]), np.array(target[-1:]))[0])
+    return None if context is None else Window(target, context, round(metres, 3), round(turned, 2), round(net, 2))
 
 
 def _targets(path: _Path, part: range, settings: CutSettings) -> list[tuple[float, tuple[int, ...], float, float]]:
-    """(cost, frames, metres, degrees) of targets in a part that move as far as they should."""
+    """(cost, frames, metres, degrees turned) of targets in a part that move as far as they should."""
     steps = settings.frames - 1
     longest = max(steps, int(settings.target_of_capture * len(path)))
     longest = min(longest, len(part) - 1)
@@ -173,7 +176,7 @@ def _targets(path: _Path, part: range, settings: CutSettings) -> list[tuple[floa
         frames = starts[:, None] + stride * np.arange(settings.frames)  # [S, T]
         metres = np.linalg.norm(np.diff(path.positions[frames], axis=1), axis=2)  # [S, T - 1]
         turns = path.turns(frames[:, :-1].ravel(), frames[:, 1:].ravel()).reshape(metres.shape)
-        length, turn = metres.sum(1), path.turns(frames[:, 0], frames[:, -1])
+        length, turn = metres.sum(1), turns.sum(1)
         each = metres + turns / DEGREES_PER_METRE
         moves = (length >= settings.path_range[0]) | (turn >= settings.rotation_range[0])
         good = moves & (length <= settings.path_range[1]) & (turn <= settings.rotation_range[1])

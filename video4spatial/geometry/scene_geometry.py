@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -96,6 +97,15 @@ class SceneGeometry:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def in_words(self) -> list[str]:
+        """Sentences that say how much is known, where from, and what is not known why."""
+        known = (self.depth > 0).any((1, 2))
+        share = float((self.depth[known] > 0).mean()) if known.any() else 0.0
+        placed = f"cameras of {int(self.placed.sum())} of {len(self)} frames ({self.origin.get('cameras', 'unknown')})"
+        depth = f"depth in {int(known.sum())} ({self.origin.get('depth', 'unknown')}), on average {share:.0%} of their pixels"
+        amiss = Counter(reason for reason in self.reasons if reason)
+        return [f"geometry: {placed}, {depth}."] + [f"of {count} frames: {reason}." for reason, count in amiss.most_common()]
 
     @classmethod
     def unknown(cls, frames: np.ndarray, cameras: Cameras | None = None, reason: str = "nothing is known of it") -> SceneGeometry:

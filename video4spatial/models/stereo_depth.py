@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,16 +13,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from video4spatial.cameras import Cameras
-from video4spatial.geometry import GeometryError
 from video4spatial.geometry.plane_sweep import PlaneSweepSettings, neighbours
 from video4spatial.geometry.scene_geometry import DepthMaps
 from video4spatial.models.stereo import GRID, PlaneProjections, StereoNetwork, StereoOutput
+from video4spatial.spread import evenly_spread
 
 NEIGHBOURS = PlaneSweepSettings(views=4, baseline=0.35, most_turned=60.0)
 """Frames that a reference is compared with: from about 0.35 m aside, turned by less than 60 degrees."""
 
 FARTHEST_NEIGHBOUR = 3.5
 """Metres: frames from farther away see too little of the same."""
+
+PROBED, PROBED_PIXELS = 4, 64 * 64
+"""Frames, and their pixels, that a unit is tried on."""
+
+UNIT_MARGIN = 1.15
+"""By how much more confident another unit must make the network than the cameras' own."""
 
 RIGHT_WITHIN = 0.1
 """Confidence is the probability of a relative error of depth below this."""
@@ -66,14 +73,43 @@ class StereoDepth:
 
         Args:
             frames: [N, H, W, 3] uint8 of one scene.
-            cameras: N cameras in metres.
+            cameras: N cameras of any unit.
             references: indices of the R frames that are given depth.
-
-        Raises:
-            GeometryError: for cameras of unknown scale, as the network knows depth in metres.
         """
-        if not cameras.metric:
-            raise GeometryError("the cameras have no scale: the stereo network reads depth in metres; bring them to metres first")
+        unit = self.unit(frames, cameras)
+        maps = self._read_all(frames, cameras.scaled(unit), references)
+        return replace(maps, depth=maps.depth / np.float32(unit))
+
+    def unit(self, frames: np.ndarray, cameras: Cameras) -> float:
+        """The factor on lengths under which the network is most confident. It knows rooms in metres; what is seen from nearer or
+        farther looks to it like a room of another size.
+
+        Args:
+            frames: [N, H, W, 3] uint8.
+            cameras: their N cameras.
+
+        Returns:
+            1 for metric cameras of rooms, and wherever nothing speaks for another one.
+        """
+        apart = torch.cdist(cameras.positions, cameras.positions).sort(dim=1).values[:, 1 : 1 + NEIGHBOURS.views]
+        usual = float(apart[:, -1].median()) if apart.numel() else 0.0
+        if usual <= 0:
+            return 1.0
+        tried = [NEIGHBOURS.baseline / usual * 2.0**power for power in range(-2, 4)]
+        references = evenly_spread(len(frames), min(PROBED, len(frames)), 0)
+        small = StereoDepth(self.network, PROBED_PIXELS, self.batch_size)
+        height, width = small.working_size(*frames.shape[1:3])
+        pictures = np.stack([resized(frame, height, width) for frame in frames])
+
+        def confidence(unit: float) -> float:
+            return float(small._read_all(pictures, cameras.scaled(unit), references).confidence.mean())
+
+        own = 1.0 if cameras.metric else NEIGHBOURS.baseline / usual
+        best = max(tried, key=confidence)
+        return best if confidence(best) > UNIT_MARGIN * confidence(own) else own
+
+    def _read_all(self, frames: np.ndarray, cameras: Cameras, references: list[int]) -> DepthMaps:
+        """Depth of references, lengths being metres to the network."""
         found = [_neighbours(cameras, reference) for reference in references]
         features = self._features(frames, sorted({*references, *(index for group in found for index in group)}))
         place = {frame: row for row, frame in enumerate(features[1])}

@@ -95,7 +95,8 @@ def write_context(path: str | Path, context: SceneContext, model: str, model_dty
         }  # fmt: skip
         for index, (key, value) in enumerate(cache.layers):
             tensors |= {f"layers.{index}.key": key, f"layers.{index}.value": value}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies: a scene's cameras may be those of its geometry, and files hold no tensor twice.
+    tensors = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     metadata = {
         "format": FORMAT, "version": VERSION, "model": model, "model_dtype": str(model_dtype),
         "settings": json.dumps(settings), "sha256": _digest(tensors, json.dumps(settings)),

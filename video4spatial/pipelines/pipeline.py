@@ -140,10 +140,12 @@ class Video4SpatialPipeline(DiffusionPipeline):
         Raises:
             ValueError: naming all that does not fit.
         """
-        if cameras is None and geometry is not None and geometry.placed.all():
-            cameras = geometry.cameras
+        if geometry is not None:
+            self._check_geometry(geometry, len(frames))
+            if cameras is None and geometry.placed.all():
+                cameras = geometry.cameras
         context = self._extend(None, frames, times, cameras, chunk_length, plan, storage)
-        return context if geometry is None else self._with_geometry(context, geometry)
+        return replace(context, geometry=geometry)
 
     @torch.no_grad()
     def append_context(
@@ -181,7 +183,8 @@ class Video4SpatialPipeline(DiffusionPipeline):
         extended = self._extend(context, frames, times, cameras, context.chunk_length, None, CacheStorage(), latents)
         if context.geometry is not None:
             new = SceneGeometry.unknown(frames, cameras) if geometry is None else geometry
-            extended = self._with_geometry(extended, context.geometry.joined(new))
+            self._check_geometry(new, len(frames))
+            extended = replace(extended, geometry=context.geometry.joined(new))
         return extended if max_tokens is None else extended.within(max_tokens, keep)
 
     def save_context(self, context: SceneContext, path: str | Path) -> None:
@@ -199,13 +202,12 @@ class Video4SpatialPipeline(DiffusionPipeline):
         rays = None if context.scene_rays is None else context.scene_rays.to(device)
         return replace(context, latents=context.latents.to(device), scene_rays=rays)
 
-    def _with_geometry(self, context: SceneContext, geometry: SceneGeometry) -> SceneContext:
-        """The scene with what is known of its space."""
+    def _check_geometry(self, geometry: SceneGeometry, count: int) -> None:
+        """Refuse geometry that the model is not shown, or of other frames than `count`."""
         if self.transformer.config.geometry_views is None:
             raise ValueError("this model has no geometry prompt (geometry_views): leave `geometry` out.")
-        if len(geometry) != len(context):
-            raise ValueError(f"geometry of {len(geometry)} frames for a context of {len(context)}: expected that of the same frames.")
-        return replace(context, geometry=geometry)
+        if len(geometry) != count:
+            raise ValueError(f"geometry of {len(geometry)} frames for a context of {count}: expected that of the same frames.")
 
     def _extend(self, context, frames, times, cameras, chunk_length, plan, storage, latents=None) -> SceneContext:
         frames = np.asarray(frames)

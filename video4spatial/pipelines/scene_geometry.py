@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -19,6 +20,10 @@ from video4spatial.spread import evenly_spread
 
 MOST_READ = 64
 """Frames that are given depth, evenly spread, the anchor among them; more would show little that is new."""
+
+
+GENERATED = 0.5
+"""How far the depth of generated frames is believed, as a share of that of footage."""
 
 
 @cache
@@ -56,6 +61,26 @@ def estimate_geometry(
         return SceneGeometry.unknown(frames, reason=str(error))
     origin = {"cameras": "structure from motion", "scale": "the usual depth before the anchor"}
     return estimate_scene(frames, cameras, built_in_stereo(str(device)), chosen, placed, reasons, origin)
+
+
+def geometry_of_more(geometry: SceneGeometry, frames: np.ndarray, cameras: Cameras, device: torch.device | str = "cpu") -> SceneGeometry:
+    """The geometry of frames that were generated in a scene, from them and from what is known of the scene.
+
+    Args:
+        geometry: of the scene so far.
+        frames: [n, H, W, 3] uint8 new ones, of the size of the scene's.
+        cameras: their n cameras, in the world of the geometry.
+        device: where the network computes.
+
+    Returns:
+        That of the new frames alone, to be `joined`. They are believed less than footage: `GENERATED`.
+    """
+    known = np.flatnonzero(geometry.placed)
+    every = np.concatenate([geometry.frames[known], frames])
+    path = Cameras.concatenate([geometry.cameras[known.tolist()], cameras])
+    new = range(len(known), len(every))
+    read = estimate_scene(every, path, built_in_stereo(str(device)), new).select(new)
+    return replace(read, confidence=GENERATED * read.confidence)
 
 
 def _found(frames: np.ndarray, intrinsics: Tensor, anchor: int) -> tuple[Cameras, np.ndarray, list[str]]:

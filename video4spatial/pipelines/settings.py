@@ -136,6 +136,16 @@ def check_plan(settings: GenerationSettings, transformer: Mapping) -> None:
         raise ValueError(f"`plan` {settings.plan}: this model has full attention, which takes all frames alike")
 
 
+def shows_geometry(settings: GenerationSettings, transformer: Mapping) -> bool:
+    """Whether a model is shown the scene's geometry.
+
+    Args:
+        settings: with the choice.
+        transformer: configuration of the model's transformer.
+    """
+    return settings.show_context and settings.geometry != "none" and transformer.get("geometry_views") is not None
+
+
 def check_settings(settings: GenerationSettings, transformer: Mapping) -> None:
     """Refuse settings that a model cannot follow, known before its weights are loaded.
 

@@ -18,7 +18,8 @@ from video4spatial.evaluation.rows.geometry import GeometryOf, read_geometry
 from video4spatial.evaluation.rows.inputs import NotApplicable, RowInputs
 from video4spatial.models.autoencoder import encode, frames_to_tensor
 from video4spatial.pipelines import Video4SpatialPipeline, generate
-from video4spatial.pipelines.generation import encode_scene, shows_geometry
+from video4spatial.pipelines.generation import encode_scene
+from video4spatial.pipelines.settings import shows_geometry
 from video4spatial.spread import evenly_spread
 
 NESTED = (2, 8, 32)
