@@ -16,7 +16,10 @@ from video4spatial.training.bank import SceneBank
 
 LIGHT = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 SIZES = ["--data.scenes=2", "--data.size=32", "--data.batch_size=2"]
-ROOMS = ["--data.targets_per_scene=2", "--data.walk_frames=12", "--data.curriculum.target_latents=4"]
+ROOMS = [
+    "--data.targets_per_scene=2", "--data.walk_frames=12", "--data.curriculum.target_latents=4", "--data.aspects=[1.0]",
+    "--data.geometry.estimated_scenes=0",
+]  # fmt: skip
 CUT = ["--data.pictures_per_scene=2", "--data.variation.height=24", "--data.variation.width=16", "--model.widths=[8, 8, 8]"]
 SMALL = ["--model.transformer.num_attention_heads=1", "--model.transformer.ffn_dim=64", "--model.transformer.num_layers=1"]
 

@@ -85,6 +85,7 @@ def test_what_belongs_together_is_varied_together(data):
     assert batch.truth.shape == (8, 3, 8, 8) and not torch.equal(batch.truth, made.draw(1).truth)
     torch.testing.assert_close(batch.decoded, batch.truth)
     torch.testing.assert_close(batch.guidance[:, 0, :3], batch.truth)
+    assert data(batch_size=2, guided=1.0, variation=PictureVariation(8, 8, zoom=(0.5, 2.0))).draw(0).decoded.shape == (2, 3, 8, 8)
     free = data(batch_size=8, guided=0.0, variation=PictureVariation(8, 8, zoom=(0.5, 2.0))).draw(0)
     assert free.decoded.shape == (8, 3, 8, 8) and free.guidance.abs().max() == 0
 

@@ -79,8 +79,8 @@ def save_in_half_precision(
     Raises:
         OSError: if it cannot be read or written.
     """
-    # The autoencoder has large offsets (`start_linear`), which bfloat16 would round away.
-    dtypes = {"transformer": torch.bfloat16, "vae": torch.float16}
+    # What makes pictures needs digits that bfloat16 would round away.
+    dtypes = {"transformer": torch.bfloat16, "vae": torch.float16, "refiner": torch.float16}
     pipeline = Video4SpatialPipeline.from_pretrained(model, torch_dtype=dtypes)
     said = {"num_inference_steps": num_inference_steps, "domain": domain}
     pipeline.register_to_config(**{name: value for name, value in said.items() if value is not None})

@@ -19,6 +19,7 @@ class PictureVariation:
         zoom: least and greatest scale; below 1 shows more of a picture, in finer detail. No more is shown than there is.
         gain: least and greatest factor on each colour, whose values run from 0 to 1.
         gamma: least and greatest exponent; above 1 darkens the shadows.
+        saturation: least and greatest factor on the colours' distance from grey; footage has less of it than rendered rooms.
         mirror_probability: of left and right to be swapped.
 
     Raises:
@@ -30,6 +31,7 @@ class PictureVariation:
     zoom: tuple[float, float] = (0.7, 1.3)
     gain: tuple[float, float] = (0.8, 1.2)
     gamma: tuple[float, float] = (0.7, 1.4)
+    saturation: tuple[float, float] = (0.3, 1.0)
     mirror_probability: float = 0.5
 
     def __post_init__(self):
@@ -54,9 +56,11 @@ class PictureVariation:
         Returns:
             [B, 3, height, width] in [-1, 1].
         """
+        if not len(pictures):
+            return pictures.new_zeros(0, pictures.shape[1], self.height, self.width)
         scale = float(uniform(*self.zoom, generator))
         taken = self.window(pictures, generator, scale)
-        if len(taken) and taken.shape[-2:] != (self.height, self.width):
+        if taken.shape[-2:] != (self.height, self.width):
             taken = F.interpolate(taken, (self.height, self.width), mode="bicubic", antialias=True, align_corners=False)
         return self.relight(self.mirror(taken, generator), generator)
 
@@ -67,7 +71,7 @@ class PictureVariation:
         window = (window * min(1.0, float((size / window).min()))).round().long().clamp(min=1)
         corners = (torch.rand(len(pictures), 2, generator=generator) * (size - window + 1)).long()
         cut = [picture[:, y : y + window[0], x : x + window[1]] for picture, (y, x) in zip(pictures, corners.tolist())]
-        return torch.stack(cut) if cut else pictures[:, :, : window[0], : window[1]]
+        return torch.stack(cut)
 
     def mirror(self, pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Some of the pictures [B, ..., W] with left and right swapped."""
@@ -76,8 +80,9 @@ class PictureVariation:
 
     def relight(self, pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Pictures [B, ..., 3, H, W] in [-1, 1] in other lights; those of one example in the same."""
-        shape = (len(pictures), *[1] * (pictures.ndim - 4), 3, 1, 1)
-        gain = uniform(*self.gain, generator, shape)
-        gamma = uniform(*self.gamma, generator, (len(pictures), *[1] * (pictures.ndim - 1)))
-        # The power's slope at black is infinite below 1; nothing is trained through it.
-        return ((pictures.clamp(-1, 1) + 1) / 2).pow(gamma).mul(gain).clamp(0, 1) * 2 - 1
+        shape = (len(pictures), *[1] * (pictures.ndim - 1))
+        gain = uniform(*self.gain, generator, (len(pictures), *[1] * (pictures.ndim - 4), 3, 1, 1))
+        gamma, saturation = uniform(*self.gamma, generator, shape), uniform(*self.saturation, generator, shape)
+        colours = ((pictures.clamp(-1, 1) + 1) / 2).pow(gamma)
+        grey = colours.mean(-3, keepdim=True)
+        return ((grey + saturation * (colours - grey)) * gain).clamp(0, 1) * 2 - 1
