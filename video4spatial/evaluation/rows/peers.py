@@ -9,11 +9,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from video4spatial.cameras import Cameras
+from video4spatial.cameras import Cameras, viewpoint_distance
 from video4spatial.clips import Clip, Navigate
 from video4spatial.geometry import GeometryError
-from video4spatial.geometry.reconstruct import located_frames, painted_over, reconstruct
+from video4spatial.geometry.estimation import estimate_scene, located_frames
+from video4spatial.geometry.plane_sweep import PlaneSweepDepth
+from video4spatial.geometry.rendering import painted_over
 from video4spatial.media import resize_and_crop
+
+
+SWEPT_FRAMES = 32
+"""Context frames that are given depth: those nearest to the cameras that are to be rendered."""
 
 
 class PeerError(ValueError):
@@ -21,8 +27,8 @@ class PeerError(ValueError):
 
 
 def reconstruct_and_render(clip: Clip) -> np.ndarray:
-    """What a classical pipeline shows: the context's depth by plane sweep, splatted into the commanded views, with colours
-    looked up in the context and the rest painted over (`geometry.reconstruct`).
+    """What a classical pipeline shows: the context with depth by plane sweep rendered along the path (`SceneGeometry.render`), the
+    rest painted over.
 
     Context cameras that are not known come from structure from motion.
 
@@ -41,12 +47,15 @@ def reconstruct_and_render(clip: Clip) -> np.ndarray:
     try:
         if cameras is None:
             frames, cameras = _located_context(clip)
-        scene = reconstruct(frames, cameras, target)
+        nearest = viewpoint_distance(target, cameras).amin(0).argsort()[:SWEPT_FRAMES]
+        geometry = estimate_scene(frames, cameras, PlaneSweepDepth(), sorted(nearest.tolist()))
     except GeometryError as error:
         raise PeerError(str(error)) from error
-    pictures, known, _ = scene.render(target, *clip.context_frames.shape[1:3])
+    if not geometry.known_share:
+        raise PeerError(geometry.reason)
+    shown = geometry.render(target, *clip.context_frames.shape[1:3], views=0)
     mean = clip.context_frames.mean((0, 1, 2)).round().astype(np.uint8)
-    pictures = painted_over(pictures, known, mean)
+    pictures = painted_over(shown.pictures, shown.known, mean)
     pictures[0] = clip.context_frames[clip.anchor]
     return pictures
 
