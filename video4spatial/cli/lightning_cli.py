@@ -14,12 +14,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from video4spatial.cli.arguments import plain_complaint
 from video4spatial.cli.errors import UserError, describe
 from video4spatial.cli.terminal import quiet_diffusers
-from video4spatial.training import autoencoder, callbacks, data, losses, module
+from video4spatial.training import autoencoder, callbacks, data, losses, module, pair_data, pair_pose
 from video4spatial.training.autoencoder import AutoencoderModule
 from video4spatial.training.curriculum import Curriculum
-from video4spatial.training.module import check_fit
+from video4spatial.training.module import DenoiserModule, check_fit
+from video4spatial.training.pair_pose import PairPoseModule
 
-OURS = (autoencoder, callbacks, data, losses, module)
+OURS = (autoencoder, callbacks, data, losses, module, pair_data, pair_pose)
 """What a configuration may name. As these are imported, it may name their classes without the module."""
 
 
@@ -62,9 +63,9 @@ class TrainingCLI(LightningCLI):
         """Build the trainer, the model and the data, and see whether they fit."""
         try:
             super().instantiate_classes()
-            if isinstance(self.model, AutoencoderModule):
+            if isinstance(self.model, (AutoencoderModule, PairPoseModule)):
                 self.model.check_data(self.datamodule)
-            else:
+            elif isinstance(self.model, DenoiserModule):
                 check_fit(self.model, self.datamodule)
         except (ValueError, OSError) as error:
             raise UserError(plain_complaint(describe(error), _key_names(self.parser))) from error
