@@ -6,15 +6,17 @@ network reads the motion from where the matches lie. Descriptors, depth and matc
 rooms (`training/pair_pose.py`), so that the network needs few pictures to learn from.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 from torch.nn import functional as F
 
+from video4spatial.cameras.rotations import nearest_rotation
 from video4spatial.models.geometry_heads import rotation_from_six
 
 
@@ -27,16 +29,42 @@ class PlaceFeatures:
         context: [B, G, C] what the motion is read with.
         rays: [B, G, 3] through the centres of the places, 1 along the optical axis.
         log_depth: [B, G] of the places along the optical axis, in log metres.
+        lenses: [B, 3, 3] inverse intrinsics.
     """
 
     descriptors: torch.Tensor
     context: torch.Tensor
     rays: torch.Tensor
     log_depth: torch.Tensor
+    lenses: torch.Tensor
 
-    def __getitem__(self, chosen: torch.Tensor) -> "PlaceFeatures":
+    def __getitem__(self, chosen: torch.Tensor | np.ndarray) -> "PlaceFeatures":
         """Those of some of the pictures."""
-        return PlaceFeatures(self.descriptors[chosen], self.context[chosen], self.rays[chosen], self.log_depth[chosen])
+        index = torch.as_tensor(chosen)
+        return PlaceFeatures(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    def lens_rays(self, places: torch.Tensor) -> torch.Tensor:
+        """Rays [B, M, 3], 1 along the optical axis, through places [B, M, 2] in shares of the pictures' width and height."""
+        return F.pad(places, (0, 1), value=1.0) @ self.lenses.mT
+
+
+class Matches(NamedTuple):
+    """Where the G places of P first pictures are in the second ones.
+
+    Attributes:
+        weights: [P, G, G] shares of the places that are taken for the same, which add up to 1.
+        place: [P, G, 2] their mean, in shares of the picture's width and height; variance: [P, G, 2] about it.
+        cycle: [P, G, 2] how far off one lands by going there and back.
+        mass: [P, G] probability of the places taken.
+        sure: [P, G] from 0 to 1, what speaks for the match in all.
+    """
+
+    weights: torch.Tensor
+    place: torch.Tensor
+    variance: torch.Tensor
+    cycle: torch.Tensor
+    mass: torch.Tensor
+    sure: torch.Tensor
 
 
 class RelativeMotions(NamedTuple):
@@ -119,7 +147,8 @@ class PairPoseNetwork(ModelMixin, ConfigMixin):
         self.to_motion = nn.Sequential(nn.Linear(third * (size // 16) ** 2, 192), nn.SiLU(), nn.Linear(192, 11))
         nn.init.zeros_(self.to_motion[-1].weight)
         # An untrained network says "has not moved", and that it is off by some 10 degrees and 0.4 metres.
-        self.to_motion[-1].bias.data = torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, 0, -1.8, -0.9])
+        with torch.no_grad():
+            self.to_motion[-1].bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, 0, -1.8, -0.9]))
 
     def resized(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures [B, 3, H, W] as the network sees them: [B, 3, size, size], each evenly lit."""
@@ -136,41 +165,63 @@ class PairPoseNetwork(ModelMixin, ConfigMixin):
             pictures: [B, 3, H, W] from 0 to 1, of any size.
             intrinsics: [B, 3, 3] float32, normalised.
         """
-        rays = place_rays(intrinsics, self.grid)  # [B, G, 3]
+        lenses = torch.linalg.inv(intrinsics.double()).float()
+        rays = F.pad(place_centres(self.grid, intrinsics.device), (0, 1), value=1.0) @ lenses.mT  # [B, G, 3]
         fine = self.stem(self.resized(pictures))
         deep = F.interpolate(self.deep(fine), scale_factor=2, mode="bilinear", align_corners=False)
         hidden = self.merge(torch.cat([fine, deep, rays.mT.unflatten(2, (self.grid, self.grid))], dim=1))
         places = self.to_places(hidden).flatten(2).mT
         descriptors, context, log_depth = places.split([self.config.descriptor_dim, self.config.context_dim, 1], dim=-1)
-        return PlaceFeatures(F.normalize(descriptors, dim=-1), context, rays, log_depth[..., 0] + 0.9)
+        return PlaceFeatures(F.normalize(descriptors, dim=-1), context, rays, log_depth[..., 0] + 0.9, lenses)
 
     def similarity(self, first: PlaceFeatures, second: PlaceFeatures) -> torch.Tensor:
         """Logits [P, G, G] of each place of the first pictures being each place of the second."""
         return self.log_sharpness.exp() * first.descriptors @ second.descriptors.mT
 
+    def matches(self, first: PlaceFeatures, second: PlaceFeatures, similarity: torch.Tensor | None = None) -> Matches:
+        """Where the places of the first pictures are in the second ones: the mean of the likeliest and the places around it.
+
+        Args:
+            first, second: of P pictures each.
+            similarity: where it has been computed already.
+        """
+        logits = self.similarity(first, second) if similarity is None else similarity
+        there, back = logits.softmax(-1), logits.mT.softmax(-1)
+        nearby = neighbourhoods(self.grid, logits.device)
+        forth, mass = _around_best(there, nearby)
+        home, _ = _around_best(back, nearby)
+        grid = place_centres(self.grid, logits.device).expand(len(logits), -1, -1)
+        place, squares = (forth @ torch.cat([grid, grid**2], dim=-1)).split(2, dim=-1)
+        cycle = forth @ (home @ grid) - grid
+        sure = mass * torch.exp(-((cycle.detach() * self.grid / 2) ** 2).sum(-1))
+        return Matches(forth, place, squares - place**2, cycle, mass, sure)
+
     def motions(self, first: PlaceFeatures, second: PlaceFeatures, similarity: torch.Tensor | None = None) -> RelativeMotions:
         """Motions of P pairs, read from the first picture's side.
+
+        The turn that explains most matches on its own is taken out first, so that what is left to read is small.
 
         Args:
             first, second: of the P pictures each.
             similarity: where it has been computed already.
         """
-        logits = self.similarity(first, second) if similarity is None else similarity
-        there, back = logits.softmax(-1), logits.mT.softmax(-1)
-        grid = place_centres(self.grid, logits.device)  # [G, 2]
-        centres = grid.expand(len(logits), -1, -1)
-        matched = there @ torch.cat([second.context, second.rays, second.log_depth[..., None], centres, centres**2], dim=-1)
-        context, rays, log_depth, place, squares = matched.split([self.config.context_dim, 3, 1, 2, 2], dim=-1)
-        cycle = there @ (back @ centres) - centres
+        matches = self.matches(first, second, similarity)
+        matched = matches.weights @ torch.cat([second.context, second.log_depth[..., None]], dim=-1)
+        rays = second.lens_rays(matches.place)
+        with torch.no_grad():
+            turn = turn_alone(first.rays, rays, matches.sure)
+        turned = rays @ turn.mT
+        turned = turned / turned[..., 2:].clamp(min=0.2)
+        parallax = 4 * (turned - first.rays)[..., :2].clamp(-1, 1)
+        centres = place_centres(self.grid, rays.device).expand(len(rays), -1, -1)
         told = [
-            first.context, context, first.rays, rays, first.log_depth[..., None], log_depth, centres, 4 * (place - centres),
-            8 * (squares - place**2), 4 * cycle, 4 * cycle.abs(), there.amax(-1, keepdim=True),
-            (there * back.mT).amax(-1, keepdim=True), there.amax(-1, keepdim=True) * 4 * (place - centres),
+            first.context, matched, first.rays, turned, first.log_depth[..., None], centres, parallax, matches.sure[..., None] * parallax,
+            8 * matches.variance, 4 * matches.cycle, 4 * matches.cycle.abs(), matches.mass[..., None], matches.sure[..., None],
         ]  # fmt: skip
         hidden = self.read(torch.cat(told, dim=-1).mT.unflatten(2, (self.grid, self.grid)))
         six, shift, turn_error, shift_error = self.to_motion(self.condense(hidden)).split([6, 3, 1, 1], dim=-1)
         return RelativeMotions(
-            rotation_from_six(six), shift.float(), turn_error[:, 0].clamp(-7, 1.2), shift_error[:, 0].clamp(-7, 2)
+            turn @ rotation_from_six(six), shift.float(), turn_error[:, 0].clamp(-7, 1.2), shift_error[:, 0].clamp(-7, 2)
         )
 
     def forward(self, pictures: torch.Tensor, intrinsics: torch.Tensor, pairs: torch.Tensor) -> RelativeMotions:
@@ -191,12 +242,31 @@ def place_centres(grid: int, device: torch.device | None = None) -> torch.Tensor
     return torch.stack(torch.meshgrid(along, along, indexing="xy"), dim=-1).flatten(0, 1)
 
 
-def place_rays(intrinsics: torch.Tensor, grid: int) -> torch.Tensor:
-    """Rays [B, grid x grid, 3] through the places of pictures, 1 along the optical axis.
+def neighbourhoods(grid: int, device: torch.device | None = None) -> torch.Tensor:
+    """Which places [G, G] are each other's neighbours or the same, as 1 and 0."""
+    centres = place_centres(grid, device)
+    return ((centres[:, None] - centres).abs().amax(-1) < 1.5 / grid).float()
+
+
+def _around_best(shares: torch.Tensor, nearby: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shares [P, G, G] of the best place and its neighbours alone, made to add up to 1, and what they added up to [P, G]."""
+    kept = shares * nearby[shares.argmax(-1)]
+    mass = kept.sum(-1)
+    return kept / mass[..., None].clamp(min=1e-6), mass
+
+
+def turn_alone(first: torch.Tensor, second: torch.Tensor, weights: torch.Tensor, spread: float = 0.1) -> torch.Tensor:
+    """The turns [P, 3, 3] (second camera to first) that explain matching rays best on their own (Kabsch, reweighted).
 
     Args:
-        intrinsics: [B, 3, 3] normalised.
-        grid: places along each side.
+        first, second: [P, M, 3] rays.
+        weights: [P, M] of the matches.
+        spread: angle in radians beyond which a match counts less.
     """
-    centres = F.pad(place_centres(grid, intrinsics.device), (0, 1), value=1.0)
-    return centres @ torch.linalg.inv(intrinsics.double()).float().mT
+    first, second = F.normalize(first, dim=-1), F.normalize(second, dim=-1)
+    robust = weights
+    for _ in range(4):
+        turn = nearest_rotation((first.mT @ (second * robust[..., None])).double()).float()
+        away = (first - second @ turn.mT).square().sum(-1)
+        robust = weights / (1 + away / spread**2)
+    return turn

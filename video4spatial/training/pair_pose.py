@@ -22,7 +22,8 @@ class PairPoseModule(lightning.LightningModule):
     states, so that scales become the errors to be expected (as in Kendall and Gal, NeurIPS 2017).
 
     Args:
-        network: keyword arguments of `PairPoseNetwork`; empty takes its defaults.
+        network: keyword arguments of `PairPoseNetwork`; None takes its defaults.
+        init_from: folder of a network to start from, which then says the arguments; None starts anew.
         learning_rate: of AdamW.
         weight_decay: of AdamW.
         warmup_steps: steps of linear warm-up.
@@ -37,6 +38,7 @@ class PairPoseModule(lightning.LightningModule):
     def __init__(
         self,
         network: dict[str, Any] | None = None,
+        init_from: str | None = None,
         learning_rate: float = 7e-4,
         weight_decay: float = 0.01,
         warmup_steps: int = 150,
@@ -50,7 +52,10 @@ class PairPoseModule(lightning.LightningModule):
             raise ValueError(f"model.{', '.join([*wrong, f'decay_from {decay_from}'])}: expected at least 0, and decay_from below 1.")
         super().__init__()
         self.save_hyperparameters()
-        self.network = PairPoseNetwork(**(network or {}))
+        if init_from is None:
+            self.network = PairPoseNetwork(**(network or {}))
+        else:
+            self.network = PairPoseNetwork.from_pretrained(init_from, torch_dtype=torch.float32)
 
     def check_data(self, data: lightning.LightningDataModule) -> None:
         """Refuse data that are no pairs of pictures of the network's size.
