@@ -1,4 +1,4 @@
-"""Writes the figures of README.md, docs/metrics.md and docs/context.md from the result files.
+"""Writes the figures of README.md and of the pages in docs/ from the result files.
 
 They stand between `<!-- figures: NAME -->` and `<!-- end -->`.
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "metrics.md", ROOT / "docs" / "context.md")
+DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("metrics", "context", "geometry")))
 
 HEADINGS = {
     "gradient_correlation": "gradient correlation",
@@ -48,6 +48,24 @@ def navigation_rooms() -> str:
     for row in content["rows"]:
         lines.append(_line(f"`{row['name']}`", *(_cell(row["metrics"][name]) for name in HEADINGS)))
     return "\n".join(lines)
+
+
+def geometry() -> str:
+    """Depth of frames with known cameras, on test rooms and on captures."""
+    content = json.loads((RESULTS / "geometry.json").read_text())
+    names = {"log_error": "mean |Δ log depth|", "abs_rel": "AbsRel", "share": "share of pixels"}
+    lines = _head("row", *names.values(), "n")
+    for row in content["rows"]:
+        cells = row["metrics"]
+        lines.append(_line(f"`{row['name']}`", *(_depth_cell(cells.get(name)) for name in names), str(cells["share"]["n"])))
+    return "\n".join(lines)
+
+
+def _depth_cell(cell: dict | None) -> str:
+    if cell is None:
+        return "–"
+    interval = "" if cell["low"] is None else f" ({cell['low']:.3f} – {cell['high']:.3f})"
+    return f"{cell['value']:.3f}{interval}"
 
 
 def speeds() -> str:
@@ -200,7 +218,7 @@ def context_plans() -> str:
 
 FIGURES = {
     "context_cache": context_cache, "context_plans": context_plans,
-    "navigation_rooms": navigation_rooms, "scoring": scoring, "curation": curation, "speeds": speeds,
+    "navigation_rooms": navigation_rooms, "scoring": scoring, "geometry": geometry, "curation": curation, "speeds": speeds,
     "metric_validation": metric_validation,
 }  # fmt: skip
 

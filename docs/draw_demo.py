@@ -36,7 +36,7 @@ def main() -> None:
         clip = clips[index].load(size=pipeline.config.height)
         inputs = RowInputs(clip, pipeline, generation, noise=index)
         rows = {
-            "context": model.trained_length(clip, pipeline).context_frames,
+            "context": model.usual_length(clip, pipeline).context_frames,
             "generated": model.model(inputs),
             "generated, context\ncameras known": model.model_with_context_cameras(inputs),
             "truth": clip.target_frames,

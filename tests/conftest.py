@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from diffusers import AutoencoderKL, AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
 
 from video4spatial.clips import Clip
 from video4spatial.clips.simulated import simulated_navigation_clip
+from video4spatial.media import write_images, write_video
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.pipelines import Video4SpatialPipeline
+from video4spatial.simulation.capture import simulated_capture
 from video4spatial.training.autoencoder import build_autoencoder
 
 TINY = {
@@ -108,3 +111,37 @@ def clip() -> Clip:
 def other_clip() -> Clip:
     """The like in another scene."""
     return simulated_navigation_clip(2_050_001, num_frames=5, walk_frames=24, context_size=12)
+
+
+@pytest.fixture(scope="session")
+def posed_captures(tmp_path_factory) -> Path:
+    """A folder of walks through simulated rooms, written as real captures are: `kitchen` as deep-video-mvs does, with depth of
+    every fourth frame, `hall/seq-01` as 7-Scenes does, without depth, and `tour`, a squashed video with RealEstate10K cameras.
+    """
+    folder = tmp_path_factory.mktemp("captures")
+    walk = simulated_capture(2_050_000, 64, 40, 60, frame_rate=8.0)
+    frames, poses = walk.read_frames(range(64)), walk.cameras.camera_to_world.numpy()
+    write_images(folder / "kitchen" / "images", frames)
+    np.savetxt(folder / "kitchen" / "poses.txt", poses.reshape(64, 16))
+    np.savetxt(folder / "kitchen" / "K.txt", walk.cameras.pixel_intrinsics(40, 60)[0].numpy())
+    (folder / "kitchen" / "depth").mkdir()
+    names = sorted(path.stem for path in (folder / "kitchen" / "images").iterdir())
+    for index in range(0, 64, 4):
+        depth = (1000 * walk.read_depth([index])[0]).round().astype(np.uint16)
+        Image.fromarray(depth).save(folder / "kitchen" / "depth" / f"{names[index]}.png")
+
+    walk = simulated_capture(2_050_001, 40, 40, 60, frame_rate=8.0)
+    (folder / "hall" / "seq-01").mkdir(parents=True)
+    for index, (frame, pose) in enumerate(zip(walk.read_frames(range(40)), walk.cameras.camera_to_world.numpy(), strict=True)):
+        Image.fromarray(frame).save(folder / "hall" / "seq-01" / f"frame-{4 * index:06d}.color.png")
+        np.savetxt(folder / "hall" / "seq-01" / f"frame-{4 * index:06d}.pose.txt", pose)
+    np.savetxt(folder / "hall" / "intrinsics.K.txt", walk.cameras.pixel_intrinsics(40, 60)[0].numpy())
+
+    walk = simulated_capture(2_050_002, 16, 40, 72)
+    (folder / "tour" / "poses").mkdir(parents=True)
+    to_camera = np.linalg.inv(walk.cameras.camera_to_world.numpy())[:, :3] * [1, 1, 1, 2.0]
+    fx, fy, cx, cy = (float(walk.cameras.intrinsics[0][place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    lines = [f"{250_000 * i} {fx} {fy} {cx} {cy} 0 0 {' '.join(map(str, row.ravel()))}" for i, row in enumerate(to_camera)]
+    (folder / "tour" / "poses" / "abc.txt").write_text("https://example.org/tour\n" + "\n".join(lines) + "\n")
+    write_video(folder / "tour" / "videos" / "abc.mp4", walk.read_frames(range(16))[:, :, ::3].repeat(2, axis=2), 4.0)
+    return folder

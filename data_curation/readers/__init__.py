@@ -51,6 +51,9 @@ READERS: dict[str, ModuleType] = {
 }
 """Readers by name. A source without a named reader goes to the first that finds scenes; `footage` takes what is left."""
 
+POSED = tuple(name for name in READERS if name not in ("rooms", "footage"))
+"""Readers of recordings whose cameras are known."""
+
 
 def find_scenes(source: str | PathLike, reader: str | None = None) -> tuple[str, list[str]]:
     """The scenes of a source.
@@ -77,6 +80,37 @@ def find_scenes(source: str | PathLike, reader: str | None = None) -> tuple[str,
             return name, scenes
     wanted = "\n".join(f"  {name}: {READERS[name].DESCRIPTION}" for name in names)
     raise ReaderError(f"{source}: no scenes found. Looked for:\n{wanted}")
+
+
+def find_posed_scenes(source: str | PathLike) -> list[tuple[str, str]]:
+    """All recordings with cameras at or below a folder or file, of whatever formats.
+
+    Args:
+        source: a capture, or a folder that holds some, which may be of several formats.
+
+    Returns:
+        (reader, scene) in order of the scenes' paths. What two readers would read goes to the first in `READERS`.
+
+    Raises:
+        ReaderError: for a source that does not exist or holds none, naming the formats that were looked for.
+    """
+    if not Path(source).exists():
+        raise ReaderError(f"{source}: no such folder or file")
+    found: list[tuple[str, Path]] = []
+    for name in POSED:
+        scenes = [Path(scene) for scene in READERS[name].find(str(source))]
+        taken = [path for _, path in found]
+        found += [(name, scene) for scene in scenes if not any(_overlap(scene, path) for path in taken)]
+    if found:
+        return [(name, str(path)) for name, path in sorted(found, key=lambda entry: entry[1])]
+    wanted = "\n".join(f"  {name}: {READERS[name].DESCRIPTION}" for name in POSED)
+    without = footage.find(str(source))
+    more = f"\nThere are {len(without)} videos or folders of images without cameras, such as {without[0]}." if without else ""
+    raise ReaderError(f"{source}: no captures with cameras found. Looked for:\n{wanted}{more}")
+
+
+def _overlap(first: Path, second: Path) -> bool:
+    return first == second or first in second.parents or second in first.parents
 
 
 def scene_content(reader: str, scene: str) -> str:
@@ -113,4 +147,6 @@ def read_scene(reader: str, scene: str, **options) -> Capture:
     return READERS[reader].read(scene, **options)
 
 
-__all__ = ["READERS", "ReaderError", "SourceMissing", "find_scenes", "read_scene", "scene_content"]
+__all__ = [
+    "POSED", "READERS", "ReaderError", "SourceMissing", "find_posed_scenes", "find_scenes", "read_scene", "scene_content",
+]  # fmt: skip

@@ -85,7 +85,7 @@ def read(scene: str, frame_rate: float = 30.0, licence: str = "unknown") -> Capt
             rigid_poses(poses[:, :3, :3], poses[:, :3, 3]), intrinsics, metric=True, times=torch.from_numpy(times - times[0])
         ),
         read_depth=DepthImages(tuple(depth), (video.height, video.width)) if any(depth) else None,
-        space=folder.parent.name if folder.name.startswith("seq-") else folder.name,
+        space=folder.parent.name if folder.name.startswith("seq-") else scene_name(folder),
         licence=licence,
         provenance={
             "reader": "seven_scenes", "source": str(folder), "left_out": left_out,

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from data_curation.readers import READERS, ReaderError, find_scenes, read_scene
+from data_curation.readers import READERS, ReaderError, find_posed_scenes, find_scenes, read_scene
 from data_curation.readers.scannetpp import from_nerfstudio
 from video4spatial.cameras import Cameras, write_cameras
 from video4spatial.media import MediaError, write_video
@@ -431,6 +431,39 @@ def test_a_scene_that_is_not_there_is_an_error_of_its_own(tmp_path, reader):
     with pytest.raises((ReaderError, MediaError)) as error:
         read_scene(reader, str(tmp_path / "empty"))
     assert "empty" in str(error.value)
+
+
+def test_captures_of_several_formats_in_one_folder(posed_captures, tmp_path):
+    found = find_posed_scenes(posed_captures)
+    assert [reader for reader, _ in found] == ["seven_scenes", "pose_table", "realestate10k"]
+    assert found == find_posed_scenes(posed_captures) and find_posed_scenes(posed_captures / "kitchen") == found[1:2]
+    captures = [read_scene(reader, scene) for reader, scene in found]
+    assert [capture.space for capture in captures] == ["hall", "kitchen", "https://example.org/tour"]
+    assert [capture.cameras.metric for capture in captures] == [True, True, False]
+    save(tmp_path / "holiday", painted(project(poses())), NAMES)
+    with pytest.raises(ReaderError, match="Looked for:(.|\n)*deep-video-mvs(.|\n)*1 videos or folders of images without cameras.*holiday"):
+        find_posed_scenes(tmp_path)
+    with pytest.raises(ReaderError, match="nowhere: no such folder"):
+        find_posed_scenes(tmp_path / "nowhere")
+
+
+def test_what_two_readers_would_read_is_read_once(tmp_path):
+    """A nerfstudio folder keeps the COLMAP model that it came from."""
+    write_transforms(tmp_path / "hall", poses(), [f"images/{name}" for name in NAMES], **HEADER)
+    write_colmap(tmp_path / "hall" / "colmap" / "sparse" / "0", poses(), NAMES, PINHOLE)
+    save(tmp_path / "hall" / "images", painted(project(poses())), NAMES)
+    assert find_posed_scenes(tmp_path) == [("transforms", str(tmp_path / "hall"))]
+
+
+def test_folders_that_say_nothing_are_named_and_told_apart_by_their_parents(tmp_path):
+    for name in ("shelf", "desk"):
+        folder = tmp_path / name / "frames"
+        folder.mkdir(parents=True)
+        Image.fromarray(painted(project(poses()))[0]).save(folder / "frame-000000.color.png")
+        np.savetxt(folder / "frame-000000.pose.txt", poses()[0])
+        np.savetxt(folder / "intrinsics.K.txt", MATRIX)
+    captures = [read_scene(reader, scene) for reader, scene in find_posed_scenes(tmp_path)]
+    assert [capture.name for capture in captures] == ["desk-frames", "shelf-frames"] == [capture.space for capture in captures]
 
 
 def test_unknown_readers_get_a_suggestion(tmp_path):

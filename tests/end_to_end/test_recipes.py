@@ -1,4 +1,4 @@
-"""The recipes of configs/train/ but for their sizes: an autoencoder, a model on it, and a model that goes on from its weights."""
+"""The recipes of configs/train/ but for their sizes: an autoencoder, a refiner of what it decodes, a model on it, and one that goes on."""
 
 import json
 from pathlib import Path
@@ -11,11 +11,16 @@ from video4spatial import Video4SpatialPipeline
 from video4spatial.cli.errors import exit_code
 from video4spatial.cli.train import main
 from video4spatial.models.autoencoder import decode, encode, load_autoencoder
+from video4spatial.models.refiner import PictureRefiner
 from video4spatial.training.bank import SceneBank
 
 LIGHT = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 SIZES = ["--data.scenes=2", "--data.size=32", "--data.batch_size=2"]
-ROOMS = ["--data.targets_per_scene=2", "--data.walk_frames=12", "--data.curriculum.target_latents=4"]
+ROOMS = [
+    "--data.targets_per_scene=2", "--data.walk_frames=12", "--data.curriculum.target_latents=4", "--data.aspects=[1.0]",
+    "--data.geometry.estimated_scenes=0",
+]  # fmt: skip
+CUT = ["--data.pictures_per_scene=2", "--data.variation.height=24", "--data.variation.width=16", "--model.widths=[8, 8, 8]"]
 SMALL = ["--model.transformer.num_attention_heads=1", "--model.transformer.ffn_dim=64", "--model.transformer.num_layers=1"]
 
 
@@ -25,7 +30,7 @@ def recipe(*names: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """What three short trainings leave: each in a folder of its own, with the names that the recipes give."""
+    """What four short trainings leave: each in a folder of its own, with the names that the recipes give."""
     root = tmp_path_factory.mktemp("recipes")
     bank, vae = f"--data.bank={root / 'bank.safetensors'}", f"--data.autoencoder={root / 'vae' / 'runs' / 'autoencoder' / 'vae'}"
     more = [
@@ -36,6 +41,7 @@ def folder(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         for name, arguments in {
             "vae": [*recipe("autoencoder"), bank, *ROOMS[:2], "--trainer.callbacks.minutes=0.02"],
+            "refiner": [*recipe("refiner"), vae, *CUT, "--trainer.callbacks.minutes=0.02"],
             "first": [*recipe("rooms", "budget"), bank, vae, *ROOMS, *SMALL, "--trainer.callbacks.minutes=0.02"],
             "second": [*recipe("rooms", "budget"), bank, vae, *ROOMS, *more, "--trainer.callbacks.minutes=0.02"],
         }.items():
@@ -60,6 +66,13 @@ def test_the_autoencoder_gives_pictures_back_from_latents_of_about_unit_variance
     assert 0.5 < latents.std() < 2 and -10 * torch.log10(error / 4) > 20
     lines = [json.loads(line) for line in (folder / "vae" / "runs" / "autoencoder" / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["samples"] == 2 * lines[-1]["step"] > 0 and lines[-1]["psnr"] > 20
+
+
+def test_the_refiner_of_what_it_decodes_can_be_used(folder):
+    refiner = PictureRefiner.from_pretrained(folder / "refiner" / "runs" / "refiner" / "refiner", torch_dtype=torch.float32)
+    assert refiner.config.views == 2 and refiner(torch.zeros(1, 3, 32, 32)).isfinite().all()
+    lines = [json.loads(line) for line in (folder / "refiner" / "runs" / "refiner" / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["samples"] == 2 * lines[-1]["step"] > 0 and lines[-1]["psnr"] > 10 and lines[-1]["decoded"] > 10
 
 
 def test_a_model_trained_by_the_clock_can_be_used(folder):

@@ -188,6 +188,10 @@ def test_benchmark_writes_rows_beside_references(rows, tiny_model_folder, tmp_pa
         (["--rows", "model,statik"], "unknown row 'statik' (did you mean 'static'?)"),
         (["--test-set", "rooms_nav_v9"], "there is no test set 'rooms_nav_v9'"),
         (["--json", "."], "is a folder"),
+        (["--windows", "3"], "--windows without use: they are about --captures, which are not given"),
+        (["--captures", "nowhere"], "nowhere: no such folder or file"),
+        (["--captures", "vae"], "no captures with cameras found. Looked for: scannetpp"),
+        (["--captures", "vae", "--test-set", "a.json", "--windows", "2"], "--test-set says how the captures are cut"),
     ],
 )
 def test_benchmark_mistakes(arguments, message, tiny_model_folder, tmp_path, monkeypatch, capsys):
@@ -196,6 +200,38 @@ def test_benchmark_mistakes(arguments, message, tiny_model_folder, tmp_path, mon
     assert exit_code(run, ["benchmark", "navigation", *given]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+def test_benchmark_on_captures(tiny_model_folder, posed_captures, tmp_path, capsys):
+    """Cut anew, then again from the frozen set: the same figures, with and without depth, beside captures that cannot be read."""
+    folder = shutil.copytree(posed_captures, tmp_path / "captures")
+    (folder / "broken" / "images").mkdir(parents=True)
+    (folder / "broken" / "poses.txt").write_text("1 2 3\n")
+    (folder / "broken" / "K.txt").write_text("")
+    given = ["benchmark", "navigation", "--model", str(tiny_model_folder), "--captures", str(folder), "--steps", "1",
+             "--processes", "1", "--rows"]  # fmt: skip
+    run([*given, "model,context_32,other_scene_context,oracle_render", "--windows", "1", "--context-frames", "9",
+         "--write-test-set", str(tmp_path / "set.json"), "--json", str(tmp_path / "one.json"),
+         "--report", str(tmp_path / "page.html")])  # fmt: skip
+    said = capsys.readouterr().out
+    assert "left out:" in said and "expected 0x16 numbers" in said
+    assert "kitchen: 64 frames of 60x40 read by pose_table, metres; 1 window; the context sees" in said
+    assert "abc: 16 frames of 48x40 read by realestate10k, unknown scale" in said and "depth unknown" in said
+    assert (tmp_path / "page.html").is_file()
+    result = json.loads((tmp_path / "one.json").read_text())
+    assert result["benchmark"] == "navigation_real" and result["settings"]["scenes"] == 3
+    windows = {window["capture"]: window for window in result["settings"]["windows"]}
+    assert windows["kitchen"]["context_sees"]["status"] == "ok" and windows["abc"]["context_sees"]["status"] == "missing"
+    cells = {row["name"]: row["metrics"] for row in result["rows"]}
+    assert cells["model"]["psnr"]["n"] == 3 and cells["model"]["psnr"]["low"] is None
+    assert cells["model"]["covisible_psnr"]["n"] == 1 == cells["oracle_render"]["psnr"]["n"]
+    assert cells["other_scene_context"]["psnr"]["status"] == "ok"
+    assert cells["context_32"]["psnr"]["status"] == "not_applicable" and "fewer than 32" in cells["context_32"]["psnr"]["reason"]
+    assert str(tmp_path) not in json.dumps(result["settings"])
+    run([*given, "oracle_render", "--test-set", str(tmp_path / "set.json"), "--json", str(tmp_path / "two.json")])
+    again = json.loads((tmp_path / "two.json").read_text())
+    assert again["rows"] == [row for row in result["rows"] if row["name"] == "oracle_render"]
+    assert again["settings"]["windows"] == result["settings"]["windows"]
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_scenes_weigh_the_same_however_many_clips_they_have():
 def test_nothing_measured_is_never_nan():
     for status in ("missing", "failed", "not_applicable"):
         result = aggregate(METRICS["psnr"], [("a", Measurement(None, status, "why"))])
-        assert result["status"] == status and result["value"] is None
+        assert result["status"] == status and result["value"] is None and result["reason"] == "why"
         json.dumps(result, allow_nan=False)
     with pytest.raises(ValueError, match="finite"):
         Measurement(math.nan)
@@ -56,7 +56,7 @@ def test_interval_holds_the_mean_and_is_reproducible():
     assert low < values.mean() < high and (low, high) == bootstrap_interval(values)
     standard_error = values.std(ddof=1) / 8
     assert high - low == pytest.approx(2 * 1.96 * standard_error, rel=0.15)
-    assert bootstrap_interval(values[:1]) == (None, None)
+    assert bootstrap_interval(values[:7]) == (None, None) and None not in bootstrap_interval(values[:8])
 
 
 def test_paired_difference_decides_where_intervals_overlap():
@@ -66,6 +66,8 @@ def test_paired_difference_decides_where_intervals_overlap():
     assert paired_difference(METRICS["psnr"], ok(*better), ok(*base))["better"] == "first"
     assert paired_difference(METRICS["rotation_error_deg"], ok(*better), ok(*base))["better"] == "second"
     assert paired_difference(METRICS["psnr"], ok(*base), ok(*base))["better"] == "undecided"
+    few = paired_difference(METRICS["psnr"], ok(*better[:7]), ok(*base[:7]))
+    assert few["value"] > 0 and few["better"] == "undecided" and few["low"] is None
     with pytest.raises(ValueError, match="same clips"):
         paired_difference(METRICS["psnr"], ok(1.0), ok(1.0, 2.0))
 
@@ -78,6 +80,8 @@ def test_rows_over_clips_are_aggregates_and_rows_without_clips_do_not_apply():
     model, absent = rows_over_clips({"model": scored(20.0, 24.0), "image_to_video": []}, ["psnr"])
     assert model == {"name": "model", "metrics": {"psnr": aggregate(METRICS["psnr"], ok(20.0, 24.0))}}
     assert absent["metrics"]["psnr"] == {"value": None, "low": None, "high": None, "n": None, "status": "not_applicable"}
+    (told,) = rows_over_clips({"image_to_video": []}, ["psnr"], {"image_to_video": "no pipeline"})
+    assert told["metrics"]["psnr"]["reason"] == "no pipeline"
 
 
 def test_rows_of_one_clip_keep_the_reasons():

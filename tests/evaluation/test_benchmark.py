@@ -6,7 +6,9 @@ import pytest
 
 from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, SEEN_ROWS, Recording, benchmark_navigation
 from video4spatial.evaluation.results import write_results
-from video4spatial.evaluation.rows.peers import PeerError
+from video4spatial.evaluation.rows import ROWS, Row
+from video4spatial.evaluation.rows.inputs import NotApplicable
+from video4spatial.evaluation.rows.inputs import PeerError
 from video4spatial.evaluation.test_set import load_test_set
 from video4spatial.pipelines import GenerationSettings
 
@@ -28,7 +30,9 @@ def test_all_rows(tiny_pipeline, clips, tmp_path):
     assert cells["ground_truth"]["psnr"]["value"] == 100
     assert cells["static"]["gradient_correlation"]["value"] < 0.9
     assert cells["context_32"]["psnr"] != cells["context_2"]["psnr"]
-    assert settings["paired_differences"]["ground_truth"]["psnr"]["better"] == "second"
+    difference = settings["paired_differences"]["ground_truth"]["psnr"]
+    assert difference["value"] < 0 and difference["better"] == "undecided" and difference["low"] is None  # of two scenes
+    assert "no second model" in cells["seen_scenes"]["psnr"]["reason"]
     assert "model" not in settings["paired_differences"]
     write_results(tmp_path / "navigation_rooms.json", "navigation", settings, rows)
     json.loads((tmp_path / "navigation_rooms.json").read_text())
@@ -69,8 +73,33 @@ def test_a_row_without_a_video_of_a_clip_is_missing_there(tiny_pipeline, clips):
     assert list(recording.frames["image_to_video"]) == [first.clip]
 
 
+def test_a_row_that_does_not_apply_to_a_clip_counts_neither_for_it_nor_against_it(tiny_pipeline, clips, monkeypatch):
+    def frames(inputs):
+        if inputs.noise:
+            raise NotApplicable("it has no depth")
+        return inputs.clip.target_frames
+
+    monkeypatch.setitem(ROWS, "image_to_video", Row("image_to_video", frames))
+    recording = Recording()
+    rows, settings = benchmark_navigation(
+        tiny_pipeline, clips, ["model", "image_to_video"], metrics=["psnr"], generation=GenerationSettings(1),
+        recording=recording, progress=False,
+    )  # fmt: skip
+    cell = rows[1]["metrics"]["psnr"]
+    assert (cell["value"], cell["n"], cell["coverage"], cell["penalised"]) == (100, 1, 1, 100)
+    assert settings["paired_differences"]["image_to_video"]["psnr"]["n"] == 1
+    second = recording.clips["image_to_video"][1].measurements["psnr"]
+    assert second.status == "not_applicable" and second.reason == "it has no depth"
+
+
+def test_a_single_scene_has_no_other_to_borrow_from(tiny_pipeline, clips):
+    names = ["other_scene_context", "static"]
+    rows, _ = benchmark_navigation(tiny_pipeline, clips[:1], names, metrics=["psnr"], progress=False)
+    cell = rows[0]["metrics"]["psnr"]
+    assert cell["status"] == "not_applicable" and cell["reason"] == "there is no clip of another scene"
+    assert rows[1]["metrics"]["psnr"]["status"] == "ok"
+
+
 def test_all_mistakes_at_once(tiny_pipeline, clips):
     with pytest.raises(ValueError, match="unknown row 'modle'.*unknown metric 'pnsr'.*no clips"):
         benchmark_navigation(tiny_pipeline, [], ["modle"], metrics=["pnsr"])
-    with pytest.raises(ValueError, match="two scenes"):
-        benchmark_navigation(tiny_pipeline, clips[:1], ["other_scene_context"])

@@ -20,6 +20,14 @@ def test_a_pose_is_found_among_wrong_points_with_and_without_pycolmap():
     assert torch.allclose(pose, torch.eye(4, dtype=torch.float64), atol=1e-4) and np.array_equal(agreed, inliers)
 
 
+def test_points_that_coincide_have_no_pose():
+    points = np.tile([0.1, 0.2, 3.0], (20, 1)) + np.random.default_rng(0).normal(0, 1e-9, (20, 3))
+    pixels = np.random.default_rng(1).uniform(0, 128, (20, 2))
+    intrinsics = np.array([[100.0, 0, 64], [0, 100, 64], [0, 0, 1]])
+    assert pnp._pose_by_opencv(pixels, points, intrinsics, 1.0) == (None, None)
+    assert not pnp.absolute_pose(pixels, points, intrinsics, (128, 128), 1.0)[1].any()
+
+
 def test_depth_of_another_size_than_the_pictures_gives_the_same_cameras(clip):
     cameras = clip.target_cameras
     given = clip.target_frames, cameras.intrinsics, cameras[0], clip.context_frames, clip.context_cameras

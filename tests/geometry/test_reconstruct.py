@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from video4spatial.geometry import GeometryError
-from video4spatial.geometry.reconstruct import located_frames, painted_over, reconstruct
+from video4spatial.geometry.filling import painted_over
+from video4spatial.geometry.reconstruct import located_frames, reconstruct
 
 
 @pytest.fixture(scope="module")

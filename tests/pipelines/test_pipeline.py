@@ -148,9 +148,9 @@ def test_a_video_autoencoder_pads_and_trims(tiny_wan_vae, random_frames, frames)
 def test_all_problems_of_a_context_are_named_at_once(tiny_pipeline):
     with pytest.raises(ValueError) as error:
         tiny_pipeline.encode_context(
-            np.zeros((3, 16, 32, 3), np.uint8), times=np.array([0.0, 0.0]), cameras=path(2).cameras, chunk_length=2
+            np.zeros((3, 20, 32, 3), np.uint8), times=np.array([0.0, 0.0]), cameras=path(2).cameras, chunk_length=2
         )
-    for part in ("16x32", "2 times for 3 frames", "2 cameras for 3 frames", "chunk_length 2"):
+    for part in ("20x32: expected multiples of 16", "2 times for 3 frames", "2 cameras for 3 frames", "chunk_length 2"):
         assert part in str(error.value)
 
 

@@ -19,7 +19,7 @@ from video4spatial.training.sampler import draw_batch
 
 @pytest.fixture(scope="module")
 def bank(tiny_vae, tmp_path_factory):
-    rendered = render_bank([3], walk_frames=10, targets_per_scene=2, target_frames=3, height=32, width=32, latent_size=(4, 4))
+    rendered = render_bank([3], walk_frames=10, targets_per_scene=2, target_frames=3, height=32, width=32, depth_size=(4, 4))
     return BankExamples(rendered, 4.0, 1, LatentStore(tmp_path_factory.mktemp("latents"), tiny_vae), tiny_vae, "bank")
 
 

@@ -39,7 +39,7 @@ RECORDED = {
 
 @pytest.fixture(scope="module")
 def source(tiny_vae, tmp_path_factory) -> BankExamples:
-    bank = render_bank([3, 4], walk_frames=12, targets_per_scene=2, target_frames=5, height=32, width=32, latent_size=(4, 4))
+    bank = render_bank([3, 4], walk_frames=12, targets_per_scene=2, target_frames=5, height=32, width=32, depth_size=(4, 4))
     return BankExamples(bank, 4.0, 1, LatentStore(tmp_path_factory.mktemp("latents"), tiny_vae), tiny_vae, "bank")
 
 

@@ -20,7 +20,7 @@ from video4spatial.training.sampler import draw_batch
 
 @pytest.fixture(scope="module")
 def pictures() -> SceneBank:
-    return render_bank([3, 4], walk_frames=12, targets_per_scene=2, target_frames=5, height=32, width=32, latent_size=(4, 4))
+    return render_bank([3, 4], walk_frames=12, targets_per_scene=2, target_frames=5, height=32, width=32, depth_size=(4, 4))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_a_bank_file_gives_the_bank_back(pictures, tmp_path):
 
 def test_rendering_is_deterministic_and_variants_differ():
     first, again = (
-        render_bank([5], walk_frames=4, targets_per_scene=1, target_frames=3, height=16, width=16, latent_size=(2, 2), variants=2)
+        render_bank([5], walk_frames=4, targets_per_scene=1, target_frames=3, height=16, width=16, depth_size=(2, 2), variants=2)
         for _ in range(2)
     )
     assert torch.equal(first.frames, again.frames) and len(first) == 2

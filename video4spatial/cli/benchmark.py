@@ -9,6 +9,9 @@ from video4spatial.cli.terminal import console, load_pipeline, note, route_messa
 from video4spatial.naming import unknown
 from video4spatial.pretrained import ModelFolder, built_in_models, read_model_folder
 
+ROOMS = "rooms_nav_v1"
+"""Test set where no other is named."""
+
 SEEN_MODEL = "rooms-16"
 SHOWN_ROWS = ("model", "reconstruct_and_render", "image_to_video")
 """Rows whose videos the report shows."""
@@ -30,9 +33,15 @@ def navigation_parser() -> Parser:
     add = parser.add_argument
     add("--model", metavar="PATH_OR_NAME", default="rooms",
         help="pipeline folder or built-in model (default %(default)s)")  # fmt: skip
-    add("--test-set", metavar="NAME", default="rooms_nav_v1",
-        help="shipped test set, or a .json file (default %(default)s)")  # fmt: skip
-    add("--scenes", metavar="N", type=integer(2), default=64,
+    add("--test-set", metavar="NAME",
+        help=f"shipped test set, or a .json file (default {ROOMS}; with --captures: cut anew)")  # fmt: skip
+    add("--captures", metavar="FOLDER", nargs="+",
+        help="score on posed captures: each FOLDER is one, or holds one in each subfolder; formats as of v4s curate")  # fmt: skip
+    add("--windows", metavar="N", type=integer(1), help="with --captures: most clips per capture (default 6)")
+    add("--context-frames", metavar="N", type=integer(3), help="with --captures: most context frames (default 32)")
+    add("--write-test-set", metavar="FILE.json",
+        help="with --captures: write down how they were cut, for --test-set of a later run")  # fmt: skip
+    add("--scenes", metavar="N", type=integer(1), default=64,
         help="only the first so many scenes (default %(default)s)")  # fmt: skip
     add("--rows", metavar="A,B,...", help="only these rows, separated by commas (default: all)")
     add("--steps", metavar="N", type=integer(1), help="denoising steps (default: what suits the model)")
@@ -59,59 +68,95 @@ def navigation_parser() -> Parser:
 
 
 def navigation(arguments: list[str]) -> None:
-    """Score a model on the navigation test set."""
+    """Score a model on the navigation test set, or on captures."""
     options = navigation_parser().parse(arguments)
     with user_mistakes():
         folder = read_model_folder(options.model)
         seen = None
-        if options.seen_model != SEEN_MODEL or SEEN_MODEL in built_in_models():
+        if not options.captures and (options.seen_model != SEEN_MODEL or SEEN_MODEL in built_in_models()):
             seen = read_model_folder(options.seen_model)
-        for name in ("json", "details", "report"):
-            check_file(getattr(options, name), f"--{name}")
+        for name in ("json", "details", "report", "write_test_set"):
+            check_file(getattr(options, name), f"--{name.replace('_', '-')}")
+        _check_captures(options)
     route_messages()
-    if seen is None:
+    if seen is None and not options.captures:
         note(f"{SEEN_MODEL} is not part of this installation, so the rows seen_scenes stay empty (--seen-model).")
+    with user_mistakes():
+        rows = _rows(options.rows)
+    clips, about = _clips(options, folder)
     pipeline = load_pipeline(folder)
     from video4spatial.diffusion import JointGuidance
-    from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, Recording, benchmark_navigation
+    from video4spatial.evaluation.benchmark import Recording, benchmark_navigation
     from video4spatial.evaluation.results import write_results
-    from video4spatial.evaluation.test_set import load_test_set
     from video4spatial.pipelines import GenerationSettings
 
-    steps = options.steps or folder.num_inference_steps
-    rows = tuple(options.rows.split(",")) if options.rows else NAVIGATION_ROWS
     with user_mistakes():
-        clips = load_test_set(options.test_set, options.scenes)
-        wrong = [name for name in rows if name not in NAVIGATION_ROWS]
-        if wrong:
-            raise ValueError(unknown("row", wrong[0], NAVIGATION_ROWS) + f"; known: {', '.join(NAVIGATION_ROWS)}")
         peer = _peer(options)
-    if len(clips) < options.scenes:
-        note(f"{options.test_set} has {len(clips)} scenes, fewer than the {options.scenes} asked for.")
     recording = Recording([name for name in SHOWN_ROWS if name in rows] if options.report else ())
     results, settings = benchmark_navigation(
         pipeline,
         clips,
         rows,
-        generation=GenerationSettings(steps, JointGuidance.absent(options.guidance_scale), options.seed),
+        generation=GenerationSettings(
+            options.steps or folder.num_inference_steps, JointGuidance.absent(options.guidance_scale), options.seed
+        ),
         **_more_clips(options, rows, folder, seen),
         peer=peer,
         recording=recording,
         processes=options.processes,
         progress=console.is_terminal,
     )
-    settings = {"model": options.model, "test_set": options.test_set, **settings}
-    if options.peer:
-        settings["peer"] = options.peer
+    settings = {"model": options.model, **about, **settings} | ({"peer": options.peer} if options.peer else {})
+    benchmark = "navigation_real" if options.captures else "navigation_rooms"
     with user_mistakes():
-        write_results(options.json, "navigation_rooms", settings, results)
+        write_results(options.json, benchmark, settings, results)
         if options.details:
-            write_results(options.details, "navigation_rooms", settings, results, clips=recording.clips)
+            write_results(options.details, benchmark, settings, results, clips=recording.clips)
     _show(results)
     if options.report:
         with stage("drawing the report"), user_mistakes():
             _write_report(options, folder, clips, results, settings, recording)
-    say("written to " + ", ".join(name for name in (options.json, options.details, options.report) if name))
+    files = (options.json, options.details, options.report, options.write_test_set)
+    say("written to " + ", ".join(name for name in files if name))
+
+
+def _rows(names: str | None) -> tuple[str, ...]:
+    """The rows that are named, separated by commas; all by default."""
+    from video4spatial.evaluation.benchmark import NAVIGATION_ROWS
+
+    rows = tuple(names.split(",")) if names else NAVIGATION_ROWS
+    wrong = [name for name in rows if name not in NAVIGATION_ROWS]
+    if wrong:
+        raise ValueError(unknown("row", wrong[0], NAVIGATION_ROWS) + f"; known: {', '.join(NAVIGATION_ROWS)}")
+    return rows
+
+
+def _check_captures(options) -> None:
+    """Refuse options that need captures, or that captures leave no use for."""
+    if options.captures:
+        idle = ["windows", "context_frames", "write_test_set"] if options.test_set else []
+        reason = "`test_set` says how the captures are cut"
+    else:
+        idle, reason = ["windows", "context_frames", "write_test_set"], "they are about `captures`, which are not given"
+    idle = [name for name in idle if getattr(options, name) is not None]
+    if idle:
+        raise ValueError(f"{' and '.join(f'`{name}`' for name in idle)} without use: {reason}.")
+
+
+def _clips(options, folder: ModelFolder) -> tuple[list, dict]:
+    """The clips to score, and what the results file says of them."""
+    if options.captures:
+        from video4spatial.cli.benchmark_captures import capture_clips
+
+        return capture_clips(options, folder.target_frames, folder.frame_rate)
+    from video4spatial.evaluation.test_set import load_test_set
+
+    name = options.test_set or ROOMS
+    with user_mistakes():
+        clips = load_test_set(name, options.scenes)
+    if len(clips) < options.scenes:
+        note(f"{name} has {len(clips)} scenes, fewer than the {options.scenes} asked for.")
+    return clips, {"test_set": name}
 
 
 def _more_clips(options, rows: tuple[str, ...], folder: ModelFolder, seen: ModelFolder | None) -> dict:
@@ -154,16 +199,16 @@ def _write_report(options, folder: ModelFolder, clips, results: list[dict], sett
         # The first of these whose videos are known is the row the page is about.
         frames = {name: recording.frames[name] for name in SHOWN_ROWS if name in recording.frames}
         metric = METRICS["gradient_correlation"]
-        shown = shown_clips(lambda name: by_name[name].load(size=folder.height), recording.clips, frames, metric)
+        shown = shown_clips(lambda name: by_name[name].load(folder.height, folder.width), recording.clips, frames, metric)
     write_benchmark_page(
         options.report,
-        title=f"{options.model} on {options.test_set}",
+        title=f"{options.model} on {settings['test_set']}",
         rows=results,
         clips={name: entries for name, entries in recording.clips.items() if entries},
         shown=shown,
         frame_rate=folder.frame_rate,
         metrics=NAVIGATION_METRICS,
-        settings=settings,
+        settings={name: value for name, value in settings.items() if name != "windows"},
     )
 
 

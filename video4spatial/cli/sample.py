@@ -112,7 +112,7 @@ def _make(folder: Path, request: Request) -> None:
         note(sentence)
     settings = request.settings
     with user_mistakes():
-        plan = plan_scene(request.clip, settings.generation)
+        plan = plan_scene(request.clip, settings.generation, settings.most_shown)
         pipeline = load_pipeline(settings.model, settings.loading)
     context = scene_of(pipeline, request.clip, plan, settings)
     write_result(folder, request, video_of(pipeline, context, request))

@@ -238,7 +238,7 @@ def _task(job: Job, footage: Footage, plan: ContextPlan | None, settings: Sample
     settings = replace(settings, generation=replace(settings.generation, seed=job.seed), prompt=job.prompt)
     read = footage.clip(job.trajectory, job.frames or settings.model.target_frames, job.anchor)
     told = {"context": context, "trajectory": job.trajectory, "anchor": job.anchor}
-    plan = plan or plan_scene(read.clip, settings.generation)
+    plan = plan or plan_scene(read.clip, settings.generation, settings.most_shown)
     return Task(job.name, requested_of_footage(read, settings, told), plan, (footage.chosen, plan))
 
 

@@ -88,6 +88,9 @@ def add_context_options(parser: Parser, default_plan: str) -> None:
         help="what guidance puts in place of the context (default %(default)s)")  # fmt: skip
     add("--context-scale", metavar="C", type=number(0),
         help="guidance over the context alone (default: that of --guidance-scale)")  # fmt: skip
+    add("--geometry", metavar="auto|none|DIR",
+        help="what the model is shown of the scene's geometry: auto, what can be read from the video; none, nothing; or a folder of "
+        "v4s geometry (default: auto, for models with a geometry prompt)")  # fmt: skip
     add("--cache-dtype", choices=("bfloat16", "float32"),
         help="precision of the keys and values of the context (default: as computed)")  # fmt: skip
     add("--cache-device", choices=("auto", "cpu"), default="auto",
@@ -119,6 +122,7 @@ def generation_settings(options: Namespace, context_cameras: bool, **more: objec
         plan=options.plan,
         plan_budget=options.plan_budget,
         plan_options={} if options.plan_pool is None else {"pool": options.plan_pool},
+        geometry=options.geometry,
         cache=CacheStorage(dtype, None if options.cache_device == "auto" else options.cache_device),
         **more,
     )
@@ -150,7 +154,16 @@ class SampleSettings:
     @property
     def offered_frames(self) -> int | None:
         """To how many frames the context is thinned at first; None keeps all, for the plan to choose from."""
-        return self.context_frames or (None if self.generation.plan else self.model.context_frames)
+        if self.context_frames or self.generation.plan:
+            return self.context_frames
+        return self.model.context_frames if self.most_shown is None else self.model.geometry_frames
+
+    @property
+    def most_shown(self) -> int | None:
+        """Frames that go through the model where geometry is read from more of them; None where all do."""
+        from video4spatial.pipelines.settings import shows_geometry
+
+        return self.model.context_frames if shows_geometry(self.generation, self.model.transformer) else None
 
 
 def sample_settings(options: Namespace, model: ModelFolder, cameras_flag: str, context_cameras: bool) -> SampleSettings:

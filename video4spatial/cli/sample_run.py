@@ -88,11 +88,17 @@ def scene_of(pipeline: Video4SpatialPipeline, clip: Clip, plan: ContextPlan, set
     Raises:
         UserError: for a scene file that is not of this model and context, or cannot be written.
     """
-    from video4spatial.pipelines.generation import encode_scene, load_scene
+    from video4spatial.pipelines.generation import encode_scene, load_scene, scene_geometry
 
     if settings.scene_cache is None:
+        geometry = None
+        if settings.most_shown is not None:
+            with stage(f"reading the geometry of {len(clip.context_frames)} frames"), user_mistakes():
+                geometry = scene_geometry(clip, settings.generation, pipeline._execution_device)
+            for sentence in geometry.in_words():
+                note(sentence)
         with stage(f"encoding {len(plan.chunks)} context frames"), user_mistakes():
-            context = encode_scene(pipeline, clip, settings.generation, plan)
+            context = encode_scene(pipeline, clip, settings.generation, plan, geometry)
     else:
         with stage(f"reading the scene of {settings.scene_cache}"), user_mistakes():
             context = load_scene(pipeline, settings.scene_cache, clip, settings.generation, plan)

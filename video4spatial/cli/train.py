@@ -12,6 +12,7 @@ Train what a configuration names:
   configs/train/rooms.yaml         the model, on simulated rooms
   configs/train/curated.yaml       the model, on a data set that curation made
   configs/train/autoencoder.yaml   the autoencoder of pictures that they need
+  configs/train/refiner.yaml       the refiner of what an autoencoder decodes
   configs/train/budget.yaml        after one of them: trains for so many minutes
 They explain every key. Any of them can be given on the command line as --trainer.max_steps 1000, --data.batch_size 16,
 --model.learning_rate 3e-4 (short for --model.init_args.learning_rate), --trainer.callbacks+=CompileBlocks ...
@@ -21,7 +22,7 @@ They explain every key. Any of them can be given on the command line as --traine
   --print_config      print the merged configuration and stop
 
 train.py fit --help lists the keys of the trainer with their types and defaults; --model.help CLASS, --data.help CLASS and
---trainer.callbacks.help CLASS list those of DenoiserModule, AutoencoderModule, RoomsData, CuratedData, TimeBudget ..."""
+--trainer.callbacks.help CLASS list those of DenoiserModule, AutoencoderModule, RefinerModule, RoomsData, CuratedData, TimeBudget ..."""
 
 
 def main(arguments: list[str]) -> None:

@@ -11,6 +11,7 @@ import torch
 from video4spatial.cameras import Cameras, plucker_rays, poses_to_latent
 from video4spatial.clips.instruction import Ground, Instruction, Navigate
 from video4spatial.conditioning.plans import ContextPart, latent_indices
+from video4spatial.models.conditions.geometry import GeometryPrompt
 
 Branch = Literal["instruction", "context", "null"]
 """What a pass is told: everything; the context and the anchor without the instruction; nothing."""
@@ -62,6 +63,7 @@ class TargetInputs:
         rays: [B, F, channels, h, w] relative to the anchor: the camera instruction; None without one.
         scene_rays: [B, F, channels, h, w] relative to the scene's first camera; None where the scene's cameras are unknown.
         text: [B, L, text_dim] states of the instruction's words; None for models that read no text.
+        geometry: what the targets would see of the scene as far as its geometry is known; None without.
     """
 
     anchor: torch.Tensor | None
@@ -69,6 +71,7 @@ class TargetInputs:
     rays: torch.Tensor | None = None
     scene_rays: torch.Tensor | None = None
     text: torch.Tensor | None = None
+    geometry: GeometryPrompt | None = None
 
     def branch(self, branch: Branch, no_text: torch.Tensor | None = None) -> TargetInputs:
         """What a branch of guidance is told.
@@ -80,7 +83,7 @@ class TargetInputs:
         if branch == "instruction":
             return self
         if branch == "context":
-            return replace(self, rays=None, scene_rays=None, text=no_text)
+            return replace(self, rays=None, scene_rays=None, text=no_text, geometry=None)
         return TargetInputs(None, self.positions[:, 1:], text=no_text)
 
 
@@ -190,6 +193,7 @@ class Conditioner:
         instructions: Sequence[Instruction],
         anchor_poses: torch.Tensor | None = None,
         text: torch.Tensor | None = None,
+        geometry: GeometryPrompt | None = None,
     ) -> TargetInputs:
         """B targets, from the instructions they carry out; all of one kind.
 
@@ -201,6 +205,7 @@ class Conditioner:
             anchor_poses: [B, 4, 4] camera_to_world of the anchor frames relative to the scene's first camera, or None where the
                 scene's cameras are unknown.
             text: [B, L, text_dim] states of the instructions' words, for models that read text.
+            geometry: what the targets would see of their scenes (`conditioning.geometry_prompt`), where it is known.
 
         Returns:
             `TargetInputs`, rays on the device and in the dtype of the anchor.
@@ -218,7 +223,8 @@ class Conditioner:
             rays = self._target_rays(relative, anchor)
             if anchor_poses is not None:
                 scene_rays = self._target_rays(relative.transformed(anchor_poses.unsqueeze(-3)), anchor)
-        return TargetInputs(anchor, positions, rays, scene_rays, text)
+        prompt = None if geometry is None else geometry.to(anchor.device, anchor.dtype)
+        return TargetInputs(anchor, positions, rays, scene_rays, text, prompt)
 
     def check(self, instructions: Sequence[Instruction]) -> None:
         """Refuse instructions that the model cannot read.

@@ -138,7 +138,7 @@ def predict(
         latents = torch.cat([targets.anchor, noisy], dim=2)
         timesteps = torch.cat([timesteps.new_zeros(batch, 1), timesteps], dim=1)
     if placement is None:
-        placed = {"positions": targets.positions, "rays": targets.rays, "scene_rays": targets.scene_rays}
+        placed = {"positions": targets.positions, "rays": targets.rays, "scene_rays": targets.scene_rays, "geometry": targets.geometry}
     else:
         placed = {"placement": placement}
     inside = return_geometry and "context_latents" in scene.arguments
@@ -151,11 +151,11 @@ def predict(
 
 
 def place(transformer: Video4SpatialTransformer3DModel, targets: TargetInputs, height: int, width: int) -> TargetPlacement:
-    """What the transformer computes of positions and cameras of targets, once for all denoising steps.
+    """What the transformer computes of positions, cameras and geometry of targets, once for all denoising steps.
 
     Args:
         transformer: the denoiser.
         targets: what is known of them.
         height, width: of their latents.
     """
-    return transformer.place(targets.positions, height, width, targets.rays, targets.scene_rays)
+    return transformer.place(targets.positions, height, width, targets.rays, targets.scene_rays, targets.geometry)

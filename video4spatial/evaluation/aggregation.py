@@ -1,5 +1,6 @@
 """From measurements of many clips to the figures of a row, and what they are worth: coverage, intervals, differences."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,9 @@ from video4spatial.evaluation.scoring import ScoredClip
 
 BOOTSTRAP_DRAWS = 2000
 BOOTSTRAP_SEED = 0
+
+FEWEST_SCENES = 8
+"""Fewer scenes allow no interval and no verdict: the bootstrap of so few values is too narrow to be believed."""
 
 
 def aggregate(metric: Metric, measurements: Sequence[tuple[str, Measurement]]) -> dict:
@@ -38,7 +42,8 @@ def aggregate(metric: Metric, measurements: Sequence[tuple[str, Measurement]]) -
     if not measured:
         statuses = {m.status for _, m in applicable}
         status = "not_applicable" if not applicable else "failed" if "failed" in statuses else "missing"
-        cell = result_cell(None, n=0, status=status)
+        reasons = Counter(m.reason for _, m in measurements if m.status == status)
+        cell = result_cell(None, n=0, status=status) | ({"reason": reasons.most_common(1)[0][0]} if reasons else {})
     else:
         means = np.array(list(scene_means(measured).values()))
         cell = result_cell(float(means.mean()), *bootstrap_interval(means), len(means))
@@ -67,16 +72,17 @@ def scene_means(values: Sequence[tuple[str, float]]) -> dict[str, float]:
     return {scene: float(np.mean(of_scene)) for scene, of_scene in scenes.items()}
 
 
-def bootstrap_interval(values: np.ndarray) -> tuple[float | None, float | None]:
+def bootstrap_interval(values: np.ndarray, fewest: int = FEWEST_SCENES) -> tuple[float | None, float | None]:
     """95 % percentile interval of a mean (Efron, 1979) over 2000 draws with a fixed seed.
 
     Args:
         values: [S], one per scene.
+        fewest: scenes that allow an interval.
 
     Returns:
-        Low and high; None for fewer than two scenes, which allow no interval.
+        Low and high; None for fewer scenes.
     """
-    if len(values) < 2:
+    if len(values) < max(fewest, 2):
         return None, None
     draws = np.random.default_rng(BOOTSTRAP_SEED).integers(len(values), size=(BOOTSTRAP_DRAWS, len(values)))
     low, high = np.quantile(np.asarray(values)[draws].mean(1), [0.025, 0.975])
@@ -84,18 +90,22 @@ def bootstrap_interval(values: np.ndarray) -> tuple[float | None, float | None]:
 
 
 def paired_difference(
-    metric: Metric, first: Sequence[tuple[str, Measurement]], second: Sequence[tuple[str, Measurement]]
+    metric: Metric,
+    first: Sequence[tuple[str, Measurement]],
+    second: Sequence[tuple[str, Measurement]],
+    fewest: int = FEWEST_SCENES,
 ) -> dict:
     """The first row minus the second on the same clips.
 
     Args:
         metric: whose measurements they are.
         first, second: (scene, measurement) per clip, in the same order.
+        fewest: scenes that allow an interval and a verdict.
 
     Returns:
         A cell as in results files: mean over scenes of first - second with its interval over scenes. Where only one row has a value
         for a clip, the other counts as the metric's worst value, so that failing cannot win. `better` is `first`, `second`, or
-        `undecided` where the interval holds zero.
+        `undecided` where the interval holds zero, or where there are too few scenes for one.
 
     Raises:
         ValueError: if the rows do not list the same scenes in the same order.
@@ -110,29 +120,33 @@ def paired_difference(
     if not differences:
         return result_cell(None, status="missing") | {"better": "undecided"}
     means = np.array(list(scene_means(differences).values()))
-    low, high = bootstrap_interval(means)
+    low, high = bootstrap_interval(means, fewest)
     better = "undecided"
     if low is not None and metric.direction != "none" and (low > 0 or high < 0):
         better = "first" if (low > 0) == (metric.direction == "higher") else "second"
     return result_cell(float(means.mean()), low, high, len(means)) | {"better": better}
 
 
-def rows_over_clips(scored: Mapping[str, Sequence[ScoredClip]], metrics: Sequence[str]) -> list[dict]:
+def rows_over_clips(
+    scored: Mapping[str, Sequence[ScoredClip]], metrics: Sequence[str], reasons: Mapping[str, str] | None = None
+) -> list[dict]:
     """Rows of a results file over many clips.
 
     Args:
         scored: {row: its clips}.
         metrics: names from the registry that every clip was measured by.
+        reasons: {row without clips: why it has none}.
 
     Returns:
         A row per entry, with raw and penalised means, coverage, and intervals over scenes; all cells of a row without clips are
         `not_applicable`.
     """
-    absent = result_cell(None, status="not_applicable")
-    return [
-        {"name": row, "metrics": {name: aggregate(METRICS[name], _of(name, clips)) if clips else absent for name in metrics}}
-        for row, clips in scored.items()
-    ]
+    rows = []
+    for row, clips in scored.items():
+        absent = result_cell(None, status="not_applicable") | ({"reason": reasons[row]} if row in (reasons or {}) else {})
+        cells = {name: aggregate(METRICS[name], _of(name, clips)) if clips else absent for name in metrics}
+        rows.append({"name": row, "metrics": cells})
+    return rows
 
 
 def rows_of_one_clip(scored: Mapping[str, Mapping[str, Measurement]]) -> list[dict]:

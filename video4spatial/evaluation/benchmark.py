@@ -10,12 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from video4spatial.clips import Clip
 from video4spatial.evaluation.aggregation import paired_differences, rows_over_clips
 from video4spatial.evaluation.metrics import METRICS, NAVIGATION_METRICS
-from video4spatial.evaluation.rows.model import RowInputs
-from video4spatial.evaluation.rows.peers import PeerError
+from video4spatial.evaluation.rows.inputs import NEEDS, NotApplicable, PeerError, RowInputs
 from video4spatial.evaluation.rows.references import fit_blur
 from video4spatial.evaluation.rows import ROWS, Row
 from video4spatial.evaluation.scoring import ScoredClip, ScoringPool
-from video4spatial.evaluation.test_set import TestClip
+from video4spatial.evaluation.test_set import TestEntry
 from video4spatial.naming import unknown
 from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline
 
@@ -43,13 +42,13 @@ class Recording:
 
 def benchmark_navigation(
     pipeline: Video4SpatialPipeline,
-    clips: Sequence[Clip | TestClip],
+    clips: Sequence[Clip | TestEntry],
     rows: Sequence[str] = NAVIGATION_ROWS,
     *,
     metrics: Sequence[str] = NAVIGATION_METRICS,
     generation: GenerationSettings = GenerationSettings(),
     seen_pipeline: Video4SpatialPipeline | None = None,
-    seen_clips: Sequence[Clip | TestClip] = (),
+    seen_clips: Sequence[Clip | TestEntry] = (),
     validation_clips: Sequence[Clip] = (),
     peer: Callable[[Clip, int], np.ndarray] | None = None,
     recording: Recording | None = None,
@@ -59,8 +58,8 @@ def benchmark_navigation(
     """Score a model and the reference rows on the same clips.
 
     Args:
-        pipeline: the model under test; its size must be that of the clips (test clips are rendered at its size).
-        clips: at least two of different scenes, because each lends its context to another in `other_scene_context`.
+        pipeline: the model under test; its size must be that of the clips (entries of test sets are loaded at its size).
+        clips: of at least two scenes if `other_scene_context` is to apply, where each borrows the context of another.
         rows: names from `NAVIGATION_ROWS`.
         metrics: names from the registry.
         generation: how the models are run.
@@ -76,18 +75,20 @@ def benchmark_navigation(
         `paired_differences` hold, for each metric, `model` minus every other row on the same clips with its interval.
 
     Raises:
-        ValueError: for unknown rows or metrics, or too few clips.
+        ValueError: for unknown rows or metrics, or no clips.
     """
     _check(clips, rows, metrics)
     needed = {need for name in rows for need in ROWS[name].needs}
     blur = fit_blur(validation_clips) if validation_clips and "blur_sigma" in needed else None
-    given = {"other": True, "blur_sigma": blur is not None, "image_to_video": peer is not None}
-    usable = [ROWS[name] for name in rows if all(given[need] for need in ROWS[name].needs)]
-    on_test = [row for row in usable if not row.seen]
-    on_seen = [row for row in usable if row.seen and seen_pipeline is not None]
+    given = {"other": len({clip.scene for clip in clips}) > 1, "blur_sigma": blur is not None, "image_to_video": peer is not None}
+    absent = {name: NEEDS[need] for name in rows for need in ROWS[name].needs if not given[need]}
+    if seen_pipeline is None or not seen_clips:
+        absent |= dict.fromkeys(SEEN_ROWS, "there is no second model with clips of the scenes that it was trained on")
+    usable = [ROWS[name] for name in rows if name not in absent]
+    on_test, on_seen = [row for row in usable if not row.seen], [row for row in usable if row.seen]
     total = len(on_test) * len(clips) + len(on_seen) * len(seen_clips)
     with _progress(total, progress) as (begin, advance), ScoringPool(processes, metrics, advance) as pool:
-        others = "other" in needed
+        others = any("other" in row.needs for row in usable)
         _run(on_test, _inputs(pipeline, clips, generation, others, blur_sigma=blur, image_to_video=peer), pool, recording, begin)
         _run(on_seen, _inputs(seen_pipeline, seen_clips if on_seen else (), generation, False), pool, recording, begin)
         scored = {name: [] for name in rows} | pool.results()
@@ -106,35 +107,32 @@ def benchmark_navigation(
         "interval": "bootstrap over scenes, 95 %",
         "paired_differences": paired_differences(scored.get("model", ()), compared, metrics),
     }
-    return rows_over_clips(scored, metrics), settings
+    return rows_over_clips(scored, metrics, absent), settings
 
 
-def _check(clips: Sequence[Clip | TestClip], rows: Sequence[str], metrics: Sequence[str]) -> None:
+def _check(clips: Sequence[Clip | TestEntry], rows: Sequence[str], metrics: Sequence[str]) -> None:
     problems = [unknown("row", name, ROWS) for name in rows if name not in ROWS]
     problems += [unknown("metric", name, METRICS) for name in metrics if name not in METRICS]
     if not clips:
         problems.append("there are no clips to score")
-    elif len({clip.scene for clip in clips}) < 2:
-        borrowing = [name for name in rows if name in ROWS and "other" in ROWS[name].needs]
-        problems += [f"{name} needs clips of at least two scenes" for name in borrowing]
     if problems:
         raise ValueError("; ".join(problems) + ".")
 
 
 def _inputs(
-    pipeline: Video4SpatialPipeline, clips: Sequence[Clip | TestClip], generation: GenerationSettings, others: bool, **more
+    pipeline: Video4SpatialPipeline, clips: Sequence[Clip | TestEntry], generation: GenerationSettings, others: bool, **more
 ) -> Iterator[RowInputs]:
     """What rows are made from, clip by clip; `others` says whether a clip of another scene is among it."""
 
-    def loaded(entry: Clip | TestClip) -> Clip:
-        return entry.load(size=pipeline.config.height) if isinstance(entry, TestClip) else entry
+    def loaded(entry: Clip | TestEntry) -> Clip:
+        return entry if isinstance(entry, Clip) else entry.load(pipeline.config.height, pipeline.config.width)
 
     for index, entry in enumerate(clips):
         other = loaded(_of_another_scene(clips, index)) if others else None
         yield RowInputs(loaded(entry), pipeline, generation, index, other, **more)
 
 
-def _of_another_scene(clips: Sequence[Clip | TestClip], index: int) -> Clip | TestClip:
+def _of_another_scene(clips: Sequence[Clip | TestEntry], index: int) -> Clip | TestEntry:
     """The next clip of another scene; after the last comes the first."""
     following = (clips[(index + step) % len(clips)] for step in range(1, len(clips)))
     return next(clip for clip in following if clip.scene != clips[index].scene)
@@ -149,8 +147,9 @@ def _run(
             begin(row.name)
             try:
                 frames = row.frames(of_clip)
-            except PeerError as error:
-                pool.refuse(row.name, of_clip.clip, str(error))
+            except (PeerError, NotApplicable) as error:
+                status = "missing" if isinstance(error, PeerError) else "not_applicable"
+                pool.refuse(row.name, of_clip.clip, str(error), status)
                 continue
             # Always scored against the whole clip, so that co-visible pixels are the same in every row.
             pool.submit(row.name, of_clip.clip, frames)

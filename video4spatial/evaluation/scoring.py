@@ -23,27 +23,46 @@ from video4spatial.geometry.estimated_cameras import EstimatedCameras
 
 logger = logging.getLogger(__name__)
 
+CAPTURE = "capture"
+"""`provenance["source"]` of clips that were cut out of posed captures."""
+
 
 def measured_cameras(clip: Clip, frames: np.ndarray) -> EstimatedCameras | None:
     """The cameras of a generated video, as every score, plot and page takes them.
-
-    Simulated clips are measured by rendering and comparing: the one estimator that needs no library and no weights and is exact
-    to a fraction of a degree. Frames that do not resemble the scene have no camera.
 
     Args:
         clip: what was asked for; its commanded cameras stay unseen, apart from the anchor's.
         frames: [T, H, W, 3] uint8.
 
     Returns:
-        The cameras with what is known of them, or None for footage, whose cameras are measured by an estimator of choice
-        (`estimators.estimate_cameras`).
+        The cameras by the `usual_estimator`, with what is known of them; None for footage, whose cameras are measured by an
+        estimator of choice (`estimators.estimate_cameras`).
 
     Raises:
-        ValueError: for frames that do not fit the clip, or a simulated clip that knows no camera at all.
+        ValueError: for frames that do not fit the clip, or a clip that knows no camera although its kind does.
     """
-    if clip.provenance.get("source") != "simulation":
+    name = usual_estimator(clip)
+    return None if name is None else estimate_cameras(name, clip, frames)
+
+
+def usual_estimator(clip: Clip) -> str | None:
+    """The estimator that measures the cameras of a clip's videos; none of them needs weights.
+
+    Simulated clips are measured by rendering and comparing, which is exact to a fraction of a degree. Clips of posed captures are
+    measured by points of the context where it has depth, by pairs of the generated frames elsewhere, so without their scale.
+    Frames that do not resemble the scene have no camera.
+
+    Args:
+        clip: what was asked for.
+
+    Returns:
+        Name of the estimator, or None for footage.
+    """
+    if clip.provenance.get("source") == "simulation":
+        return "render_and_compare"
+    if clip.provenance.get("source") != CAPTURE:
         return None
-    return estimate_cameras("render_and_compare", clip, frames)
+    return "pnp" if clip.context_depth is not None and (clip.context_depth > 0).any() else "essential"
 
 
 def score_clip(
@@ -158,15 +177,16 @@ class ScoringPool:
             # Plain pickle copies: the pool's own would move the clip's tensors to shared memory, under whoever views them.
             self._ask(row, clip, self.pool.submit(_score_pickled, pickle.dumps((clip, frames, self.metrics))))
 
-    def refuse(self, row: str, clip: Clip, reason: str) -> None:
-        """Note that a row has no video of a clip: all its measurements are missing.
+    def refuse(self, row: str, clip: Clip, reason: str, status: str = "missing") -> None:
+        """Note that a row has no video of a clip: none of its measurements has a value.
 
         Args:
             row: its name.
             clip: what was asked for.
             reason: why there is none.
+            status: of the measurements, `missing` or `not_applicable`.
         """
-        self._ask(row, clip, _finished({metric: Measurement.missing(reason) for metric in self.metrics}))
+        self._ask(row, clip, _finished({metric: Measurement(None, status, reason) for metric in self.metrics}))
 
     def results(self) -> dict[str, list[ScoredClip]]:
         """Scored clips by row, once all are done."""

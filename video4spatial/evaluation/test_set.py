@@ -7,10 +7,12 @@ makes `rooms_nav_v1` anew. That is needed only when the simulator's scenes chang
 
 import argparse
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from rich.progress import track
@@ -52,9 +54,34 @@ class StaleTestSetError(ValueError):
     """The simulator no longer makes the scenes that the frozen test set was made of."""
 
 
+class TestEntry(Protocol):
+    """A clip of a test set, whose pixels are made or read when it is loaded.
+
+    Attributes:
+        name, scene: as the loaded clip's.
+        recipe: what it is made from, and what is known of it.
+    """
+
+    name: str
+    scene: str
+    recipe: dict
+
+    def load(self, size: int, width: int | None = None) -> Clip:
+        """The clip with pixels.
+
+        Args:
+            size: height of all frames in pixels.
+            width: of all frames in pixels; default the height.
+
+        Raises:
+            StaleTestSetError: if it is no longer what it was when the set was frozen.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class TestClip:
-    """One clip of a test set, rendered when it is loaded.
+    """One clip of a test set of simulated rooms, rendered when it is loaded.
 
     Args:
         name, scene: as the loaded clip's.
@@ -69,11 +96,12 @@ class TestClip:
     recipe: dict
     settings: dict
 
-    def load(self, size: int = 64, supersample: int = 2) -> Clip:
+    def load(self, size: int = 64, width: int | None = None, supersample: int = 2) -> Clip:
         """Render the clip.
 
         Args:
-            size: height and width of all frames in pixels.
+            size: height of all frames in pixels.
+            width: of all frames in pixels; default the height.
             supersample: rays per pixel side.
 
         Raises:
@@ -81,10 +109,10 @@ class TestClip:
         """
         seeds = {key: self.recipe[key] for key in ("scene_seed", "walk_seed", "target_seed")}
         clip = simulated_navigation_clip(
-            **seeds, **self.settings, height=size, width=size, supersample=supersample, name=self.name
+            **seeds, **self.settings, height=size, width=width or size, supersample=supersample, name=self.name
         )
         found = fingerprint(clip.context_cameras, clip.target_cameras, clip.target_frames)
-        differences = _differences(self.recipe["fingerprint"], found)
+        differences = fingerprint_differences(self.recipe["fingerprint"], found)
         if differences:
             raise StaleTestSetError(
                 f"clip {self.name} is not what it was when the test set was frozen: {'; '.join(differences)}. "
@@ -116,10 +144,24 @@ def load_test_set(name: str = NAME, limit: int | None = None) -> list[TestClip]:
     missing = {"name", "settings", "clips"} - set(content)
     if missing:
         raise ValueError(f"{name}: not a test set, it has no {', '.join(sorted(missing))}.")
+    if "kind" in content:
+        raise ValueError(f"{name}: a test set of {content['kind']}: give the folder that holds them (`captures`).")
     return [
         TestClip(f"{content['name']}-{index:03d}", f"rooms-{recipe['scene_seed']}", recipe, content["settings"])
         for index, recipe in enumerate(content["clips"][:limit])
     ]
+
+
+def write_test_set(path: str | os.PathLike, content: dict) -> None:
+    """Write a test set's file: one clip per line, so that a change of one clip shows as one line.
+
+    Args:
+        path: of the JSON file.
+        content: `name`, `settings` and `clips`, and what else is to be known.
+    """
+    head = json.dumps({name: value for name, value in content.items() if name != "clips"}, indent=1)[:-2]
+    body = ",\n  ".join(json.dumps(clip) for clip in content["clips"])
+    write_whole(path, f'{head},\n "clips": [\n  {body}\n ]\n}}\n')
 
 
 def similar_clips(scene_seeds: Iterable[int], size: int, walk_seed: int) -> list[Clip]:
@@ -156,7 +198,8 @@ def fingerprint(context: Cameras, target: Cameras, frames: np.ndarray) -> dict:
     }
 
 
-def _differences(stored: dict, found: dict) -> list[str]:
+def fingerprint_differences(stored: dict, found: dict) -> list[str]:
+    """In words, where two fingerprints differ by more than rounding."""
     tolerances = {"context_positions": 5e-3, "target_end": 5e-3, "mean_colours": 4.0}
     return [
         f"{key.replace('_', ' ')} were {stored[key]} and are {found[key]}"
@@ -234,10 +277,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "test_sets" / f"{NAME}.json")
     arguments = parser.parse_args()
     content = build_rooms_nav(arguments.scenes)
-    clips = content.pop("clips")
-    # One clip per line: short, and a change of one clip shows as one line.
-    head, body = json.dumps(content, indent=1)[:-2], ",\n  ".join(json.dumps(clip) for clip in clips)
-    write_whole(arguments.output, f'{head},\n "clips": [\n  {body}\n ]\n}}\n')
+    write_test_set(arguments.output, content)
+    clips = content["clips"]
     sees = np.array([[clip["context_sees"], clip["anchor_sees"]] for clip in clips])
     context, anchor = sees.mean(0)
     print(f"{len(clips)} clips in {arguments.output}; the context sees {context:.2f}, the anchor alone {anchor:.2f}")

@@ -25,6 +25,9 @@ clip does not allow a degradation."""
 LEAST_SPEARMAN = 0.9
 """Least rank correlation with every declared degradation of a metric that heads the scorecard."""
 
+FEWEST = 2
+"""Scenes that allow a verdict here: some faults suit few clips, and what is compared is the same clip with and without one."""
+
 LEAST_COVERAGE = 0.9
 """Least share of the true videos measured by a metric that heads the scorecard."""
 
@@ -166,9 +169,9 @@ def _surely_better(metrics: Sequence[Metric], first: Scored, second: Scored) -> 
         both = zip(first, second, strict=True)
         pairs = [(one, other) for one, other in both if metric.name in one[1] and metric.name in other[1]]
         one, other = ([(scene, values[metric.name]) for scene, values in side] for side in (zip(*pairs) if pairs else ((), ())))
-        return paired_difference(metric, one, other)["better"] == "first"
+        return paired_difference(metric, one, other, FEWEST)["better"] == "first"
     differences = rank_differences(metrics, first, second)
-    low, _ = bootstrap_interval(np.array(list(scene_means(differences).values())))
+    low, _ = bootstrap_interval(np.array(list(scene_means(differences).values())), FEWEST)
     return low is not None and low > 0
 
 
@@ -269,7 +272,7 @@ def validation_row(name: str, metrics: Sequence[Metric], measured: Measured, deg
         least = seen = absent
         if len(values):
             found = threshold(metrics, measured, degradation)
-            least = result_cell(float(values.mean()), *bootstrap_interval(values), len(values))
+            least = result_cell(float(values.mean()), *bootstrap_interval(values, FEWEST), len(values))
             seen = result_cell(found, n=len(values), status="missing" if found is None else "ok")
             shares[degradation.name] = None if found is None else found / degradation.levels[-1]
         cells |= {f"spearman_{degradation.name}": least, f"threshold_{degradation.name}": seen}

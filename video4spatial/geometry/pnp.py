@@ -127,10 +127,13 @@ def _pose_by_opencv(
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """[3, 4] world-to-camera and [M] inliers without pycolmap."""
     cv2.setRNGSeed(SEED)
-    found, vector, shift, kept = cv2.solvePnPRansac(
-        points, pixels, intrinsics, None, reprojectionError=error, iterationsCount=2000, confidence=0.9999,
-        flags=cv2.SOLVEPNP_SQPNP,
-    )  # fmt: skip
+    try:
+        found, vector, shift, kept = cv2.solvePnPRansac(
+            points, pixels, intrinsics, None, reprojectionError=error, iterationsCount=2000, confidence=0.9999,
+            flags=cv2.SOLVEPNP_SQPNP,
+        )  # fmt: skip
+    except cv2.error:  # points that all but coincide say nothing about a pose: the solver refuses them
+        return None, None
     if not found or kept is None or len(kept) < 6:
         return None, None
     kept = kept[:, 0]

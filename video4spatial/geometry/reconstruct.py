@@ -3,14 +3,13 @@ other cameras, with colours looked up in the frames.
 
     scene = reconstruct(frames, cameras, target)
     pictures, known, depth = scene.render(target, height, width)
-    pictures = painted_over(pictures, known, colour)
 
 Frames of unknown cameras come first through `located_frames`.
 """
 
 from dataclasses import dataclass, replace
 
-import cv2
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -141,20 +140,3 @@ def camera_spread(cameras: Cameras) -> float:
     if radius <= 0:
         raise GeometryError("the context's camera only turns: stereo sees no depth")
     return radius
-
-
-def painted_over(pictures: np.ndarray, known: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Pictures whose unknown pixels are filled in from around them (Telea, Journal of Graphics Tools 2004).
-
-    Args:
-        pictures: [T, H, W, 3] uint8.
-        known: [T, H, W] bool.
-        colour: [3] uint8, of pictures in which nothing is known.
-
-    Returns:
-        [T, H, W, 3] uint8.
-    """
-    painted = np.empty_like(pictures)
-    for index, (picture, mask) in enumerate(zip(pictures, known, strict=True)):
-        painted[index] = cv2.inpaint(picture, (~mask).astype(np.uint8), 3, cv2.INPAINT_TELEA) if mask.any() else colour
-    return painted

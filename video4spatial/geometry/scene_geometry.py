@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from video4spatial.cameras import Cameras
+from video4spatial.geometry import rendering, scene_files
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,110 @@ class SceneGeometry:
     reasons: tuple[str, ...]
     origin: dict[str, str] = field(default_factory=dict)
 
+    _surfaces: dict[int, rendering.Surfaces] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.frames)
+        problems = []
+        if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
+            problems.append(f"`frames` must be uint8 [N, H, W, 3], given {self.frames.dtype} {list(self.frames.shape)}")
+        elif count == 0:
+            problems.append("`frames` holds none")
+        if self.depth.ndim != 3 or self.confidence.shape != self.depth.shape:
+            shapes = f"{list(self.depth.shape)} and {list(self.confidence.shape)}"
+            problems.append(f"`depth` and `confidence` must be [N, h, w] of one size, given {shapes}")
+        for name in ("cameras", "placed", "depth", "reasons"):
+            if len(getattr(self, name)) != count:
+                problems.append(f"`{name}` has {len(getattr(self, name))} entries for {count} frames")
+        if problems:
+            raise ValueError("; ".join(problems) + ".")
+
     def __len__(self) -> int:
         return len(self.frames)
+
+    def in_words(self) -> list[str]:
+        """Sentences that say how much is known, where from, and what is not known why."""
+        known = (self.depth > 0).any((1, 2))
+        share = float((self.depth[known] > 0).mean()) if known.any() else 0.0
+        placed = f"cameras of {int(self.placed.sum())} of {len(self)} frames ({self.origin.get('cameras', 'unknown')})"
+        depth = f"depth in {int(known.sum())} ({self.origin.get('depth', 'unknown')}), on average {share:.0%} of their pixels"
+        amiss = Counter(reason for reason in self.reasons if reason)
+        return [f"geometry: {placed}, {depth}."] + [f"of {count} frames: {reason}." for reason, count in amiss.most_common()]
+
+    @classmethod
+    def unknown(cls, frames: np.ndarray, cameras: Cameras | None = None, reason: str = "nothing is known of it") -> SceneGeometry:
+        """Frames of which no depth is known, and cameras only where they are given.
+
+        Args:
+            frames: [N, H, W, 3] uint8.
+            cameras: their N cameras; None where they are unknown.
+            reason: why, for every frame.
+        """
+        count, size = len(frames), frames.shape[1:3]
+        placed = np.full(count, cameras is not None)
+        if cameras is None:
+            cameras = Cameras.from_fov(torch.eye(4, dtype=torch.float64).expand(count, 4, 4), aspect=size[1] / size[0])
+        nothing = np.zeros((count, *size), np.float32)
+        return cls(frames, cameras, placed, nothing, nothing, (reason,) * count, {"cameras": "given" if placed.any() else "unknown"})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> SceneGeometry:
+        """Read a folder of `save`, or one that `v4s geometry` wrote (`scene_files.read_geometry`)."""
+        return scene_files.read_geometry(folder)
+
+    def save(self, folder: str | Path) -> None:
+        """Write a folder for `load`, whole or not at all; one that stands there is replaced."""
+        scene_files.save_geometry(self, folder)
+
+    def select(self, frames: Sequence[int]) -> SceneGeometry:
+        """The geometry of some frames alone.
+
+        Args:
+            frames: their indices, in the wanted order.
+        """
+        index = list(frames)
+        parts = (self.frames[index], self.cameras[index], self.placed[index], self.depth[index], self.confidence[index])
+        return SceneGeometry(*parts, tuple(self.reasons[place] for place in index), self.origin)
+
+    def joined(self, other: SceneGeometry) -> SceneGeometry:
+        """These frames followed by others of the same world.
+
+        Args:
+            other: of frames of the same size; its depth is brought to the size of this one's.
+
+        Raises:
+            ValueError: for frames of another size, or cameras of another kind of scale.
+        """
+        if self.frames.shape[1:] != other.frames.shape[1:]:
+            sizes = " and ".join(f"{part.frames.shape[1]}x{part.frames.shape[2]}" for part in (self, other))
+            raise ValueError(f"frames of {sizes}: expected one size.")
+        depth, confidence = (rendering.sampled(values, *self.depth.shape[1:]) for values in (other.depth, other.confidence))
+        return SceneGeometry(
+            np.concatenate([self.frames, other.frames]), Cameras.concatenate([self.cameras, other.cameras]),
+            np.concatenate([self.placed, other.placed]), np.concatenate([self.depth, depth]),
+            np.concatenate([self.confidence, confidence]), self.reasons + other.reasons, self.origin,
+        )  # fmt: skip
+
+    def render(self, target: Cameras, height: int, width: int, views: int = 3) -> GeometryRendering:
+        """What other cameras see of the scene: see `rendering`. May be called from several threads.
+
+        Args:
+            target: T cameras of the same world.
+            height, width: of their pictures.
+            views: K best views to return apart.
+
+        Raises:
+            ValueError: for sizes below one pixel, fewer than 0 views, or cameras with batch axes.
+        """
+        if min(height, width) < 1 or views < 0 or target.batch_shape:
+            given = f"{height} x {width} pixels, `views` {views}, cameras with batch axes {list(target.batch_shape)}"
+            raise ValueError(f"expected at least 1 x 1 pixels, `views` of at least 0 and `target` without batch axes, given {given}.")
+        shrink = rendering.shrinking(self.cameras, self.frames.shape[1], target, height)
+        if shrink not in self._surfaces:
+            self._surfaces[shrink] = rendering.surfaces(
+                self.frames, self.cameras, self.placed, self.depth, self.confidence, shrink
+            )
+        return GeometryRendering(**rendering.render(self._surfaces[shrink], target, height, width, views))
 
 
 @dataclass(frozen=True)
@@ -85,10 +192,10 @@ class GeometryRendering:
         pictures: [T, H, W, 3] uint8 blend; 0 where nothing is known.
         known: [T, H, W] bool.
         depth: [T, H, W] float32 along the optical axis; 0 where nothing is known.
-        confidence: [T, H, W] float32 from 0 to 1.
+        confidence: [T, H, W] float32 from 0 to 1, the mean of the views that were blended.
         view_pictures: [T, K, H, W, 3] uint8, each from one frame alone, the best first; 0 where it shows nothing.
         view_depth: [T, K, H, W] float32, 0 where it shows nothing (which says what is known of it).
-        view_confidence: [T, K, H, W] float32.
+        view_confidence: [T, K, H, W] float32: the source's own, less where the view is from aside or from farther away.
         sources: [T, K] int64 frames that the views are of; -1 where there are fewer than K.
     """
 

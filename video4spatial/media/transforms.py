@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
 from video4spatial.cameras.intrinsics import CropBox, centre_crop_box
+
+
+def size_of_aspect(pixels: int, aspect: float, multiple: int) -> tuple[int, int]:
+    """Height and width of pictures of an aspect that have about so many pixels.
+
+    Args:
+        pixels: wanted, height times width.
+        aspect: width / height.
+        multiple: both sides are multiples of it.
+    """
+    height = math.sqrt(pixels / aspect)
+    return tuple(multiple * max(1, round(side / multiple)) for side in (height, height * aspect))
 
 
 def resize_and_crop(frames: np.ndarray, height: int, width: int) -> tuple[np.ndarray, CropBox]:

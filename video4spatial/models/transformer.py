@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from video4spatial.models.attention import resolve_backend
 from video4spatial.models.blocks import Attention, TransformerBlock
 from video4spatial.models.conditions.camera import CameraEncoder
+from video4spatial.models.conditions.geometry import GeometryEncoder, GeometryPrompt
 from video4spatial.models.context_cache import CacheStorage, ContextCache
 from video4spatial.models.geometry_heads import Geometry, GeometryHeads
 from video4spatial.models.rotary import scene_rotary
@@ -39,15 +40,17 @@ class TransformerOutput(BaseOutput):
 
 @dataclass(frozen=True)
 class TargetPlacement:
-    """Where target tokens stand and what is known of their cameras: the same in all denoising steps (`place`).
+    """Where target tokens stand and what is known of them: the same in all denoising steps (`place`).
 
     Args:
         rotary: [B, N, 1, head_dim / 2] complex rotations of the N tokens.
-        cameras: [B, F, P, dim], or what broadcasts to it, to add to the tokens.
+        conditions: [B, F, P, dim], or what broadcasts to it, to add to the tokens: cameras and geometry.
+        geometry: what enters the result directly, or None.
     """
 
     rotary: torch.Tensor
-    cameras: torch.Tensor
+    conditions: torch.Tensor
+    geometry: GeometryPrompt | None = None
 
 
 class ConditionEmbedder(nn.Module):
@@ -110,6 +113,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         nominal_fov_degrees: see `spatial_positions`.
         camera_frequencies: octaves of sines and cosines given with the rays.
         geometry_heads: build point-map and relative-camera heads on context tokens.
+        geometry_views: renderings of single views beside their blend in the geometry prompt; None builds no modules for one.
         prediction_type: `flow` (noise - clean latents, as Wan) or `sample` (clean latents).
         null_context: kinds of null context seen in training, a subset of `absent` and `noise`.
         null_instruction: whether training also dropped the instruction alone (for separate guidance scales).
@@ -146,6 +150,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         spatial_positions: Literal["grid", "compass"] = "grid",
         nominal_fov_degrees: float = 70.0,
         geometry_heads: bool = False,
+        geometry_views: int | None = None,
         prediction_type: Literal["flow", "sample"] = "flow",
         null_context: tuple[str, ...] = ("absent",),
         null_instruction: bool = False,
@@ -170,6 +175,8 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
             self.null_camera = nn.Parameter(torch.zeros(dim))
             self.null_scene_camera = nn.Parameter(torch.zeros(dim))
         self.geometry = GeometryHeads(dim, spatial_patch) if geometry_heads else None
+        if geometry_views is not None:
+            self.geometry_encoder = GeometryEncoder(in_channels, geometry_views, dim, spatial_patch)
 
     def set_attention_backend(self, backend: str | None) -> None:
         """Choose who computes this model's attention (`models/attention.py`), on the device where it is now.
@@ -282,18 +289,20 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         width: int,
         rays: torch.Tensor | None = None,
         scene_rays: torch.Tensor | None = None,
+        geometry: GeometryPrompt | None = None,
     ) -> TargetPlacement:
-        """What `forward` computes of positions and cameras, to be computed once where they stay the same.
+        """What `forward` computes of positions, cameras and geometry, to be computed once where they stay the same.
 
         Args:
             positions: [B, F] of the targets on the scene clock.
             height, width: H and W of the target latents.
             rays, scene_rays: [B, F, camera_channels, H, W] or None, as for `forward`.
+            geometry: as for `forward`.
 
         Returns:
             A `TargetPlacement` on the model's device, to be given to `forward` with targets of this shape.
         """
-        return self._place(positions, height, width, rays, scene_rays, self.device)
+        return self._place(positions, height, width, rays, scene_rays, geometry, self.device)
 
     def read_geometry(self, context_states: torch.Tensor, height: int, width: int) -> Geometry:
         """Point maps and relative cameras from the context's last hidden states [B, F, P, dim].
@@ -315,6 +324,7 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         positions: torch.Tensor | None = None,
         rays: torch.Tensor | None = None,
         scene_rays: torch.Tensor | None = None,
+        geometry: GeometryPrompt | None = None,
         context: ContextCache | None = None,
         context_latents: torch.Tensor | None = None,
         context_positions: torch.Tensor | None = None,
@@ -333,10 +343,12 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
             positions: [B, F] of the targets on the scene clock; default 0 .. F - 1.
             rays: [B, F, camera_channels, H, W] rays relative to the anchor: the camera instruction; None is the null instruction.
             scene_rays: the targets' rays relative to the first context frame, known only when the context's cameras are.
+            geometry: what the targets would see of the scene as far as its geometry is known; None without, and in models built
+                without `geometry_views`.
             context: the encoded scene (`encode_context`); its batch is B.
             context_latents, context_positions, context_scene_rays: the scene itself instead: computed here, not reused.
             context_timestep: of `context_latents`: 0 clean, 1000 for noise in place of a scene.
-            placement: of `place`, instead of `positions`, `rays` and `scene_rays`.
+            placement: of `place`, instead of `positions`, `rays`, `scene_rays` and `geometry`.
             return_geometry: also read the geometry heads (needs `context_latents`).
             return_dict: return `TransformerOutput` rather than a tuple.
 
@@ -346,8 +358,8 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         Raises:
             ValueError: for a placement together with what it stands for.
         """
-        if placement is not None and not (positions is None and rays is None and scene_rays is None):
-            raise ValueError("a placement and positions or rays: give the placement alone, which holds them.")
+        if placement is not None and any(given is not None for given in (positions, rays, scene_rays, geometry)):
+            raise ValueError("a placement and positions, rays or geometry: give the placement alone, which holds them.")
         batch, _, frames, height, width = hidden_states.shape
         if timestep.ndim == 1:
             timestep = timestep.unsqueeze(1)
@@ -361,8 +373,8 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         if placement is None:
             if positions is None:
                 positions = torch.arange(frames, dtype=torch.float64).expand(batch, -1)
-            placement = self._place(positions, height, width, rays, scene_rays, hidden_states.device)
-        tokens, rotary = self._tokens(hidden_states) + placement.cameras, placement.rotary
+            placement = self._place(positions, height, width, rays, scene_rays, geometry, hidden_states.device)
+        tokens, rotary = self._tokens(hidden_states) + placement.conditions, placement.rotary
         num_context = 0
         if context_latents is not None and full:
             num_context = context_latents.shape[2]
@@ -387,8 +399,10 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         shift, scale = (self.scale_shift_table.unsqueeze(1) + embedding.unsqueeze(2)).unsqueeze(3).unbind(2)
         tokens = (self.norm_out(tokens.float()) * (1 + scale) + shift).type_as(tokens)
         sample = self._unpatchify(self.proj_out(tokens), height, width)
-        geometry = self.read_geometry(context_states, height, width) if return_geometry else None
-        return TransformerOutput(sample, geometry) if return_dict else (sample, geometry)
+        if placement.geometry is not None:
+            sample = sample + self.geometry_encoder.direct(placement.geometry, tokens)
+        read = self.read_geometry(context_states, height, width) if return_geometry else None
+        return TransformerOutput(sample, read) if return_dict else (sample, read)
 
     def _pooled(self, maps: torch.Tensor, pool: int) -> torch.Tensor:
         """Latents [B, C, F, H, W] or rays [B, F, channels, H, W] averaged over squares."""
@@ -425,10 +439,16 @@ class Video4SpatialTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin)
         width: int,
         rays: torch.Tensor | None,
         scene_rays: torch.Tensor | None,
+        geometry: GeometryPrompt | None,
         device: torch.device,
     ) -> TargetPlacement:
         rotary = self._rotary(positions, height, width, rays if scene_rays is None else scene_rays, device)
-        return TargetPlacement(rotary, self._camera_tokens("anchor", rays) + self._camera_tokens("scene", scene_rays))
+        conditions = self._camera_tokens("anchor", rays) + self._camera_tokens("scene", scene_rays)
+        if self.config.geometry_views is not None:
+            conditions = conditions + self.geometry_encoder(geometry)
+        elif geometry is not None:
+            raise ValueError("this model was built without a geometry prompt (geometry_views=None): give it no geometry.")
+        return TargetPlacement(rotary, conditions, geometry)
 
     def _directions(self, rays: torch.Tensor | None, height: int, width: int) -> torch.Tensor:
         """Where tokens look: from rays [B, F, channels, H, W] (a latent's last camera), or straight ahead: [B, F, P, 3]."""

@@ -14,6 +14,7 @@ from torch import nn
 
 from video4spatial.cameras import Cameras
 from video4spatial.files import written_aside
+from video4spatial.geometry.scene_geometry import SceneGeometry
 from video4spatial.models.context_cache import ContextCache
 from video4spatial.conditioning.plans import ContextPart
 from video4spatial.pipelines.scene_context import SceneContext
@@ -70,6 +71,7 @@ def write_context(path: str | Path, context: SceneContext, model: str, model_dty
         "coarse_share": context.coarse_share,
         "cameras": None,
         "cache": None,
+        "geometry": None,
     }
     if context.scene_rays is not None:
         tensors["scene_rays"] = context.scene_rays
@@ -78,6 +80,14 @@ def write_context(path: str | Path, context: SceneContext, model: str, model_dty
         for name, cameras in (("cameras", context.cameras), ("origin", context.origin)):
             tensors[f"{name}.camera_to_world"] = cameras.camera_to_world
             tensors[f"{name}.intrinsics"] = cameras.intrinsics
+    if context.geometry is not None:
+        geometry = context.geometry
+        settings["geometry"] = {"reasons": list(geometry.reasons), "origin": geometry.origin, "metric": geometry.cameras.metric}
+        tensors |= {
+            "geometry.camera_to_world": geometry.cameras.camera_to_world, "geometry.intrinsics": geometry.cameras.intrinsics,
+            "geometry.placed": torch.from_numpy(geometry.placed), "geometry.depth": torch.from_numpy(geometry.depth),
+            "geometry.confidence": torch.from_numpy(geometry.confidence),
+        }  # fmt: skip
     if context.cache is not None:
         cache = context.cache
         settings["cache"] = {
@@ -85,7 +95,8 @@ def write_context(path: str | Path, context: SceneContext, model: str, model_dty
         }  # fmt: skip
         for index, (key, value) in enumerate(cache.layers):
             tensors |= {f"layers.{index}.key": key, f"layers.{index}.value": value}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies: a scene's cameras may be those of its geometry, and files hold no tensor twice.
+    tensors = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     metadata = {
         "format": FORMAT, "version": VERSION, "model": model, "model_dtype": str(model_dtype),
         "settings": json.dumps(settings), "sha256": _digest(tensors, json.dumps(settings)),
@@ -147,7 +158,18 @@ def read_context(path: str | Path, model: str, model_dtype: torch.dtype) -> Scen
         origin=cameras("origin"),
         coarse_share=settings["coarse_share"],
         context_tokens_computed=0,
+        geometry=_read_geometry(tensors, settings.get("geometry")),
     )
+
+
+def _read_geometry(tensors: dict[str, torch.Tensor], settings: dict | None) -> SceneGeometry | None:
+    """What a file holds of the scene's geometry; those of before it was kept hold none."""
+    if settings is None:
+        return None
+    cameras = Cameras(tensors["geometry.camera_to_world"], tensors["geometry.intrinsics"], metric=settings["metric"])
+    placed, depth, confidence = (tensors[f"geometry.{name}"].numpy() for name in ("placed", "depth", "confidence"))
+    reasons = tuple(settings["reasons"])
+    return SceneGeometry(tensors["frames"].numpy(), cameras, placed, depth, confidence, reasons, settings["origin"])
 
 
 def _check_header(path: Path, metadata: dict[str, str], model: str, model_dtype: torch.dtype) -> None:

@@ -16,13 +16,16 @@ import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory
+from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, intrinsics_from_fov
 from video4spatial.clips import Clip, Navigate
 from video4spatial.conditioning.plans import ContextMaterial, ContextPlan, plan_context
+from video4spatial.geometry.scene_geometry import SceneGeometry
 from video4spatial.models import CacheStorage
 from video4spatial.models.autoencoder import temporal_compression
 from video4spatial.pipelines.pipeline import Video4SpatialPipeline, VideoOutput
 from video4spatial.pipelines.scene_context import SceneContext
-from video4spatial.pipelines.settings import GenerationSettings, check_settings
+from video4spatial.pipelines.scene_geometry import estimate_geometry, geometry_of_more
+from video4spatial.pipelines.settings import GenerationSettings, check_settings, shows_geometry
 
 
 @dataclass(frozen=True)
@@ -48,17 +51,20 @@ class Generated:
     approximations: tuple[str, ...]
 
 
-def plan_scene(clip: Clip, settings: GenerationSettings) -> ContextPlan:
+def plan_scene(clip: Clip, settings: GenerationSettings, most: int | None = None) -> ContextPlan:
     """What of a clip's context the model is shown, and how finely.
 
     Args:
         clip: with context frames, times and anchor.
         settings: with the plan.
+        most: frames that are shown where the settings name no plan, evenly spread; None shows all.
 
     Raises:
         ValueError: where the plan does not fit the clip.
     """
     material = ContextMaterial(clip.context_frames, clip.context_times, _told_cameras(clip, settings), clip.anchor)
+    if settings.plan is None and most is not None and len(clip.context_frames) > most:
+        return plan_context("stride", material, most)
     return plan_context(settings.plan or "all", material, settings.plan_budget, **settings.plan_options)
 
 
@@ -67,6 +73,7 @@ def encode_scene(
     clip: Clip,
     settings: GenerationSettings = GenerationSettings(),
     plan: ContextPlan | None = None,
+    geometry: SceneGeometry | None = None,
 ) -> SceneContext:
     """Encode a clip's context, for any number of calls of `generate` with clips of the same context.
 
@@ -75,15 +82,46 @@ def encode_scene(
         clip: whose context is encoded.
         settings: what is shown and told of it, and how it is kept.
         plan: of `plan_scene`, where it is at hand.
+        geometry: of the clip's context frames, where it is at hand; else what `settings.geometry` says.
 
     Raises:
         ValueError: where clip, settings and model do not fit together.
     """
     check_settings(settings, pipeline.transformer.config)
+    shown = shows_geometry(settings, pipeline.transformer.config)
+    if geometry is None and shown:
+        geometry = scene_geometry(clip, settings, pipeline._execution_device)
+    if plan is None:
+        plan = plan_scene(clip, settings, pipeline.config.context_frames if shown else None)
     return pipeline.encode_context(
-        clip.context_frames, clip.context_times, _told_cameras(clip, settings),
-        plan=plan_scene(clip, settings) if plan is None else plan, storage=settings.cache,
-    )  # fmt: skip
+        clip.context_frames, clip.context_times, _told_cameras(clip, settings), plan=plan, storage=settings.cache, geometry=geometry
+    )
+
+
+def scene_geometry(clip: Clip, settings: GenerationSettings, device: torch.device | str = "cpu") -> SceneGeometry:
+    """The geometry of a clip's context that settings ask for.
+
+    Args:
+        clip: its context and its lens are all that is used, never its path.
+        settings: with the choice.
+        device: where networks compute.
+
+    Raises:
+        ValueError: for a folder that does not hold the geometry of these frames.
+    """
+    cameras = _told_cameras(clip, settings)
+    if settings.geometry in (None, "auto"):
+        height, width = clip.context_frames.shape[1:3]
+        lenses = [path.intrinsics[0] for path in (clip.target_cameras, clip.context_cameras) if path is not None]
+        lens = lenses[0] if lenses else intrinsics_from_fov(DEFAULT_FOV_DEGREES, width / height)
+        return estimate_geometry(clip.context_frames, cameras, lens, clip.anchor, device)
+    geometry = SceneGeometry.load(settings.geometry)
+    if len(geometry) != len(clip.context_frames):
+        raise ValueError(
+            f"`geometry` {settings.geometry} holds {len(geometry)} frames, and the context has {len(clip.context_frames)}: give the "
+            "geometry of the same frames (`context_frames`), or leave it out."
+        )
+    return geometry
 
 
 def load_scene(
@@ -102,7 +140,10 @@ def load_scene(
     """
     check_settings(settings, pipeline.transformer.config)
     context = pipeline.load_context(scene_cache)
-    differs = _differences(context, clip, _told_cameras(clip, settings), plan_scene(clip, settings) if plan is None else plan)
+    shown = shows_geometry(settings, pipeline.transformer.config)
+    if plan is None:
+        plan = plan_scene(clip, settings, pipeline.config.context_frames if shown else None)
+    differs = _differences(context, clip, _told_cameras(clip, settings), plan, shown)
     if differs:
         raise ValueError(
             f"`scene_cache` {scene_cache} holds {' and '.join(differs)}: give the `context` and options it was written with, or "
@@ -212,14 +253,17 @@ def _told_cameras(clip: Clip, settings: GenerationSettings) -> Cameras | None:
     return clip.context_cameras if settings.context_cameras else None
 
 
-def _differences(context: SceneContext, clip: Clip, cameras: Cameras | None, plan: ContextPlan) -> list[str]:
-    """In words, what a scene holds other than a clip's context."""
+def _differences(context: SceneContext, clip: Clip, cameras: Cameras | None, plan: ContextPlan, shown: bool) -> list[str]:
+    """In words, what a scene holds other than a clip's context, and geometry other than is shown."""
     differs = []
+    if (context.geometry is not None) != shown:
+        differs.append("the scene with" + ("out" if shown else "") + " its geometry")
     if not np.array_equal(context.frames, clip.context_frames):
         differs.append(f"{len(context)} frames, other than the {len(clip.context_frames)} of the context")
     elif not np.allclose(context.times, clip.context_times):
         differs.append("the same frames at other times")
-    if (context.cameras is None) != (cameras is None):
+    read = context.geometry is not None and cameras is None  # its cameras were found in the frames
+    if not read and (context.cameras is None) != (cameras is None):
         differs.append("frames with" + ("out" if context.cameras is None else "") + " known cameras")
     elif cameras is not None and not differs:
         apart = (context.cameras.camera_to_world - cameras.camera_to_world).abs().max()
@@ -316,7 +360,8 @@ class SceneSession:
             known = min(len(self._frames), 1)
             self._frames.append(video[known:])
             self._cameras.append(seen[known:])
-        return VideoOutput(frames=video, latents=latents, cameras=relative)
+        rendering = chunks[0].rendering if len(chunks) == 1 else None
+        return VideoOutput(frames=video, latents=latents, cameras=relative, rendering=rendering)
 
     def _chunk(self, path: Cameras) -> VideoOutput:
         """Generate one chunk and let it join the memory."""
@@ -334,8 +379,13 @@ class SceneSession:
         cameras = None
         if context.cameras is not None:
             cameras = path.relative_to(0).placed_at(context.cameras[self._anchor])[-len(frames) :]
+        geometry = None
+        if context.geometry is not None and context.geometry.placed[self._anchor]:
+            seen = path.relative_to(0).placed_at(context.geometry.cameras[self._anchor])[-len(frames) :]
+            geometry = geometry_of_more(context.geometry, frames, seen, self.pipeline._execution_device)
         self._context = self.pipeline.append_context(
-            context, frames, cameras=cameras, latents=latents, max_tokens=settings.max_context_tokens, keep=self._footage
-        )
+            context, frames, cameras=cameras, latents=latents, max_tokens=settings.max_context_tokens, keep=self._footage,
+            geometry=geometry,
+        )  # fmt: skip
         self._anchor = len(self._context) - 1
         return replace(output, frames=output.frames[:count], cameras=output.cameras[:count])

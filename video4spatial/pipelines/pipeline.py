@@ -14,14 +14,15 @@ from diffusers.utils.torch_utils import randn_tensor
 
 from video4spatial.cameras import Cameras
 from video4spatial.clips.instruction import Ground, Instruction, Navigate
+from video4spatial.conditioning.geometry_prompt import geometry_prompt
 from video4spatial.conditioning.inputs import Conditioner, TargetInputs
 from video4spatial.conditioning.passes import NOISE, SeenScene, encode_parts, place, predict, whole_scene
 from video4spatial.conditioning.plans import ContextPart, ContextPlan
 from video4spatial.diffusion import JointGuidance, to_flow
+from video4spatial.geometry.scene_geometry import GeometryRendering, SceneGeometry
 from video4spatial.models import CacheStorage, Video4SpatialTransformer3DModel
 from video4spatial.models.autoencoder import (
     Autoencoder,
-    decode,
     encode,
     frames_to_tensor,
     spatial_compression,
@@ -29,6 +30,7 @@ from video4spatial.models.autoencoder import (
     tensor_to_frames,
 )
 from video4spatial.models.conditions.text import encode_prompt
+from video4spatial.models.refiner import PictureRefiner, decode_frames
 from video4spatial.pipelines.context_files import fingerprint, read_context, write_context
 from video4spatial.pipelines.scene_context import SceneContext
 
@@ -44,11 +46,13 @@ class VideoOutput(BaseOutput):
         frames: [T, H, W, 3] uint8; frame 0 is the anchor as the autoencoder keeps it.
         latents: [1, C, F, h, w] the same, not decoded.
         cameras: the T cameras that were followed, relative to the anchor; None where the instruction is no path.
+        rendering: what these cameras see of the scene's geometry, where the model was shown that.
     """
 
     frames: np.ndarray
     latents: torch.Tensor
     cameras: Cameras | None
+    rendering: GeometryRendering | None = None
 
 
 class Video4SpatialPipeline(DiffusionPipeline):
@@ -61,16 +65,18 @@ class Video4SpatialPipeline(DiffusionPipeline):
         transformer: the denoiser.
         scheduler: a flow-matching scheduler; it owns the sigmas.
         text_encoder, tokenizer: of models that read text (Wan: UMT5); None for others.
-        height, width: picture size of the model in pixels.
+        refiner: of decoded frames, which passes on to them what the scene's geometry shows; None leaves them as they are decoded.
+        height, width: picture size that the model was trained with, in pixels; other shapes are further from what it knows.
         frame_rate: frames per second of the model's targets.
         target_frames: frames per target the model was trained with, the anchor's included.
         context_frames: most context frames it was trained with; more can be given, and are further from what it knows.
+        geometry_frames: most context frames of which geometry is read, for models with a geometry prompt.
         domain: what the model has seen, in words; shown to users who bring other footage.
         num_inference_steps: denoising steps that suit the model, where a call names none.
     """
 
-    model_cpu_offload_seq = "text_encoder->transformer->vae"
-    _optional_components = ["text_encoder", "tokenizer"]
+    model_cpu_offload_seq = "text_encoder->transformer->vae->refiner"
+    _optional_components = ["text_encoder", "tokenizer", "refiner"]
 
     def __init__(
         self,
@@ -79,17 +85,19 @@ class Video4SpatialPipeline(DiffusionPipeline):
         scheduler: FlowMatchEulerDiscreteScheduler,
         text_encoder=None,
         tokenizer=None,
+        refiner: PictureRefiner | None = None,
         height: int = 64,
         width: int = 64,
         frame_rate: float = 4.0,
         target_frames: int = 9,
         context_frames: int = 8,
+        geometry_frames: int = 32,
         domain: str = "",
         num_inference_steps: int = 16,
     ):
         super().__init__()
         self.register_modules(
-            vae=vae, transformer=transformer, scheduler=scheduler, text_encoder=text_encoder, tokenizer=tokenizer
+            vae=vae, transformer=transformer, scheduler=scheduler, text_encoder=text_encoder, tokenizer=tokenizer, refiner=refiner
         )
         self.register_to_config(
             height=height,
@@ -97,6 +105,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
             frame_rate=frame_rate,
             target_frames=target_frames,
             context_frames=context_frames,
+            geometry_frames=geometry_frames,
             domain=domain,
             num_inference_steps=num_inference_steps,
         )
@@ -111,6 +120,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
         chunk_length: int = 1,
         plan: ContextPlan | None = None,
         storage: CacheStorage = CacheStorage(),
+        geometry: SceneGeometry | None = None,
     ) -> SceneContext:
         """Encode a scene video.
 
@@ -121,6 +131,8 @@ class Video4SpatialPipeline(DiffusionPipeline):
             chunk_length: consecutive frames that the autoencoder encodes together, 1 + compression * k.
             plan: which frames the model is shown, and how finely (`context_plans.plan_context`); default all, as one segment.
             storage: how keys and values are kept: as computed, narrower, on the CPU.
+            geometry: of these N frames (`pipelines.scene_geometry.estimate_geometry`), which models with a geometry prompt are shown from
+                the cameras of every path. Its cameras are taken as the scene's where none are given and it placed all frames.
 
         Returns:
             The encoded scene.
@@ -128,7 +140,12 @@ class Video4SpatialPipeline(DiffusionPipeline):
         Raises:
             ValueError: naming all that does not fit.
         """
-        return self._extend(None, frames, times, cameras, chunk_length, plan, storage)
+        if geometry is not None:
+            self._check_geometry(geometry, len(frames))
+            if cameras is None and geometry.placed.all():
+                cameras = geometry.cameras
+        context = self._extend(None, frames, times, cameras, chunk_length, plan, storage)
+        return replace(context, geometry=geometry)
 
     @torch.no_grad()
     def append_context(
@@ -141,6 +158,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
         latents: torch.Tensor | None = None,
         max_tokens: int | None = None,
         keep: int = 1,
+        geometry: SceneGeometry | None = None,
     ) -> SceneContext:
         """A scene lengthened by one more segment (exactly: nothing encoded before changes).
 
@@ -152,6 +170,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
                 every frame by itself.
             max_tokens: most context tokens afterwards; the oldest segments after the first `keep` go (`SceneContext.within`).
             keep: see `max_tokens`.
+            geometry: of the new frames, in the same world, where the scene has one; None leaves them out of it.
 
         Returns:
             A new `SceneContext`.
@@ -162,6 +181,10 @@ class Video4SpatialPipeline(DiffusionPipeline):
         if (cameras is None) != (context.cameras is None):
             raise ValueError("a scene's cameras are known for all its segments or for none.")
         extended = self._extend(context, frames, times, cameras, context.chunk_length, None, CacheStorage(), latents)
+        if context.geometry is not None:
+            new = SceneGeometry.unknown(frames, cameras) if geometry is None else geometry
+            self._check_geometry(new, len(frames))
+            extended = replace(extended, geometry=context.geometry.joined(new))
         return extended if max_tokens is None else extended.within(max_tokens, keep)
 
     def save_context(self, context: SceneContext, path: str | Path) -> None:
@@ -178,6 +201,13 @@ class Video4SpatialPipeline(DiffusionPipeline):
         context, device = read_context(path, fingerprint(self.transformer, self.vae), self.transformer.dtype), self._execution_device
         rays = None if context.scene_rays is None else context.scene_rays.to(device)
         return replace(context, latents=context.latents.to(device), scene_rays=rays)
+
+    def _check_geometry(self, geometry: SceneGeometry, count: int) -> None:
+        """Refuse geometry that the model is not shown, or of other frames than `count`."""
+        if self.transformer.config.geometry_views is None:
+            raise ValueError("this model has no geometry prompt (geometry_views): leave `geometry` out.")
+        if len(geometry) != count:
+            raise ValueError(f"geometry of {len(geometry)} frames for a context of {count}: expected that of the same frames.")
 
     def _extend(self, context, frames, times, cameras, chunk_length, plan, storage, latents=None) -> SceneContext:
         frames = np.asarray(frames)
@@ -281,7 +311,8 @@ class Video4SpatialPipeline(DiffusionPipeline):
         # 2. What targets are told, by branch of guidance.
         if anchor_latent is None:
             anchor_latent = self._anchor_latent(context, anchor, anchor_frame)
-        targets = self._targets(context, instruction, num_frames, anchor, anchor_latent)
+        rendering = self._rendering(context, instruction, anchor)
+        targets = self._targets(context, instruction, num_frames, anchor, anchor_latent, rendering)
         count, size = targets.positions.shape[1], anchor_latent.shape[-2:]
         no_text = self._text("")
         branches = {branch: targets.branch(branch, no_text) for branch in ("instruction", "context", "null")}
@@ -307,23 +338,54 @@ class Video4SpatialPipeline(DiffusionPipeline):
                 latents = (callback_on_step_end(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)
         # 5. Decode.
         latents = torch.cat([anchor_latent, latents], dim=2)
-        frames = self.decode_latents(latents)[:num_frames] if output_type == "frames" else None
+        anchor_frame = anchor_frame if context is None else context.frames[anchor]
+        frames = self.decode_latents(latents, rendering, anchor_frame)[:num_frames] if output_type == "frames" else None
         self.maybe_free_model_hooks()
         followed = instruction.cameras.relative_to(0) if isinstance(instruction, Navigate) else None
-        return VideoOutput(frames=frames, latents=latents, cameras=followed)
+        return VideoOutput(frames=frames, latents=latents, cameras=followed, rendering=rendering)
 
     @torch.no_grad()
-    def decode_latents(self, latents: torch.Tensor) -> np.ndarray:
-        """Latents [1, C, F, h, w] to frames [T, H, W, 3] uint8."""
+    def decode_latents(
+        self, latents: torch.Tensor, rendering: GeometryRendering | None = None, anchor_frame: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Latents to frames, refined where the model has a refiner.
+
+        Args:
+            latents: [1, C, F, h, w] of T frames.
+            rendering: what their T cameras see of the scene's geometry, where it is known.
+            anchor_frame: [H, W, 3] uint8 that frame 0 shows again, where it does.
+
+        Returns:
+            [T, H, W, 3] uint8.
+        """
         with self._vae_lock:
-            return tensor_to_frames(decode(self.vae, latents))
+            return tensor_to_frames(decode_frames(self.vae, latents, self.refiner, rendering, anchor_frame))
 
     @property
     def _conditioner(self) -> Conditioner:
         return Conditioner.of(self.transformer.config, temporal_compression(self.vae), self.config.frame_rate)
 
+    def _rendering(self, context: SceneContext | None, instruction: Instruction, anchor: int) -> GeometryRendering | None:
+        """What the cameras of a path see of the scene's geometry; None where that is not known."""
+        geometry = None if context is None else context.geometry
+        if geometry is None or not isinstance(instruction, Navigate) or not geometry.placed[anchor]:
+            return None
+        path = instruction.cameras.relative_to(0).placed_at(geometry.cameras[anchor])
+        padding = -(len(path) - 1) % temporal_compression(self.vae)
+        path = Cameras.concatenate([path, *[path[-1]] * padding])
+        views = self.transformer.config.geometry_views
+        if self.refiner is not None:
+            views = max(views, self.refiner.config.views)
+        return geometry.render(path, *context.frames.shape[1:3], views=views)
+
     def _targets(
-        self, context: SceneContext | None, instruction: Instruction, num_frames: int, anchor: int, anchor_latent: torch.Tensor
+        self,
+        context: SceneContext | None,
+        instruction: Instruction,
+        num_frames: int,
+        anchor: int,
+        anchor_latent: torch.Tensor,
+        rendering: GeometryRendering | None,
     ) -> TargetInputs:
         """What the transformer is told of targets of `num_frames` frames, filled up to whole latents by a camera that waits."""
         compression, rate = temporal_compression(self.vae), self.config.frame_rate
@@ -331,6 +393,10 @@ class Video4SpatialPipeline(DiffusionPipeline):
         if isinstance(instruction, Navigate) and padding:
             padded = Cameras.concatenate([instruction.cameras] + [instruction.cameras[-1]] * padding)
             instruction = replace(instruction, cameras=padded)
+        prompt = None
+        if rendering is not None:
+            with self._vae_lock:
+                prompt = geometry_prompt(self.vae, [rendering], self.transformer.config.geometry_views)
         seconds = torch.arange(num_frames + padding, dtype=torch.float64).unsqueeze(0) / rate
         start, poses = 0.0, None
         if context is not None:
@@ -339,7 +405,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
             if context.scene_rays is not None:
                 poses = context.cameras[anchor].relative_to(context.origin).camera_to_world
         return self._conditioner.targets(
-            anchor_latent, seconds, start, [instruction], poses, self._text(instruction.words)
+            anchor_latent, seconds, start, [instruction], poses, self._text(instruction.words), prompt
         )
 
     def _initial_noise(
@@ -394,11 +460,12 @@ class Video4SpatialPipeline(DiffusionPipeline):
 
     def _check_context(self, frames, times, cameras, chunk_length, plan, context):
         problems = []
-        size = (self.config.height, self.config.width)
+        size = tuple(frames.shape[1:3]) if frames.ndim == 4 else (self.config.height, self.config.width)
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) == 0:
             problems.append(f"frames {frames.dtype} {frames.shape}: expected uint8 [N, H, W, 3] with N >= 1")
-        elif frames.shape[1:3] != size:
-            problems.append(f"frames of {frames.shape[1]}x{frames.shape[2]}: the model takes {size[0]}x{size[1]}; resize them first")
+        elif context is not None and frames.shape[1:3] != context.frames.shape[1:3]:
+            held = "x".join(map(str, context.frames.shape[1:3]))
+            problems.append(f"frames of {frames.shape[1]}x{frames.shape[2]}: those of the scene are {held}; resize them first")
         if len(times) != len(frames):
             problems.append(f"{len(times)} times for {len(frames)} frames")
         elif not np.all(np.isfinite(times)) or np.any(np.diff(times) <= 0):
@@ -416,7 +483,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
             problems.append("a plan with several or pooled parts: attention_mode='full' takes all frames alike")
         grid = spatial_compression(self.vae) * self.transformer.config.patch_size[1]
         if size[0] % grid or size[1] % grid:
-            problems.append(f"model size {size[0]}x{size[1]}: expected multiples of {grid}")
+            problems.append(f"frames of {size[0]}x{size[1]}: expected multiples of {grid}; resize them first")
         for pool in sorted({part.pool for part in plan.parts if any(side % (grid * part.pool) for side in size)} - {1}):
             problems.append(
                 f"a plan that pools by {pool}: frames of {size[0]}x{size[1]} are {size[0] // grid}x{size[1] // grid} tokens, which "

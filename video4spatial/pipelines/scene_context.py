@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras
+from video4spatial.geometry.scene_geometry import SceneGeometry
 from video4spatial.models.context_cache import CacheStorage, ContextCache
 from video4spatial.conditioning.inputs import ContextInputs
 from video4spatial.conditioning.plans import ContextPart, latent_indices
@@ -32,6 +33,7 @@ class SceneContext:
         cache: keys and values of every layer; None for models with full attention, which cannot have one.
         start: seconds that are zero on the scene clock.
         origin: the camera that scene rays are relative to, or None when cameras are unknown.
+        geometry: what the frames say about space, one entry for each of `frames`; None where the model is to do without.
         coarse_share: share of the denoising steps, the first ones, in which targets see the first part alone.
         context_tokens_computed: tokens that went through the transformer to build this object from the one before it.
     """
@@ -49,6 +51,7 @@ class SceneContext:
     origin: Cameras | None
     coarse_share: float
     context_tokens_computed: int
+    geometry: SceneGeometry | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -147,6 +150,7 @@ class SceneContext:
             frames=self.frames[frames],
             times=self.times[frames],
             cameras=None if self.cameras is None else self.cameras[frames],
+            geometry=None if self.geometry is None else self.geometry.select(frames),
             parts=tuple(replace(part, chunks=tuple(moved[chunk] for chunk in part.chunks)) for part in parts),
             latents=self.latents[:, :, latents],
             positions=self.positions[:, latents],

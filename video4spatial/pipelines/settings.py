@@ -32,6 +32,8 @@ class GenerationSettings:
         plan_budget: most context frames that the plan keeps in full.
         plan_options: other options of the plan (`PLANS[plan].options`).
         cache: how the keys and values of the context are kept.
+        geometry: what the model is shown of the scene's geometry: `auto`, what can be read from the context; `none`, nothing; or a folder
+            that `v4s geometry` wrote of the same frames. None for `auto` where the model has a geometry prompt.
         chunk_frames: longer paths are generated so many frames at a time, each chunk joining the memory. 0 generates any path in
             one pass, None takes as many frames as the model was trained with.
         max_context_tokens: most tokens in memory while chunks join it; of what was generated the oldest goes first. None: no bound.
@@ -49,6 +51,7 @@ class GenerationSettings:
     plan_budget: int | None = None
     plan_options: Mapping[str, object] = field(default_factory=dict)
     cache: CacheStorage = CacheStorage()
+    geometry: str | None = None
     chunk_frames: int | None = None
     max_context_tokens: int | None = None
 
@@ -64,7 +67,8 @@ class GenerationSettings:
         if self.show_context:
             problems += self._plan_problems()
         else:
-            idle = [name for name in ("context_cameras", "plan", "chunk_frames", "max_context_tokens") if getattr(self, name)]
+            names = ("context_cameras", "plan", "chunk_frames", "max_context_tokens")
+            idle = [name for name in names if getattr(self, name)] + ["geometry"] * (self.geometry not in (None, "none"))
             problems += [f"`{name}` without a context: leave it out, or show the context" for name in idle]
         if problems:
             raise ValueError("; ".join(problems))
@@ -132,6 +136,16 @@ def check_plan(settings: GenerationSettings, transformer: Mapping) -> None:
         raise ValueError(f"`plan` {settings.plan}: this model has full attention, which takes all frames alike")
 
 
+def shows_geometry(settings: GenerationSettings, transformer: Mapping) -> bool:
+    """Whether a model is shown the scene's geometry.
+
+    Args:
+        settings: with the choice.
+        transformer: configuration of the model's transformer.
+    """
+    return settings.show_context and settings.geometry != "none" and transformer.get("geometry_views") is not None
+
+
 def check_settings(settings: GenerationSettings, transformer: Mapping) -> None:
     """Refuse settings that a model cannot follow, known before its weights are loaded.
 
@@ -147,6 +161,8 @@ def check_settings(settings: GenerationSettings, transformer: Mapping) -> None:
         idle = {"cache.dtype": settings.cache.dtype, "max_context_tokens": settings.max_context_tokens}
         reason = "this model has full attention, which keeps no keys and values"
         problems += [f"`{name}`: {reason}" for name, value in idle.items() if value is not None]
+    if settings.geometry not in (None, "none") and transformer.get("geometry_views") is None:
+        problems.append(f"`geometry` {settings.geometry}: this model has no geometry prompt; leave it out")
     if settings.guidance is not None:
         nulls = tuple(transformer.get("null_context", ("absent",)))
         problems += complaints(settings.guidance.check, nulls, transformer.get("null_instruction", False))

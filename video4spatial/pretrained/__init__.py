@@ -37,6 +37,7 @@ class ModelFolder:
         frame_rate: frames per second of its videos.
         target_frames: frames per video it was trained with, the anchor's included.
         context_frames: most context frames it was trained with.
+        geometry_frames: most context frames of which geometry is read, for models with a geometry prompt.
         domain: what it has seen, in words.
         num_inference_steps: denoising steps that suit it.
         reads_text: whether it has a text encoder.
@@ -49,6 +50,7 @@ class ModelFolder:
     frame_rate: float
     target_frames: int
     context_frames: int
+    geometry_frames: int
     domain: str
     num_inference_steps: int
     reads_text: bool
@@ -107,6 +109,7 @@ def read_model_folder(name_or_path: str | Path) -> ModelFolder:
     return ModelFolder(
         path,
         *(index[key] for key in SETTINGS),
+        geometry_frames=index.get("geometry_frames", 32),
         domain=index.get("domain", ""),
         num_inference_steps=index.get("num_inference_steps", 16),
         reads_text=any(index.get("text_encoder") or ()),

@@ -1,5 +1,8 @@
 """Training of the built-in picture autoencoder: its encoder is the best linear one, its decoder learns."""
 
+import math
+from collections.abc import Callable
+
 import lightning
 import torch
 from diffusers import AutoencoderKL
@@ -9,8 +12,9 @@ from torch.nn import functional as F
 from video4spatial.models.autoencoder import decode_pictures, load_autoencoder, picture_posterior, pixel_patch
 from video4spatial.training.progress import Progress
 
-_LINEAR_OFFSET = 12.0  # SiLU is the identity to five digits this far above zero
 _CARRIER = 40.0  # a constant channel this large keeps group normalisation from rescaling the others
+_COLOUR = 0.6  # share of the saturation of rendered rooms that footage is taken to have
+_INEXACT = 0.05  # error of latents that the linear decoder allows for, as a share of their deviation
 
 
 def build_autoencoder(channels: tuple[int, ...] = (128,), latent_channels: int = 48, patch: int = 8) -> AutoencoderKL:
@@ -46,16 +50,18 @@ def build_autoencoder(channels: tuple[int, ...] = (128,), latent_channels: int =
 
 @torch.no_grad()
 def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
-    """Set an autoencoder to the principal components of pixel squares, the best linear autoencoder.
+    """Set an autoencoder to the best linear encoder of pixel squares, and the best linear decoder that also sees their neighbours.
 
-    Finding them by gradient descent would take thousands of steps. Their basis is orthonormal, so errors of latents weigh as
-    errors of pixels do.
+    Finding them by gradient descent would take thousands of steps. The encoder gives the principal components of each square; their
+    basis is orthonormal, so errors of latents weigh as errors of pixels do. The components are those of paler pictures: rendered
+    rooms have more colour than footage, whose shapes would lose detail to it. The decoder solves the least squares from a square's
+    latents and those of the eight around it, so that the edges between squares do not show.
 
     Residual blocks start at zero effect. Normalisation and SiLU stand in the way at two places and are made linear there: a large
-    constant channel fixes the normalisation, and an offset keeps SiLU where it is the identity.
+    constant channel fixes the normalisation, and every value passes twice, as it is and negated: silu(x) - silu(-x) = x.
 
     Args:
-        autoencoder: changed in place; one resolution level, fewer latent channels than its width.
+        autoencoder: changed in place; one resolution level, more than twice as wide as there are latent channels.
         pictures: [B, 3, H, W] in [-1, 1], some thousand squares in all.
 
     Raises:
@@ -65,8 +71,9 @@ def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
     latents = autoencoder.config.latent_channels
     squares = F.pixel_unshuffle(pictures, pixel_patch(autoencoder)).permute(0, 2, 3, 1).flatten(0, 2)
     mean = squares.mean(0)
-    _, _, basis = torch.linalg.svd(squares[torch.randperm(len(squares))[:20000]] - mean, full_matrices=False)
-    basis = basis[:latents]  # [latents, 3 patch^2], orthonormal
+    deviations = _paled(squares - mean, _COLOUR).double()
+    covariance = deviations.T @ deviations
+    basis = torch.linalg.eigh(covariance).eigenvectors.T.flip(0)[:latents].float()  # [latents, 3 patch^2], orthonormal
     scale = ((squares - mean) @ basis.T).std(0).max()
     for module in autoencoder.modules():
         if hasattr(module, "conv2") and hasattr(module, "norm2"):
@@ -74,27 +81,28 @@ def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
             nn.init.zeros_(module.conv2.bias)
 
     encoder, decoder = autoencoder.encoder, autoencoder.decoder
-    identity = torch.eye(latents)
-    seen = {}
-    hooks = [
-        part.conv_norm_out.register_forward_pre_hook(lambda module, inputs, n=name: seen.__setitem__(n, inputs[0]))
-        for name, part in (("encoder", encoder), ("decoder", decoder))
-    ]
-    _centre_tap(encoder.conv_in, basis / scale, -(basis @ mean) / scale)
-    _carry(encoder.conv_in, latents)
-    picture_posterior(autoencoder, pictures[:64])
-    _make_linear(encoder.conv_norm_out, seen["encoder"], latents)
-    nn.init.zeros_(encoder.conv_out.weight)
-    _centre_tap(encoder.conv_out, identity, torch.full((latents,), -_LINEAR_OFFSET))
+    identity, both = torch.eye(latents), torch.cat([torch.eye(latents), -torch.eye(latents)])
+    for part, matrix, bias in ((encoder, basis / scale, -(basis @ mean) / scale), (decoder, identity, torch.zeros(latents))):
+        _centre_tap(part.conv_in, both @ matrix, both @ bias)
+        part.conv_in.weight[2 * latents] = 0
+        part.conv_in.bias[2 * latents] = _CARRIER
+        nn.init.zeros_(part.conv_out.weight)
+    nn.init.zeros_(encoder.conv_in.weight[2 * latents :])  # random features would unsettle the normalisation; nobody reads them
+    _make_linear(encoder, lambda: picture_posterior(autoencoder, pictures[:64]), 2 * latents)
+    _centre_tap(encoder.conv_out, both.T, torch.zeros(latents))
     encoder.conv_out.bias[latents:] = -12.0  # all but deterministic
-    _centre_tap(decoder.conv_in, identity, torch.zeros(latents))
-    _carry(decoder.conv_in, latents)
-    decode_pictures(autoencoder, picture_posterior(autoencoder, pictures[:64]).mode())
-    _make_linear(decoder.conv_norm_out, seen["decoder"], latents)
-    nn.init.zeros_(decoder.conv_out.weight)
-    _centre_tap(decoder.conv_out, basis.T * scale, mean - (basis.T * scale).sum(1) * _LINEAR_OFFSET)
-    for hook in hooks:
-        hook.remove()
+    codes = torch.cat([picture_posterior(autoencoder, some).mode() for some in pictures.split(16)])
+    _make_linear(decoder, lambda: decode_pictures(autoencoder, codes[:64]), 2 * latents)
+    taps = _best_decoder(codes, F.pixel_unshuffle(pictures, pixel_patch(autoencoder)) - mean[:, None, None])
+    decoder.conv_out.weight[:, : 2 * latents] = torch.cat([taps, -taps], dim=1)
+    decoder.conv_out.bias.copy_(mean)
+
+
+def _paled(squares: torch.Tensor, saturation: float) -> torch.Tensor:
+    """Squares [N, 3 patch^2], the channels of a colour in a row, with less colour."""
+    colours = squares.unflatten(1, (3, -1))
+    grey = colours.mean(1, keepdim=True)
+    return (grey + saturation * (colours - grey)).flatten(1)
 
 
 def _centre_tap(convolution: nn.Conv2d, matrix: torch.Tensor, bias: torch.Tensor) -> None:
@@ -105,29 +113,39 @@ def _centre_tap(convolution: nn.Conv2d, matrix: torch.Tensor, bias: torch.Tensor
     convolution.bias[:rows] = bias
 
 
-def _carry(convolution: nn.Conv2d, channel: int) -> None:
-    """Let a channel be a large constant."""
-    convolution.weight[channel] = 0
-    convolution.bias[channel] = _CARRIER
+def _make_linear(part: nn.Module, run: Callable[[], object], channels: int) -> None:
+    """Let the last normalisation of an encoder or decoder give back the first channels of what comes in when it is run."""
+    seen = []
+    hook = part.conv_norm_out.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    run()
+    hook.remove()
+    part.conv_norm_out.weight[:channels] = seen[0].flatten(1).std(1).mean()
+    part.conv_norm_out.bias[:channels] = seen[0].flatten(1).mean(1).mean()
 
 
-def _make_linear(norm: nn.GroupNorm, incoming: torch.Tensor, channels: int) -> None:
-    """Let normalisation give back the first channels of what comes in [B, C, h, w], moved to where SiLU is the identity."""
-    deviation, centre = incoming.flatten(1).std(1).mean(), incoming.flatten(1).mean(1).mean()
-    norm.weight[:channels] = deviation
-    norm.bias[:channels] = centre + _LINEAR_OFFSET
+def _best_decoder(codes: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
+    """Weights [O, C, 3, 3] of the convolution that comes nearest to squares [B, O, h, w] from codes [B, C, h, w]."""
+    size = 9 * codes.shape[1]
+    seen, wanted = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, squares.shape[1], dtype=torch.float64)
+    for code, square in zip(codes.split(16), squares.split(16)):
+        around = F.unfold(code, 3, padding=1).transpose(1, 2).flatten(0, 1).double()
+        seen += around.T @ around
+        wanted += around.T @ square.flatten(2).transpose(1, 2).flatten(0, 1).double()
+    # Latents that a model makes are not exact: small weights, where they cost nothing, pass less of the error on.
+    seen += torch.eye(size) * (_INEXACT * codes.std()) ** 2 * codes[:, 0].numel()
+    return torch.linalg.solve(seen, wanted).T.float().unflatten(1, (codes.shape[1], 3, 3))
 
 
 def check_linear(autoencoder: AutoencoderKL) -> None:
     """Refuse an autoencoder that `start_linear` cannot set.
 
     Raises:
-        ValueError: if it has several resolution levels, or not fewer latent channels than its width.
+        ValueError: if it has several resolution levels, or is not wider than twice its latent channels.
     """
     widths, latents = tuple(autoencoder.config.block_out_channels), autoencoder.config.latent_channels
-    if len(widths) != 1 or latents >= widths[0]:
+    if len(widths) != 1 or 2 * latents >= widths[0]:
         raise ValueError(
-            f"channels {list(widths)}, latent_channels {latents}: a linear start needs one level, wider than the latent channels."
+            f"channels {list(widths)}, latent_channels {latents}: a linear start needs one level, wider than twice the latent channels."
         )
 
 
@@ -201,10 +219,7 @@ class AutoencoderModule(lightning.LightningModule):
         with torch.no_grad():
             latents = picture_posterior(self.autoencoder, pictures).mode()
         decoded = decode_pictures(self.autoencoder, latents)
-        squared = F.mse_loss(decoded, pictures)
-        edges = sum((decoded.diff(dim=axis) - pictures.diff(dim=axis)).abs().mean() for axis in (-1, -2))
-        loss = F.l1_loss(decoded, pictures) + 2 * squared + self.hparams.gradient_weight * edges
-        return {"loss": loss, "psnr": -10 * torch.log10(squared.detach() / 4)}
+        return picture_losses(decoded, pictures, self.hparams.gradient_weight)
 
     def configure_optimizers(self):
         """AdamW on the decoder."""
@@ -213,7 +228,32 @@ class AutoencoderModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch, batch_index: int) -> None:
         """Warm up over 200 steps, fall as a cosine."""
-        progress = torch.tensor(Progress.of(self.trainer).at(self.global_step))
-        scale = min(1.0, (self.global_step + 1) / 200) * float(0.02 + 0.98 * 0.5 * (1 + torch.cos(torch.pi * progress)))
+        scale = warm_cosine(self.global_step, Progress.of(self.trainer).at(self.global_step))
         for group in self.optimizers().param_groups:
             group["lr"] = self.hparams.learning_rate * scale
+
+
+def picture_losses(pictures: torch.Tensor, truth: torch.Tensor, gradient_weight: float) -> dict[str, torch.Tensor]:
+    """How near pictures come to others.
+
+    Args:
+        pictures, truth: [B, 3, H, W] in [-1, 1].
+        gradient_weight: weight of the absolute error of picture gradients.
+
+    Returns:
+        `loss`, from the errors of pixels and of their gradients, and `psnr` in dB.
+    """
+    squared = F.mse_loss(pictures, truth)
+    edges = sum((pictures.diff(dim=axis) - truth.diff(dim=axis)).abs().mean() for axis in (-1, -2))
+    loss = F.l1_loss(pictures, truth) + 2 * squared + gradient_weight * edges
+    return {"loss": loss, "psnr": -10 * torch.log10(squared.detach() / 4)}
+
+
+def warm_cosine(step: int, progress: float) -> float:
+    """Factor of a learning rate that warms up over 200 steps and falls as a cosine to a fiftieth.
+
+    Args:
+        step: of the training.
+        progress: of the training, from 0 to 1.
+    """
+    return min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))

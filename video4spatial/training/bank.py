@@ -1,5 +1,6 @@
 """A bank of rendered scenes: one capture walk per scene and navigation targets that start at frames of the walk."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ class SceneBank:
 
     Args:
         frames: [S, N, H, W, 3] uint8.
-        depth: [S, N, h, w] float16 metres along the optical axis, at latent resolution.
+        depth: [S, N, h, w] float16 metres along the optical axis: at the pictures' size where geometry is to be shown, else at that
+            of their latents.
         camera_to_world: [S, N, 4, 4] float64.
         intrinsics: [S, 3, 3] float64, normalised.
         anchors: [S, K] walk frame that each target starts from.
@@ -83,7 +85,7 @@ def render_bank(
     target_frames: int = 9,
     height: int = 64,
     width: int = 64,
-    latent_size: tuple[int, int] = (8, 8),
+    depth_size: tuple[int, int] | None = (8, 8),
     frame_rate: float = 4.0,
     fov_degrees: tuple[float, float] = (65.0, 75.0),
     variants: int = 1,
@@ -101,9 +103,9 @@ def render_bank(
         targets_per_scene: targets of each entry.
         target_frames: frames of each target, the anchor included.
         height, width: picture size in pixels; rendered at twice that and box-filtered.
-        latent_size: rows and columns at which depth is kept.
+        depth_size: rows and columns at which depth is kept; None for all of them.
         frame_rate: frames per second.
-        fov_degrees: range that a scene's horizontal field of view is drawn from, in degrees.
+        fov_degrees: range that a scene's field of view along the longer side is drawn from, in degrees.
         variants: entries per scene, each with its own walk, targets and field of view.
         device: where to render: a CUDA device, or None for the CPU.
         progress: wraps the list of entries, for a progress bar.
@@ -111,14 +113,16 @@ def render_bank(
     Returns:
         The bank, without latents.
     """
-    rows = (np.arange(latent_size[0]) * 2 + 1) * height // (2 * latent_size[0])
-    columns = (np.arange(latent_size[1]) * 2 + 1) * width // (2 * latent_size[1])
+    kept_rows, kept_columns = (height, width) if depth_size is None else depth_size
+    rows = (np.arange(kept_rows) * 2 + 1) * height // (2 * kept_rows)
+    columns = (np.arange(kept_columns) * 2 + 1) * width // (2 * kept_columns)
     entries = []
     for seed, variant in progress([(seed, variant) for seed in seeds for variant in range(variants)]):
         random = np.random.default_rng([seed, variant, 1])
         scene = generate_scene(seed)
-        fov = random.uniform(*fov_degrees)
-        walk = capture_walk(scene, walk_frames, frame_rate=frame_rate, seed=int(random.integers(2**31)), fov_degrees=fov)
+        fov = _horizontal(random.uniform(*fov_degrees), width / height)
+        walk_seed = int(random.integers(2**31))
+        walk = capture_walk(scene, walk_frames, frame_rate=frame_rate, seed=walk_seed, fov_degrees=fov, aspect=width / height)
         anchors, targets = _targets(scene, walk, targets_per_scene, target_frames, frame_rate, random)
         cameras = Cameras.concatenate([walk, *(target[1:] for target in targets)])
         pictures = render(scene, cameras, height, width, supersample=2, device=device)
@@ -133,6 +137,13 @@ def render_bank(
         )
     stacked = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
     return SceneBank(**stacked, target_frames=target_frames)
+
+
+def _horizontal(fov_degrees: float, aspect: float) -> float:
+    """The horizontal field of view of pictures whose longer side has this one."""
+    if aspect >= 1:
+        return fov_degrees
+    return math.degrees(2 * math.atan(math.tan(math.radians(fov_degrees) / 2) * aspect))
 
 
 def _targets(

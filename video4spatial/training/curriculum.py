@@ -6,6 +6,7 @@ from numbers import Integral
 
 SHARES = (
     "anneal_until", "drop_probability", "walk_probability", "nearby_probability", "pooled_probability", "drop_instruction_probability",
+    "geometry_probability",
 )  # fmt: skip
 """Settings that are shares or probabilities."""
 
@@ -32,6 +33,8 @@ class Curriculum:
         pools: sides of the squares that are averaged, one of which is drawn. Each divides the grid of tokens.
         drop_instruction_probability: share of the steps with conditions in which the instruction alone is left out (for separate
             guidance scales). The transformer's `null_instruction` says so.
+        geometry_probability: share of steps that show the scene's geometry from the targets' cameras, for transformers with
+            `geometry_views`; in the others the model has to do without.
 
     Raises:
         ValueError: naming every value that cannot be.
@@ -49,6 +52,7 @@ class Curriculum:
     pooled_probability: float = 0.0
     pools: tuple[int, ...] = (2, 4)
     drop_instruction_probability: float = 0.0
+    geometry_probability: float = 0.0
 
     def __post_init__(self) -> None:
         shares = {name: getattr(self, name) for name in SHARES}

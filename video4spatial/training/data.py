@@ -17,6 +17,7 @@ from data_curation.readers import read_scene
 from video4spatial.clips import AugmentationSettings, Clip
 from video4spatial.clips.dataset import ClipDataset
 from video4spatial.clips.simulated import simulated_navigation_clip
+from video4spatial.media.transforms import size_of_aspect
 from video4spatial.spread import evenly_spread
 from video4spatial.models.autoencoder import (
     latent_channels,
@@ -28,10 +29,11 @@ from video4spatial.models.autoencoder import (
 from video4spatial.simulation.scenes import SEED_RANGES
 from video4spatial.training.bank import SceneBank, render_bank
 from video4spatial.training.curriculum import Curriculum
-from video4spatial.training.examples import BankExamples, ClipExamples, ExampleSource, readable
+from video4spatial.training.examples import BankExamples, ClipExamples, ExampleSource, MixedExamples, readable
 from video4spatial.training.latents import LatentStore
 from video4spatial.training.progress import Progress
 from video4spatial.training.sampler import Batch, draw_batch, step_generator
+from video4spatial.training.shown_geometry import GeometrySettings, ShownGeometry
 
 logger = logging.getLogger(__name__)
 
@@ -106,9 +108,14 @@ class RoomsData(StepData):
         variants: passes through each scene, with its own walk and targets.
         first_seed: the first of them, counted from the start of the training range.
         walk_frames, targets_per_scene, target_frames: sizes of a scene's entry (`SceneBank`).
-        size: height and width of the pictures in pixels.
+        size: height and width of square pictures in pixels; others have about as many.
+        aspects: width / height of the pictures. Where there are several, the scenes are shared out among them, each kind in a file of its
+            own, and batches are drawn from them in turn at random.
+        fov_degrees: range of the fields of view along the longer side, in degrees.
         frame_rate: frames per second.
+        geometry: how the scenes' geometry is shown, for transformers that have a geometry prompt; None without.
         autoencoder: folder of the trained autoencoder; None when it is the autoencoder that trains.
+        refiner: folder of the refiner of decoded frames, which exported pipelines get; None for none.
         latents: folder in which the latents are kept.
         batch_size: examples (or pictures) per step.
         curriculum: what the examples look like over time.
@@ -130,8 +137,12 @@ class RoomsData(StepData):
         targets_per_scene: int = 6,
         target_frames: int = 9,
         size: int = 64,
+        aspects: tuple[float, ...] = (1.0,),
+        fov_degrees: tuple[float, float] = (65.0, 75.0),
         frame_rate: float = 4.0,
+        geometry: GeometrySettings | None = None,
         autoencoder: str | None = None,
+        refiner: str | None = None,
         latents: str = ".cache/latents",
         batch_size: int = 32,
         curriculum: Curriculum | None = None,
@@ -145,31 +156,63 @@ class RoomsData(StepData):
         _check_rooms(walk_frames, targets_per_scene, target_frames, num_workers, curriculum, autoencoder is not None)
         if autoencoder is not None:
             _check_autoencoder(autoencoder)
-        self.save_hyperparameters(ignore=["curriculum"])
-        self.curriculum = curriculum
-        self.bank: SceneBank | None = None
+        self.save_hyperparameters(ignore=["curriculum", "geometry"])
+        self.curriculum, self.geometry = curriculum, geometry
+        self.banks: list[SceneBank] = []
 
     def setup(self, stage: str) -> None:
-        """Render (or read) the bank, and encode what is not in the store of latents yet."""
-        if self.bank is not None:
+        """Render (or read) the banks, and encode what is not in the store of latents yet."""
+        if self.banks:
             return
-        options, path = self.hparams, Path(self.hparams.bank)
-        if not path.exists():
-            self._render().save(path)
-        self.bank = SceneBank.load(path)
-        if options.autoencoder is not None:
-            autoencoder = self._load_autoencoder()
-            store = LatentStore(options.latents, autoencoder)
+        options = self.hparams
+        files = self._files()
+        self.banks = [self._bank(path, size, scenes) for path, size, scenes in files]
+        if options.autoencoder is None:
+            return
+        autoencoder = self._load_autoencoder()
+        store, compression = LatentStore(options.latents, autoencoder), temporal_compression(autoencoder)
+        sources = []
+        for bank, (path, _, _) in zip(self.banks, files):
             key = f"bank {file_digest(path)}"
-            compression = temporal_compression(autoencoder)
-            self.source = BankExamples(self.bank, options.frame_rate, compression, store, autoencoder, key)
+            shown = None if self.geometry is None else ShownGeometry.of(self.geometry, bank, path)
+            sources.append(BankExamples(bank, options.frame_rate, compression, store, autoencoder, key, shown))
+        self.source = sources[0] if len(sources) == 1 else MixedExamples(sources)
+
+    def _files(self) -> list[tuple[Path, tuple[int, int], range]]:
+        """File, picture size and scenes of each bank."""
+        options, path, files = self.hparams, Path(self.hparams.bank), []
+        multiple = 16 if options.autoencoder is None else max(16, self.spatial_compression)
+        for index, aspect in enumerate(options.aspects):
+            size = (options.size, options.size) if aspect == 1 else size_of_aspect(options.size**2, aspect, multiple)
+            first, last = (options.first_seed + options.scenes * part // len(options.aspects) for part in (index, index + 1))
+            name = path if len(options.aspects) == 1 else path.with_stem(f"{path.stem}-{size[0]}x{size[1]}")
+            files.append((name, size, range(first, last)))
+        return files
+
+    def _bank(self, path: Path, size: tuple[int, int], scenes: range) -> SceneBank:
+        options = self.hparams
+        compression = 8 if options.autoencoder is None else self.spatial_compression
+        return kept_bank(
+            path,
+            scenes,
+            walk_frames=options.walk_frames,
+            targets_per_scene=options.targets_per_scene,
+            target_frames=options.target_frames,
+            height=size[0],
+            width=size[1],
+            depth_size=None if self.geometry is not None else (size[0] // compression, size[1] // compression),
+            frame_rate=options.frame_rate,
+            fov_degrees=tuple(options.fov_degrees),
+            variants=options.variants,
+        )
 
     def draw(self, step: int, progress: float = 0.0, rank: int = 0) -> Batch | torch.Tensor:
         """The batch of a step on a rank: pictures [B, 3, H, W] in [-1, 1] for an autoencoder, else a `Batch`."""
         if self.hparams.autoencoder is not None:
             return super().draw(step, progress, rank)
-        frames = self.bank.frames.flatten(0, 1)
         generator = step_generator(self.hparams.seed, step, rank)
+        which = int(torch.randint(len(self.banks), (), generator=generator)) if len(self.banks) > 1 else 0
+        frames = self.banks[which].frames.flatten(0, 1)
         chosen = torch.randint(len(frames), (self.hparams.batch_size,), generator=generator)
         return frames[chosen].permute(0, 3, 1, 2).float() / 127.5 - 1
 
@@ -189,23 +232,6 @@ class RoomsData(StepData):
             for seed in range(first, first + count)
         ]
 
-    def _render(self) -> SceneBank:
-        options = self.hparams
-        start = SEED_RANGES["train"].start + options.first_seed
-        compression = 8 if options.autoencoder is None else self.spatial_compression
-        return render_bank(
-            range(start, start + options.scenes),
-            options.walk_frames,
-            options.targets_per_scene,
-            options.target_frames,
-            options.size,
-            options.size,
-            latent_size=(options.size // compression, options.size // compression),
-            frame_rate=options.frame_rate,
-            variants=options.variants,
-            device="cuda" if torch.cuda.is_available() else None,
-            progress=lambda seeds: track(seeds, description="rendering scenes", disable=not os.isatty(2)),
-        )
 
 
 class CuratedData(StepData):
@@ -214,6 +240,7 @@ class CuratedData(StepData):
     Args:
         folder: of the data set.
         autoencoder: folder of the trained autoencoder.
+        refiner: folder of the refiner of decoded frames, which exported pipelines get; None for none.
         latents: folder in which the latents are kept.
         size: height and width of the pictures in pixels.
         frame_rate: of the model, frames per second.
@@ -234,6 +261,7 @@ class CuratedData(StepData):
         self,
         folder: str,
         autoencoder: str,
+        refiner: str | None = None,
         latents: str = ".cache/latents",
         size: int = 64,
         frame_rate: float = 4.0,
@@ -280,6 +308,25 @@ class CuratedData(StepData):
             return []
         clips = [dataset[index] for index in range(min(count, len(dataset)))]
         return [_thinned(clip, context_frames, reads_text) for clip in clips]
+
+
+def kept_bank(path: Path, scenes: range, **settings) -> SceneBank:
+    """The bank of a file, rendered and kept there where there is none.
+
+    Args:
+        path: of the file.
+        scenes: which, counted from the start of the training scenes.
+        settings: of `render_bank`.
+    """
+    if not path.exists():
+        start = SEED_RANGES["train"].start
+        render_bank(
+            range(start + scenes.start, start + scenes.stop),
+            device="cuda" if torch.cuda.is_available() else None,
+            progress=lambda seeds: track(seeds, description="rendering scenes", disable=not os.isatty(2)),
+            **settings,
+        ).save(path)
+    return SceneBank.load(path)
 
 
 def file_digest(path: Path) -> str:

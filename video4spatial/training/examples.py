@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -13,9 +14,12 @@ from video4spatial.cameras import Cameras
 from video4spatial.clips import AugmentationSettings, Clip, Ground, Instruction, Navigate, augment
 from video4spatial.clips.dataset import ClipDataset
 from video4spatial.clips.manifest import ClipRow
+from video4spatial.geometry.scene_geometry import GeometryRendering
 from video4spatial.models.autoencoder import Autoencoder, encode, temporal_compression
 from video4spatial.training.bank import SceneBank
 from video4spatial.training.curriculum import Curriculum
+from video4spatial.training.shown_geometry import ShownGeometry
+from video4spatial.training.variation import happens
 from video4spatial.training.latents import LatentFile, LatentStore
 
 Rows = Callable[[torch.Tensor], torch.Tensor]
@@ -51,6 +55,8 @@ class Example:
         latents: indices to latents [n, C, h, w] of the F that the frames become, the anchor's first.
         instruction: that the target carries out.
         guarded: [N] bool: frames of the scene that must stay out of its context; None for none.
+        geometry: frames of the target (their indices) and a source of randomness to what they would see of the scene's geometry, as
+            far as an estimator would know it; None where nothing is known.
     """
 
     scene: Scene
@@ -60,6 +66,7 @@ class Example:
     latents: Rows
     instruction: Instruction
     guarded: torch.Tensor | None = None
+    geometry: Callable[[torch.Tensor, torch.Generator], GeometryRendering] | None = None
 
 
 class ExampleSource(Protocol):
@@ -68,10 +75,12 @@ class ExampleSource(Protocol):
     Attributes:
         frame_rate: of the targets in frames per second.
         temporal_compression: frames per latent after the first.
+        autoencoder: that encodes what is drawn.
     """
 
     frame_rate: float
     temporal_compression: int
+    autoencoder: Autoencoder
 
     def draw(self, count: int, curriculum: Curriculum, progress: float, generator: torch.Generator) -> list[list[Example]]:
         """`count` examples in groups of one size; those of a group share a scene, and a context.
@@ -80,11 +89,6 @@ class ExampleSource(Protocol):
             ValueError: if `count` cannot be divided so.
         """
         ...
-
-
-def happens(probability: float, generator: torch.Generator) -> bool:
-    """A draw that is true with this probability."""
-    return float(torch.rand((), generator=generator)) < probability
 
 
 def readable(instruction: Instruction, cameras: Cameras, reads_text: bool) -> Instruction:
@@ -116,6 +120,7 @@ class BankExamples:
         store: of its latents.
         autoencoder: for what is not in the store yet.
         key: names the bank's content in the store.
+        geometry: how the scenes' geometry is shown; None where it is not.
     """
 
     bank: SceneBank
@@ -124,6 +129,7 @@ class BankExamples:
     store: LatentStore
     autoencoder: Autoencoder
     key: str
+    geometry: ShownGeometry | None = None
     _walks: LatentFile = field(init=False)
     _cameras: Cameras = field(init=False)  # [S, N]
 
@@ -182,7 +188,7 @@ class BankExamples:
         return Example(
             scene=Scene(
                 cameras[:walk], torch.arange(walk, dtype=torch.float64) / self.frame_rate,
-                lambda index: self._rows(scene, index), lambda index: self.bank.depth[scene, index],
+                lambda index: self._rows(scene, index), lambda index: self._depth(scene, index),
             ),
             anchor=int(frames[0]),
             cameras=path,
@@ -190,12 +196,49 @@ class BankExamples:
             latents=latents,
             instruction=Navigate(path),
             guarded=guarded,
+            geometry=None if self.geometry is None else partial(self._rendered, scene, frames, guarded),
         )  # fmt: skip
+
+    def _rendered(
+        self, scene: int, frames: torch.Tensor, guarded: torch.Tensor | None, kept: torch.Tensor, generator: torch.Generator
+    ) -> GeometryRendering:
+        """What some of the frames of a target would see of its scene, read from a part of the walk that holds the anchor."""
+        walk = self.bank.walk_frames
+        usable = torch.ones(walk, dtype=torch.bool) if guarded is None else ~guarded
+        usable[frames[0]] = True
+        indices = usable.nonzero().flatten()
+        least = min(self.geometry.settings.least_frames, len(indices))
+        count = int(torch.randint(least, len(indices) + 1, (), generator=generator))
+        drawn = indices[torch.randperm(len(indices), generator=generator)[:count]]
+        chosen = torch.cat([frames[:1], drawn[drawn != frames[0]]])
+        return self.geometry.rendered(self.bank, scene, chosen, self._cameras.entry(scene), frames[kept], generator)
+
+    def _depth(self, scene: int, frames: torch.Tensor) -> torch.Tensor:
+        """Depth of frames of a scene's entry, one value for each latent pixel."""
+        return thinned_depth(self.bank.depth[scene, frames], *self._walks.shape("latents")[-2:])
 
     def _rows(self, scene: int, frames: torch.Tensor) -> torch.Tensor:
         """Latents of frames of a scene's entry, each encoded by itself."""
         per_scene = self.bank.frames.shape[1] if self.temporal_compression == 1 else self.bank.walk_frames
         return self._walks.rows("latents", scene * per_scene + frames)
+
+
+class MixedExamples:
+    """Examples of several sources of one frame rate and autoencoder; a batch is drawn from one of them, each as often.
+
+    Args:
+        sources: such as banks of pictures of several shapes.
+    """
+
+    def __init__(self, sources: Sequence[ExampleSource]):
+        self.sources = tuple(sources)
+        self.frame_rate, self.temporal_compression = sources[0].frame_rate, sources[0].temporal_compression
+        self.autoencoder = sources[0].autoencoder
+
+    def draw(self, count: int, curriculum: Curriculum, progress: float, generator: torch.Generator) -> list[list[Example]]:
+        """See `ExampleSource`."""
+        chosen = int(torch.randint(len(self.sources), (), generator=generator))
+        return self.sources[chosen].draw(count, curriculum, progress, generator)
 
 
 # ---- curated clips ----------------------------------------------------------------------------------------------------------

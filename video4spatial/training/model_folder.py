@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 
 from video4spatial.files import written_aside
 from video4spatial.models.autoencoder import load_autoencoder
+from video4spatial.models.refiner import PictureRefiner
 from video4spatial.pipelines import Video4SpatialPipeline
 
 
@@ -26,7 +27,8 @@ def build_pipeline(module: lightning.LightningModule, data: lightning.LightningD
 
     Args:
         module: with the transformer, the text encoder if it reads text, and `noise_shift` among its hyperparameters.
-        data: its data module, which knows the autoencoder, the picture size, the frame rate and the frames per video.
+        data: its data module, which knows the autoencoder, the refiner of its frames, the picture size, the frame rate and the frames
+            per video.
         domain: what the model has seen, in words.
     """
     return Video4SpatialPipeline(
@@ -34,6 +36,7 @@ def build_pipeline(module: lightning.LightningModule, data: lightning.LightningD
         transformer=module.transformer,
         text_encoder=module.text_encoder,
         tokenizer=module.tokenizer,
+        refiner=None if data.hparams.refiner is None else PictureRefiner.from_pretrained(data.hparams.refiner, torch_dtype=torch.float32),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=module.hparams.noise_shift),
         height=data.hparams.size,
         width=data.hparams.size,
@@ -76,8 +79,8 @@ def save_in_half_precision(
     Raises:
         OSError: if it cannot be read or written.
     """
-    # The autoencoder has large offsets (`start_linear`), which bfloat16 would round away.
-    dtypes = {"transformer": torch.bfloat16, "vae": torch.float16}
+    # What makes pictures needs digits that bfloat16 would round away.
+    dtypes = {"transformer": torch.bfloat16, "vae": torch.float16, "refiner": torch.float16}
     pipeline = Video4SpatialPipeline.from_pretrained(model, torch_dtype=dtypes)
     said = {"num_inference_steps": num_inference_steps, "domain": domain}
     pipeline.register_to_config(**{name: value for name, value in said.items() if value is not None})

@@ -139,7 +139,8 @@ class DenoiserModule(lightning.LightningModule):
         words = [instruction.words if branch == "instruction" else "" for instruction in instructions]
         text = self._text(words)
         told = conditioner.targets(
-            batch.latents[:, :, :1], batch.seconds, batch.start, instructions, batch.anchor_poses if known else None, text
+            batch.latents[:, :, :1], batch.seconds, batch.start, instructions, batch.anchor_poses if known else None, text,
+            batch.geometry,
         )
         return context, told.branch(branch, text)
 

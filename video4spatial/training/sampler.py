@@ -9,9 +9,12 @@ import torch
 
 from video4spatial.cameras import Cameras, viewpoint_distance
 from video4spatial.clips import Instruction, Navigate
+from video4spatial.conditioning.geometry_prompt import geometry_prompt
 from video4spatial.conditioning.plans import ContextPart, ContextPlan, coarse_to_fine, far_pooled, in_full
+from video4spatial.models.conditions.geometry import GeometryPrompt
 from video4spatial.training.curriculum import Curriculum
-from video4spatial.training.examples import Example, ExampleSource, happens
+from video4spatial.training.examples import Example, ExampleSource
+from video4spatial.training.variation import happens
 
 MOST_GAP = 12
 """Targets start 1 to so many latents after the last context frame on the scene clock."""
@@ -43,6 +46,7 @@ class Batch:
         context_cameras_known: whether the model is told the context's cameras.
         drop_conditions: whether instruction, anchor and context are all left out.
         drop_instruction: whether the instruction alone is left out.
+        geometry: what the targets would see of the scenes' geometry; None where the model has to do without.
         generator: for whatever else the step draws.
     """
 
@@ -63,11 +67,12 @@ class Batch:
     drop_conditions: bool
     drop_instruction: bool
     generator: torch.Generator
+    geometry: GeometryPrompt | None = None
 
     def to(self, device: torch.device | str, **options) -> Batch:
         """The batch with its latents and depth on a device."""
         moved = {name: getattr(self, name).to(device, **options) for name in ("context_latents", "context_depth", "latents")}
-        return replace(self, **moved)
+        return replace(self, **moved, geometry=None if self.geometry is None else self.geometry.to(device, **options))
 
     @property
     def targets_per_context(self) -> int:
@@ -130,9 +135,15 @@ def draw_batch(
     known = happens(curriculum.known_cameras_at(progress), generator)
     dropped = happens(curriculum.drop_probability, generator)
     alone = curriculum.drop_instruction_probability > 0 and happens(curriculum.drop_instruction_probability, generator)
+    prompt = None
+    if curriculum.geometry_probability > 0 and not dropped and happens(curriculum.geometry_probability, generator):
+        if all(example.geometry is not None for example in examples):
+            renderings = [example.geometry(frames, generator) for example in examples]
+            prompt = geometry_prompt(source.autoencoder, renderings, renderings[0].sources.shape[1]).to("cpu")
     return _assembled(
         source, groups, chosen, kept, frames, gap, plan.parts,
         context_cameras_known=known, drop_conditions=dropped, drop_instruction=alone and not dropped, generator=generator,
+        geometry=prompt,
     )  # fmt: skip
 
 

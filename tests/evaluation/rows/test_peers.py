@@ -1,4 +1,4 @@
-"""The peers: a classical pipeline, and any image-to-video pipeline."""
+"""The peer that knows nothing of the scene: any image-to-video pipeline."""
 
 from dataclasses import replace
 
@@ -7,33 +7,8 @@ import pytest
 import torch
 from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
 
-from video4spatial.clips import Ground
-from video4spatial.evaluation.metrics.image import psnr
-from video4spatial.evaluation.rows.peers import PeerError, image_to_video, load_image_to_video, reconstruct_and_render
-from video4spatial.evaluation.rows.references import copy_nearest
-
-
-def test_reconstruction_beats_a_copy(clip):
-    frames = reconstruct_and_render(clip)
-    assert frames.dtype == np.uint8 and frames.shape == clip.target_frames.shape
-    assert np.array_equal(frames[0], clip.context_frames[clip.anchor])
-    truth = clip.target_frames[1:]
-    assert psnr(frames[1:], truth).mean() > psnr(copy_nearest(clip)[1:], truth).mean() + 1
-
-
-def test_reconstruction_says_why_it_fails(clip):
-    cameras, context = clip.context_cameras, clip.context_frames
-    turning = cameras.camera_to_world.clone()
-    turning[:, :3, 3] = turning[0, :3, 3]
-    for broken, message in (
-        (replace(clip, context_cameras=replace(cameras, camera_to_world=turning)), "only turns"),
-        (replace(clip, context_frames=np.full_like(context, 128)), "matched nothing"),
-        (replace(clip, context_frames=np.full_like(context, 128), context_cameras=None), "cameras are unknown"),
-        (replace(clip, instruction=Ground("go to the lamp")), "no path"),
-        (clip.with_context([clip.anchor]), "too few"),
-    ):
-        with pytest.raises(PeerError, match=message):
-            reconstruct_and_render(broken)
+from video4spatial.evaluation.rows.inputs import PeerError
+from video4spatial.evaluation.rows.peers import image_to_video, load_image_to_video
 
 
 @pytest.fixture(scope="module")

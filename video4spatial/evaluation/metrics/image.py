@@ -156,12 +156,13 @@ def measure_psnr(sample: Sample) -> Measurement:
 
 def measure_covisible_psnr(sample: Sample) -> Measurement:
     """PSNR over the pixels that some context frame sees; the others can only be guessed."""
-    mask = sample.once(covisible)[1:]
+    mask, depth = sample.once(covisible)[1:], sample.clip.target_depth[1:]
     share = mask.mean((1, 2))
+    of_known = mask.sum() / max(1, (np.isfinite(depth) & (depth > 0)).sum())
     values = psnr(sample.frames[1:], sample.clip.target_frames[1:], mask)
     values = np.where(share >= MINIMUM_COVISIBLE_SHARE, values, np.nan)
     return Measurement.over_frames(
-        values, "the context sees nothing of the target", {"covisible_share": round(float(share.mean()), 4)}
+        values, "the context sees nothing of the target", {"covisible_share": round(float(of_known), 4)}
     )
 
 

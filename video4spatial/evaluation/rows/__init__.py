@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 
 from video4spatial.clips import Clip
-from video4spatial.evaluation.rows import model, peers, references
-from video4spatial.evaluation.rows.model import RowInputs
+from video4spatial.evaluation.rows import geometry, model, references
+from video4spatial.evaluation.rows.inputs import RowInputs
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,9 @@ class Row:
 
     Args:
         name: as in results files.
-        frames: `RowInputs` -> [T, H, W, 3] uint8; raises `peers.PeerError` for a clip that it has no video of.
-        needs: optional fields of `RowInputs` without which the row does not apply.
+        frames: `RowInputs` -> [T, H, W, 3] uint8. Raises `inputs.NotApplicable` where a clip lacks what the row is made from, and
+            `inputs.PeerError` where it has no video of a clip although it should.
+        needs: optional fields of `RowInputs`, from `inputs.NEEDS`, without which the row does not apply.
         seen: whether it runs on new paths through the scenes that a second model was trained on, with that model.
     """
 
@@ -35,13 +36,14 @@ def _of_clip(frames: Callable[[Clip], np.ndarray]) -> Callable[[RowInputs], np.n
 
 _ALL = (
     Row("model", model.model),
-    Row("model_with_context_cameras", model.model_with_context_cameras),
+    Row("model_with_context_cameras", partial(model.model, context_cameras=True)),
+    Row("model_without_geometry", model.without_geometry),
+    Row("model_without_geometry_with_context_cameras", partial(model.without_geometry, context_cameras=True)),
+    Row("model_with_true_geometry", partial(model.model, geometry=geometry.true_geometry, context_cameras=True)),
     Row("seen_scenes", model.model, seen=True),
-    Row("seen_scenes_with_context_cameras", model.model_with_context_cameras, seen=True),
+    Row("seen_scenes_with_context_cameras", partial(model.model, context_cameras=True), seen=True),
     Row("seen_scenes_static", _of_clip(references.static), seen=True),
-    Row("context_2", partial(model.shorter_context, count=2)),
-    Row("context_8", partial(model.shorter_context, count=8)),
-    Row("context_32", partial(model.shorter_context, count=32)),
+    *(Row(f"context_{count}", partial(model.model, shown=partial(model.shorter_context, count=count))) for count in model.NESTED),
     Row("ground_truth", _of_clip(references.ground_truth)),
     Row("ground_truth_blurred", _of_clip(references.ground_truth_blurred)),
     Row("vae_ceiling", model.vae_ceiling),
@@ -51,10 +53,15 @@ _ALL = (
     Row("static", _of_clip(references.static)),
     Row("reversed", _of_clip(references.reversed_truth)),
     Row("shuffled", _of_clip(references.shuffled)),
-    Row("other_scene_context", model.other_scene_context, ("other",)),
-    Row("anchor_only", model.anchor_only),
-    Row("no_context", model.no_context),
-    Row("reconstruct_and_render", _of_clip(peers.reconstruct_and_render)),
+    Row("other_scene_context", partial(model.model, shown=model.other_scene_context), ("other",)),
+    Row("anchor_only", partial(model.model, shown=model.anchor_only)),
+    Row("no_context", partial(model.model, shown=model.anchor_only, show_context=False)),
+    Row("reconstruct_and_render", partial(geometry.render, shown=model.usual_context, geometry=geometry.read_geometry)),
+    Row(
+        "reconstruct_and_render_with_context_cameras",
+        partial(geometry.render, shown=model.usual_context, geometry=geometry.read_geometry, context_cameras=True),
+    ),
+    Row("oracle_render", partial(geometry.render, shown=model.usual_context, geometry=geometry.true_geometry, context_cameras=True)),
     Row("image_to_video", lambda inputs: inputs.image_to_video(inputs.clip, inputs.noise), ("image_to_video",)),
 )
 

@@ -1,6 +1,4 @@
-"""Other ways to make the video that a clip asks for, to stand beside the model: reconstruct the scene and render it, or
-let a model that knows nothing of the scene go on from the anchor frame.
-"""
+"""A peer of the model: any image-to-video model, which knows nothing of the scene and goes on from the anchor frame."""
 
 import inspect
 from pathlib import Path
@@ -9,56 +7,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from video4spatial.cameras import Cameras
-from video4spatial.clips import Clip, Navigate
-from video4spatial.geometry import GeometryError
-from video4spatial.geometry.reconstruct import located_frames, painted_over, reconstruct
+from video4spatial.clips import Clip
+from video4spatial.evaluation.rows.inputs import PeerError
 from video4spatial.media import resize_and_crop
-
-
-class PeerError(ValueError):
-    """A peer that has no video for a clip, and why: the row counts as missing there."""
-
-
-def reconstruct_and_render(clip: Clip) -> np.ndarray:
-    """What a classical pipeline shows: the context's depth by plane sweep, splatted into the commanded views, with colours
-    looked up in the context and the rest painted over (`geometry.reconstruct`).
-
-    Context cameras that are not known come from structure from motion.
-
-    Args:
-        clip: with a path to follow.
-
-    Returns:
-        [T, H, W, 3] uint8; frame 0 is the anchor frame.
-
-    Raises:
-        PeerError: where the clip names no path, or the scene cannot be reconstructed.
-    """
-    if not isinstance(clip.instruction, Navigate):
-        raise PeerError("there is no path to render along")
-    target, frames, cameras = clip.instruction.cameras, clip.context_frames, clip.context_cameras
-    try:
-        if cameras is None:
-            frames, cameras = _located_context(clip)
-        scene = reconstruct(frames, cameras, target)
-    except GeometryError as error:
-        raise PeerError(str(error)) from error
-    pictures, known, _ = scene.render(target, *clip.context_frames.shape[1:3])
-    mean = clip.context_frames.mean((0, 1, 2)).round().astype(np.uint8)
-    pictures = painted_over(pictures, known, mean)
-    pictures[0] = clip.context_frames[clip.anchor]
-    return pictures
-
-
-def _located_context(clip: Clip) -> tuple[np.ndarray, Cameras]:
-    """The context frames that could be placed, the anchor first, and their cameras in the world of the commanded ones."""
-    target = clip.instruction.cameras
-    order = [clip.anchor, *(index for index in range(len(clip.context_frames)) if index != clip.anchor)]
-    frames = clip.context_frames[order]
-    found = located_frames(frames, target.intrinsics[:1].expand(len(frames), 3, 3), target[0])
-    placed = np.flatnonzero(found.position_known)
-    return frames[placed], found.cameras[placed]
 
 
 def load_image_to_video(folder: str | Path):

@@ -1,0 +1,175 @@
+"""How well the depth of a video's frames is read where its cameras are given.
+
+    python benchmarks/geometry.py [--scenes 64] [--references 8] [--captures FOLDER ...] [--output benchmarks/results/geometry.json]
+
+Rooms: the test set `rooms_nav_v1`, whose context frames have exact depth; the rows end in the picture's size. Captures: posed
+recordings with depth files, none of which was trained on, at the size of their pictures; the rows end in the capture's name.
+
+- `stereo`: the built-in network, everywhere; `stereo_sure`: where it is more confident than `SURE`.
+- `alone`: the same network, each picture read by itself.
+- `sweep`: plane sweep, where it finds something; `stereo_as_sweep`: the network where it is most confident, over as many pixels.
+
+`log_error` is the mean |log depth - log truth|, `abs_rel` the mean |depth - truth| / truth, `share` the share of pixels that count.
+Figures are means over scenes with 95 % intervals by scene; below 8 scenes there are none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from data_curation.readers import find_scenes, read_scene
+from video4spatial.cameras import Cameras
+from video4spatial.evaluation.results import metric, write_results
+from video4spatial.evaluation.test_set import load_test_set
+from video4spatial.geometry import GeometryError
+from video4spatial.geometry.plane_sweep import plane_sweep
+from video4spatial.geometry.reconstruct import camera_spread
+from video4spatial.models.stereo_depth import StereoDepth
+from video4spatial.pretrained import FOLDER
+from video4spatial.spread import evenly_spread
+
+SIZES = (64, 128)
+SURE = 0.5
+FARTHEST = 10.0
+"""Metres: sensors know nothing of what is farther away."""
+WINDOW = 24
+"""Frames of a capture around each reference that it is matched with."""
+
+
+def measured(depth: np.ndarray, truth: np.ndarray, counted: np.ndarray) -> dict[str, float]:
+    """Errors over the counted pixels of which the truth is known.
+
+    Args:
+        depth, truth: [R, H, W]; truth is 0 where it is not known.
+        counted: [R, H, W] bool.
+    """
+    known = (truth > 0) & (truth < FARTHEST)
+    chosen = known & counted & (depth > 0)
+    if not chosen.any():
+        return {"share": 0.0}
+    ratio = depth[chosen] / truth[chosen]
+    errors = {"log_error": np.abs(np.log(ratio)).mean(), "abs_rel": np.abs(ratio - 1).mean()}
+    return {name: float(value) for name, value in errors.items()} | {"share": float(chosen.sum() / known.sum())}
+
+
+def scene_rows(
+    stereo: StereoDepth, frames: np.ndarray, cameras: Cameras, references: list[int], truth: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """The figures of one scene by row.
+
+    Args:
+        stereo: the built-in network.
+        frames: [N, H, W, 3] uint8.
+        cameras: their N cameras.
+        references: the R frames whose depth is compared.
+        truth: [R, H, W] metres.
+    """
+    size = truth.shape[1:]
+    started = time.perf_counter()
+    maps = stereo(frames, cameras, references)
+    seconds = {"stereo": time.perf_counter() - started}
+    depth, sure = (_resized(values, size) for values in (maps.depth, maps.confidence))
+    alone = _resized(stereo.alone(frames[references]).depth, size)
+    everywhere = np.ones(truth.shape, bool)
+    rows = {
+        "stereo": measured(depth, truth, everywhere),
+        "stereo_sure": measured(depth, truth, sure > SURE),
+        "alone": measured(alone, truth, everywhere),
+    }
+    try:
+        started = time.perf_counter()
+        swept = plane_sweep(frames, cameras, camera_spread(cameras), references).depth
+        seconds["sweep"] = time.perf_counter() - started
+        swept = _resized(swept, size)
+        rows["sweep"] = measured(swept, truth, swept > 0)
+        least = np.quantile(sure, 1 - (swept > 0).mean())
+        rows["stereo_as_sweep"] = measured(depth, truth, sure >= least)
+        rows["stereo"]["time_over_sweep"] = seconds["stereo"] / seconds["sweep"]
+    except GeometryError:
+        pass  # the camera only turns: stereo by plane sweep sees nothing, and has no row here
+    return rows
+
+
+def _resized(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    height, width = size
+    return np.stack([cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR) for values in maps])
+
+
+def room_scenes(count: int, references: int, size: int):
+    """Frames, cameras, references and their true depth of test rooms."""
+    for entry in load_test_set(limit=count):
+        clip = entry.load(size)
+        chosen = evenly_spread(len(clip.context_frames), references, clip.anchor)
+        yield clip.context_frames, clip.context_cameras, chosen, np.asarray(clip.context_depth)[chosen]
+
+
+def capture_scenes(folder: Path, references: int):
+    """The same of a capture with depth: the frames around each reference, one reference at a time."""
+    reader, scenes = find_scenes(folder)
+    for scene in scenes:
+        capture = read_scene(reader, scene)
+        if capture.read_depth is None or capture.cameras is None:
+            continue
+        candidates = evenly_spread(capture.frame_count, min(capture.frame_count, 10 * references), 0)
+        used = 0
+        for index in candidates:
+            truth = np.asarray(capture.read_depth([index]))
+            if used == references or not (truth > 0).any():
+                continue
+            used += 1
+            around = [frame for frame in range(index - WINDOW // 2, index + WINDOW // 2 + 1) if 0 <= frame < capture.frame_count]
+            yield capture.read_frames(around), capture.cameras[around], [around.index(index)], truth
+
+
+def collected(stereo: StereoDepth, scenes, name: str, total: int) -> dict[str, list[dict[str, float]]]:
+    """Figures of many scenes by row, the name of the set behind it."""
+    found = defaultdict(list)
+    for scene in track(scenes, total=total, description=name):
+        for row, figures in scene_rows(stereo, *scene).items():
+            found[f"{row}_{name}"].append(figures)
+    return found
+
+
+def summary(figures: list[dict[str, float]], independent: bool) -> dict:
+    """Means over scenes by metric; intervals where there are at least 8 independent ones."""
+    cells = {}
+    for name in sorted({name for entry in figures for name in entry}):
+        values = np.array([entry[name] for entry in figures if name in entry])
+        half = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if independent and len(values) >= 8 else None
+        mean = float(values.mean())
+        cells[name] = metric(mean, *((None, None) if half is None else (mean - half, mean + half)), len(values) if independent else 1)
+    return cells
+
+
+def main() -> None:
+    """Measure and write the rows."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=64, help="test rooms")
+    parser.add_argument("--references", type=int, default=8, help="frames of each scene whose depth is compared")
+    parser.add_argument("--captures", type=Path, nargs="*", default=[], help="folders of posed captures with depth")
+    parser.add_argument("--network", type=Path, default=FOLDER / "stereo", help="folder of the stereo network")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/geometry.json"))
+    arguments = parser.parse_args()
+    stereo, rows = StereoDepth.from_pretrained(arguments.network), []
+    for size in SIZES if arguments.scenes else ():
+        found = collected(stereo, room_scenes(arguments.scenes, arguments.references, size), f"{size}", arguments.scenes)
+        rows += [{"name": name, "metrics": summary(figures, True)} for name, figures in found.items()]
+    for folder in arguments.captures:
+        found = collected(stereo, capture_scenes(folder, arguments.references), folder.name, arguments.references)
+        rows += [{"name": name, "metrics": summary(figures, False)} for name, figures in found.items()]
+    for row in rows:
+        cells = {name: cell["value"] for name, cell in row["metrics"].items()}
+        print(f"{row['name']:40s}", "  ".join(f"{name} {value:.3f}" for name, value in cells.items()))
+    settings = {"scenes": arguments.scenes, "references": arguments.references, "captures": [path.name for path in arguments.captures]}
+    write_results(arguments.output, "geometry", settings | {"sure": SURE, "farthest": FARTHEST}, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Data of the refiner: decoded pictures, what a scene shows of them, and what they should be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from rich.progress import track
+
+from video4spatial.models.autoencoder import read_autoencoder_config
+from video4spatial.models.refiner import guidance_from_picture
+from video4spatial.simulation.scenes import SEED_RANGES
+from video4spatial.training.data import StepData
+from video4spatial.training.guided_pictures import GuidedPictures, render_guided
+from video4spatial.training.latent_spoiling import LatentSpoiling
+from video4spatial.training.picture_variation import PictureVariation
+from video4spatial.training.refiner import PictureBatch
+from video4spatial.training.sampler import step_generator
+from video4spatial.training.shown_geometry import GeometrySettings
+
+class RefinerData(StepData):
+    """Pictures of simulated rooms through an autoencoder, some led by what a scene shows of them, some by nothing.
+
+    Args:
+        pictures: file of `GuidedPictures`; rendered when it does not exist. One that holds pictures as a model decodes them trains
+            the refiner on those, else they are imitated.
+        autoencoder: folder of the autoencoder; may be left out where the file holds decoded pictures.
+        scenes: how many are rendered, from the training seeds.
+        first_seed: the first of them, counted from the start of the training range.
+        pictures_per_scene: pictures of each.
+        size: height and width of the pictures that are rendered, in pixels.
+        geometry: how the scenes' geometry is shown, and how wrong it is; its `views` are those of the refiner.
+        context_frames: least and greatest number of frames that show a scene.
+        batch_size: pictures per step.
+        guided: share of pictures that are led by the scene.
+        anchors: share of these that the scene holds themselves, as it holds frame 0 of a video.
+        variation: how pictures are varied; those that are led by the scene are not scaled. None leaves all as they are.
+        latents: how latents differ from true ones.
+        seed: of the drawing.
+        num_workers: processes that draw batches ahead; 0 draws them between the steps. Batches are the same.
+
+    Raises:
+        ValueError: for impossible settings.
+        FileNotFoundError: for a folder without an autoencoder.
+    """
+
+    def __init__(
+        self,
+        pictures: str,
+        autoencoder: str | None = None,
+        scenes: int = 250,
+        first_seed: int = 0,
+        pictures_per_scene: int = 8,
+        size: int = 128,
+        geometry: GeometrySettings = GeometrySettings(),
+        context_frames: tuple[int, int] = (6, 32),
+        batch_size: int = 8,
+        guided: float = 0.6,
+        anchors: float = 0.1,
+        variation: PictureVariation | None = None,
+        latents: LatentSpoiling = LatentSpoiling(),
+        seed: int = 0,
+        num_workers: int = 0,
+    ):
+        super().__init__()
+        problems = [
+            f"{name} {value}: expected at least 1"
+            for name, value in (("batch_size", batch_size), ("scenes", scenes), ("pictures_per_scene", pictures_per_scene))
+            if value < 1
+        ]
+        problems += [
+            f"{name} {value}: give a share from 0 to 1" for name, value in (("guided", guided), ("anchors", anchors)) if not 0 <= value <= 1
+        ]
+        if not 1 <= context_frames[0] <= context_frames[1]:
+            problems.append(f"context_frames {list(context_frames)}: give a range within 1 to the frames of a walk")
+        if problems:
+            raise ValueError(f"data: {'; '.join(problems)}.")
+        if autoencoder is not None:
+            try:
+                read_autoencoder_config(autoencoder)
+            except (FileNotFoundError, ValueError) as error:
+                raise type(error)(f"data.autoencoder: {error}") from error
+        self.save_hyperparameters(ignore=["variation", "latents", "geometry"])
+        self.variation, self.spoiling, self.geometry = variation, latents, geometry
+        self.file: GuidedPictures | None = None
+
+    @property
+    def views(self) -> int:
+        """Single views beside the blend."""
+        return self.geometry.views
+
+    def setup(self, stage: str) -> None:
+        """Render (or read) the pictures, and load the autoencoder."""
+        if self.file is not None:
+            return
+        path = Path(self.hparams.pictures)
+        if not path.exists():
+            self._render().save(path)
+        self.file = GuidedPictures.load(path)
+        if self.file.views != self.views:
+            raise ValueError(f"data.geometry.views {self.views}: {path} holds {self.file.views}; give that, or another file.")
+        size, window = self.file.truth.shape[1:3], self.variation
+        if window is not None and (window.height > size[0] or window.width > size[1]):
+            raise ValueError(f"data.variation of {window.height} x {window.width} pixels: {path} holds {size[0]} x {size[1]}.")
+        self.autoencoder = self._load_autoencoder() if self.file.decoded is None else None
+
+    def draw(self, step: int, progress: float = 0.0, rank: int = 0) -> PictureBatch:
+        """The batch of a step on a rank: the pictures that the scene leads come first."""
+        options, generator = self.hparams, step_generator(self.hparams.seed, step, rank)
+        chosen = torch.randint(len(self.file), (options.batch_size,), generator=generator)
+        led = int((torch.rand(options.batch_size, generator=generator) < options.guided).sum())
+        truth = self.file.truth[chosen].permute(0, 3, 1, 2).float() / 127.5 - 1
+        guidance = self.file.guidance(chosen)
+        own = torch.rand(options.batch_size, generator=generator) < options.anchors
+        for index in own.nonzero().flatten().tolist():
+            guidance[index] = guidance_from_picture(truth[index], self.views)
+        guidance[led:] = 0
+        if self.file.decoded is not None:
+            decoded = self.file.decoded[chosen].permute(0, 3, 1, 2).float() / 127.5 - 1
+            return PictureBatch(*self._varied_together(decoded, guidance, truth, generator))
+        if self.variation is not None:
+            _, led_by, shown = self._varied_together(truth, guidance, truth, generator)
+            guidance, truth = led_by, torch.cat([shown[:led], self.variation(truth[led:], generator)])
+        decoded = self.spoiling.decoded(self.autoencoder, truth, guidance, generator)
+        return PictureBatch(decoded, guidance, truth)
+
+    def _varied_together(
+        self, decoded: torch.Tensor, guidance: torch.Tensor, truth: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Decoded pictures, guidance and truth in the same window, mirrored and lit alike."""
+        if self.variation is None:
+            return decoded, guidance, truth
+        stacked = torch.cat([decoded, truth, guidance.flatten(1, 2)], dim=1)
+        stacked = self.variation.mirror(self.variation.window(stacked, generator), generator)
+        guidance = stacked[:, 6:].unflatten(1, guidance.shape[1:3])
+        pictures = torch.cat([stacked[:, :6].unflatten(1, (2, 3)), guidance[:, :, :3]], dim=1)
+        pictures = self.variation.relight(pictures, generator)
+        guidance = torch.cat([pictures[:, 2:] * guidance[:, :, 3:4], guidance[:, :, 3:]], dim=2)
+        return pictures[:, 0], guidance, pictures[:, 1]
+
+    def _render(self) -> GuidedPictures:
+        options = self.hparams
+        start = SEED_RANGES["train"].start + options.first_seed
+        return render_guided(
+            range(start, start + options.scenes), options.size, self.geometry, options.pictures_per_scene,
+            tuple(options.context_frames), lambda seeds: track(seeds, description="rendering scenes", disable=not os.isatty(2)),
+        )  # fmt: skip
