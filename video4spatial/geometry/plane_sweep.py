@@ -74,6 +74,7 @@ def plane_sweep(
     pictures = small.astype(np.float32)
     reach = max(round((settings.window * min(height, width) / WINDOW_HEIGHT - 1) / 2), 1)
     inverse = np.linspace(1 / settings.nearest, 1 / settings.farthest, settings.planes).astype(np.float32) / np.float32(radius)
+    everywhere = np.ones((height, width), np.float32)
     depth, confidence = np.zeros((2, len(references), *frames.shape[1:3]), np.float32)
     reasons = [""] * len(references)
 
@@ -85,8 +86,8 @@ def plane_sweep(
             return
         volume = np.empty((settings.planes, height, width), np.float32)
         found, margin = np.empty((2, height, width), np.float32)
-        turned, moved = _warps(cameras, reference, others, height, width)
-        sweep(pictures[reference], pictures[others], turned, moved, inverse, reach, settings.agreeing, volume)
+        turned, moved = warps(cameras, reference, others, height, width)
+        sweep(pictures[reference], pictures[others], turned, moved, everywhere, inverse, reach, settings.agreeing, volume)
         best_depth(volume, inverse, settings.apart, found, margin)
         textured = texture(pictures[reference], reach) >= settings.texture
         found, margin = found * textured, margin * textured
@@ -101,8 +102,17 @@ def plane_sweep(
     return DepthMaps(depth, confidence, tuple(reasons))
 
 
-def _warps(cameras: Cameras, reference: int, others: list[int], height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """What takes (column, row, 1) of the reference [S, 3, 3] and an inverse depth [S, 3] to pixels of S other frames."""
+def warps(cameras: Cameras, reference: int, others: list[int], height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """What takes pixels of a frame to those of others.
+
+    Args:
+        cameras: T cameras.
+        reference, others: indices of the frame, and of S others.
+        height, width: of all pictures.
+
+    Returns:
+        What (column, row, 1) [S, 3, 3] and an inverse depth [S, 3] are multiplied by; float32.
+    """
     intrinsics = cameras.pixel_intrinsics(height, width)
     relative = cameras.world_to_camera[others] @ cameras.camera_to_world[reference]
     turned = intrinsics[others] @ relative[:, :3, :3] @ torch.linalg.inv(intrinsics[reference])

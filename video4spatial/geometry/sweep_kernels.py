@@ -1,4 +1,4 @@
-"""The compiled part of `plane_sweep`: one frame compared with others for every depth that is tried.
+"""The compiled part of `plane_sweep` and `polishing`: one frame compared with others for every depth that is tried.
 
 Compiled code holds no interpreter lock. Plane by plane, so that what is worked on stays in the processor's cache.
 """
@@ -15,20 +15,21 @@ _FAST = {"contract", "nsz", "arcp"}
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-def _compare(picture, other, turned, moved, cost, seen):
+def _compare(picture, other, turned, moved, inverse, factor, cost, seen):
     """Colour difference [h, w] of a picture and another one warped onto it, and where the other sees the place."""
     height, width = cost.shape
     for row in range(height):
         y = _F(row) + _HALF
         for column in range(width):
             x = _F(column) + _HALF
-            z = turned[2, 0] * x + turned[2, 1] * y + turned[2, 2] + moved[2]
+            near = inverse[row, column] * factor
+            z = turned[2, 0] * x + turned[2, 1] * y + turned[2, 2] + moved[2] * near
             cost[row, column], seen[row, column] = _ZERO, _ZERO
             if z <= _F(1e-3):
                 continue
             scale = _ONE / z
-            u = (turned[0, 0] * x + turned[0, 1] * y + turned[0, 2] + moved[0]) * scale
-            v = (turned[1, 0] * x + turned[1, 1] * y + turned[1, 2] + moved[1]) * scale
+            u = (turned[0, 0] * x + turned[0, 1] * y + turned[0, 2] + moved[0] * near) * scale
+            v = (turned[1, 0] * x + turned[1, 1] * y + turned[1, 2] + moved[1] * near) * scale
             if not (u > _ZERO and u < _F(width) and v > _ZERO and v < _F(height)):
                 continue
             u, v = min(max(u - _HALF, _ZERO), _F(width - 1)), min(max(v - _HALF, _ZERO), _F(height - 1))
@@ -67,13 +68,14 @@ def window_sum(values, reach, across, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def sweep(picture, others, turned, moved, inverse, reach, agreeing, volume):
+def sweep(picture, others, turned, moved, inverse, factors, reach, agreeing, volume):
     """Costs of all depths: the mean of those `agreeing` frames that differ least.
 
     Args:
         picture, others: [h, w, 3] and [S, h, w, 3] float32.
         turned, moved: [S, 3, 3] and [S, 3] from (column, row, 1) and inverse depth to pixels of the others.
-        inverse: [D] inverse depths.
+        inverse: [h, w] inverse depths, of which the factors are tried.
+        factors: [D] ascending or descending.
         reach: pixels to either side over which costs are averaged.
         agreeing: of the frames, how many are asked.
         volume: [D, h, w] set; `UNSEEN` where none sees the place.
@@ -86,7 +88,7 @@ def sweep(picture, others, turned, moved, inverse, reach, agreeing, volume):
     for plane in range(planes):
         least[:] = UNSEEN
         for view in range(len(others)):
-            _compare(picture, others[view], turned[view], moved[view] * inverse[plane], cost, seen)
+            _compare(picture, others[view], turned[view], moved[view], inverse, factors[plane], cost, seen)
             window_sum(cost, reach, room, summed)
             window_sum(seen, reach, room, share)
             for row in range(height):
@@ -187,3 +189,35 @@ def enlarge_depth(depth, confidence, picture, frame, large_depth, large_confiden
                     sum_near += weights[corner] * near[corner]
                     sum_confidence += weights[corner] * confidence[i, j]
             large_depth[row, column], large_confidence[row, column] = total / sum_near, sum_confidence / total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def best_factor(volume, step, reluctance, apart, depth, margin):
+    """Multiply depths [h, w] by what costs least [D, h, w] of factors of inverse depth that are `step` apart in logarithm.
+
+    The middle one is 1; each step away from it has to pay off by `reluctance`. `margin` [h, w] is set to how much the best beats the best of
+    those `apart` steps away, and to -1 where nothing can be told: no other frame sees the place, or the best lies at the end of the range.
+    """
+    steps, height, width = volume.shape
+    middle = steps // 2
+    for row in range(height):
+        for column in range(width):
+            margin[row, column] = -_ONE
+            if depth[row, column] <= _ZERO or volume[middle, row, column] >= UNSEEN:
+                continue
+            best, index = _F(1e9), middle
+            for place in range(steps):
+                value = volume[place, row, column] + reluctance * _F(abs(place - middle))
+                if value < best:
+                    best, index = value, place
+            if index == 0 or index == steps - 1:
+                continue
+            cost, second = volume[index, row, column], UNSEEN
+            for place in range(steps):
+                if abs(place - index) >= apart and volume[place, row, column] < second:
+                    second = volume[place, row, column]
+            before, after = volume[index - 1, row, column], volume[index + 1, row, column]
+            bend = max(before - _F(2) * cost + after, _F(0.1))  # grey levels: flatter is rounding
+            shift = min(max(_HALF * (before - after) / bend, -_HALF), _HALF) if max(before, after) < UNSEEN else _ZERO
+            depth[row, column] *= np.exp(-step * (_F(index - middle) + shift))
+            margin[row, column] = max(_ONE - (cost + _ONE) / (second + _ONE), _ZERO)
