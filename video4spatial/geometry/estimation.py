@@ -65,7 +65,7 @@ def estimate_scene(
     usable = [index for index in references if placed[index]]
     if isinstance(depth, DepthMaps):
         maps = _fitting(depth, references, frames)
-        maps = DepthMaps(*(values[placed[references]] for values in (maps.depth, maps.confidence)), _of(maps.reasons, placed[references]))
+        maps = maps.select(np.flatnonzero(placed[references]).tolist())
     else:
         maps = _estimated(frames, known, placed, usable, depth)
     everything = np.zeros((2, len(frames), *maps.depth.shape[1:]), np.float32)
@@ -117,10 +117,6 @@ def _fitting(maps: DepthMaps, references: list[int], frames: np.ndarray) -> Dept
         raise GeometryError(f"depth maps of {height} x {width} pixels do not fit: expected {expected}")
     known = np.isfinite(maps.depth) & (maps.depth > 0)
     return replace(maps, depth=np.where(known, maps.depth, 0), confidence=np.where(known, maps.confidence, 0))
-
-
-def _of(reasons: tuple[str, ...], chosen: np.ndarray) -> tuple[str, ...]:
-    return tuple(reason for reason, taken in zip(reasons, chosen, strict=True) if taken)
 
 
 def _estimated(frames: np.ndarray, cameras: Cameras, placed: np.ndarray, usable: list[int], depth: DepthEstimator) -> DepthMaps:

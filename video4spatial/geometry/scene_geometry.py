@@ -30,6 +30,10 @@ class DepthMaps:
     confidence: np.ndarray
     reasons: tuple[str, ...]
 
+    def select(self, frames: list[int]) -> DepthMaps:
+        """Those of some of the R frames, by their places."""
+        return DepthMaps(self.depth[frames], self.confidence[frames], tuple(self.reasons[index] for index in frames))
+
 
 class DepthEstimator(Protocol):
     """What gives depth to frames. Estimators never see the commanded path, or any truth.

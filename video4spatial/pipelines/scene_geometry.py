@@ -13,7 +13,7 @@ from video4spatial.cameras import Cameras
 from video4spatial.geometry import GeometryError
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.geometry.estimation import estimate_scene, located_frames
-from video4spatial.geometry.scene_geometry import DepthEstimator, SceneGeometry
+from video4spatial.geometry.scene_geometry import DepthEstimator, DepthMaps, SceneGeometry
 from video4spatial.models.stereo_depth import StereoDepth
 from video4spatial.pretrained import FOLDER
 from video4spatial.spread import evenly_spread
@@ -42,7 +42,7 @@ def estimate_geometry(
     intrinsics: Tensor,
     anchor: int = -1,
     device: torch.device | str = "cpu",
-    depth: DepthEstimator | None = None,
+    depth: DepthEstimator | DepthMaps | None = None,
 ) -> SceneGeometry:
     """What frames say about space: their cameras where these are not given, and their depth.
 
@@ -52,7 +52,7 @@ def estimate_geometry(
         intrinsics: [3, 3] normalised lens of the frames, where no cameras are given.
         anchor: frame whose camera the world is relative to where cameras are found, counted from either end.
         device: where the network computes.
-        depth: what reads depth; None for the built-in stereo network.
+        depth: what reads depth, or depth maps of all frames that are known; None for the built-in stereo network.
 
     Returns:
         The geometry, with a reason for each frame of which something is not known; that may be all of them.
@@ -62,12 +62,15 @@ def estimate_geometry(
     depth = built_in_stereo(str(device)) if depth is None else depth
     try:
         if cameras is not None:
-            return estimate_scene(frames, _metric(cameras), depth, chosen, origin={"cameras": "given", "scale": "given"})
+            maps = depth.select(chosen) if isinstance(depth, DepthMaps) else depth
+            return estimate_scene(frames, _metric(cameras), maps, chosen, origin={"cameras": "given", "scale": "given"})
         # Estimators place frames relative to their first.
         order = [anchor, *(index for index in range(count) if index != anchor)]
         found = _found(frames[order], intrinsics)
         origin = {"cameras": "structure from motion", "scale": "the usual depth before the anchor"}
-        read = estimate_scene(frames[order], found, depth, sorted(order.index(index) for index in chosen), origin=origin)
+        places = sorted(order.index(index) for index in chosen)
+        maps = depth.select([order[place] for place in places]) if isinstance(depth, DepthMaps) else depth
+        read = estimate_scene(frames[order], found, maps, places, origin=origin)
         return read.select(np.argsort(order).tolist())
     except GeometryError as error:
         return SceneGeometry.unknown(frames, cameras, str(error))
