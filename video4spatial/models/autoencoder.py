@@ -11,6 +11,8 @@ from diffusers import AutoencoderKL, AutoencoderKLWan
 from torch import nn
 from torch.nn import functional as F
 
+from video4spatial.pretrained import autoencoder_compression
+
 Autoencoder = AutoencoderKL | AutoencoderKLWan
 
 
@@ -64,19 +66,12 @@ def spatial_compression(autoencoder: Autoencoder | Mapping[str, Any]) -> int:
     Args:
         autoencoder: of pictures or video, or its configuration.
     """
-    config = autoencoder if isinstance(autoencoder, Mapping) else autoencoder.config
-    if "z_dim" in config:
-        return config.get("scale_factor_spatial", 8)
-    return _pixel_patch(config) * 2 ** (len(config["block_out_channels"]) - 1)
+    return autoencoder_compression(autoencoder if isinstance(autoencoder, Mapping) else autoencoder.config)
 
 
 def pixel_patch(autoencoder: Autoencoder) -> int:
     """Side of the pixel squares that a picture autoencoder takes as channels (12 channels: squares of 2 x 2 pixels)."""
-    return _pixel_patch(autoencoder.config)
-
-
-def _pixel_patch(config: Mapping[str, Any]) -> int:
-    return math.isqrt(config["in_channels"] // 3)
+    return math.isqrt(autoencoder.config["in_channels"] // 3)
 
 
 def temporal_compression(autoencoder: Autoencoder | Mapping[str, Any]) -> int:

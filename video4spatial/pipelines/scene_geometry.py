@@ -14,6 +14,7 @@ from video4spatial.geometry import GeometryError
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.geometry.estimation import estimate_scene, located_frames
 from video4spatial.geometry.scene_geometry import DepthEstimator, DepthMaps, SceneGeometry
+from video4spatial.media import resize_and_crop
 from video4spatial.models.stereo_depth import StereoDepth
 from video4spatial.pretrained import FOLDER
 from video4spatial.spread import evenly_spread
@@ -81,13 +82,14 @@ def geometry_of_more(geometry: SceneGeometry, frames: np.ndarray, cameras: Camer
 
     Args:
         geometry: of the scene so far.
-        frames: [n, H, W, 3] uint8 new ones, of the size of the scene's.
+        frames: [n, H, W, 3] uint8 new ones, which are brought to the size of the geometry's.
         cameras: their n cameras, in the world of the geometry.
         device: where the network computes.
 
     Returns:
         That of the new frames alone, to be `joined`. They are believed less than footage: `GENERATED`.
     """
+    frames, _ = resize_and_crop(frames, *geometry.frames.shape[1:3])
     known = np.flatnonzero(geometry.placed)
     every = np.concatenate([geometry.frames[known], frames])
     path = Cameras.concatenate([geometry.cameras[known.tolist()], cameras])
