@@ -19,7 +19,7 @@ from video4spatial.training import callbacks
 from video4spatial.training.curriculum import Curriculum
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-RECIPES = {"autoencoder", "curated", "refiner", "rooms", "stereo"}
+RECIPES = {"autoencoder", "curated", "pair_pose", "refiner", "rooms", "stereo"}
 """Training configurations that are complete; the others are given after one of them."""
 SAMPLE_PARSERS = {"demo": demo_parser, "navigate": navigate_parser, "many": many_parser}
 

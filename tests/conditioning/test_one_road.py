@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
@@ -14,6 +15,7 @@ from video4spatial.clips import Clip, Ground, Navigate
 from video4spatial.clips.simulated import simulated_navigation_clip
 from video4spatial.conditioning.inputs import Conditioner
 from video4spatial.conditioning.plans import in_full
+from video4spatial.geometry.scene_geometry import SceneGeometry
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.models.autoencoder import temporal_compression
 from video4spatial.pipelines.pipeline import TARGET_GAP_SECONDS
@@ -33,6 +35,8 @@ class OneClip:
     clip: Clip
     autoencoder: torch.nn.Module
     frame_rate: float = RATE
+    scene: SceneGeometry | None = None
+    views: int = 2
 
     @property
     def temporal_compression(self) -> int:
@@ -46,9 +50,12 @@ class OneClip:
         )  # fmt: skip
         example = Example(
             scene, self.clip.anchor, self.clip.target_cameras, tensors["target_seconds"], tensors["target_latents"].__getitem__,
-            self.clip.instruction,
+            self.clip.instruction, geometry=None if self.scene is None else self.rendered,
         )  # fmt: skip
         return [[example]] * count
+
+    def rendered(self, frames, generator):
+        return self.scene.render(self.clip.target_cameras[frames], *self.clip.context_frames.shape[1:3], views=self.views)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +166,28 @@ def test_a_clip_takes_one_road(camera_order, attention_mode, text, compression, 
                 torch.testing.assert_close(one[name], other[name], atol=2e-3 if "latents" in name else 1e-6, rtol=2e-3)
     told = {name for call in sampled for name, value in call.items() if value is not None}
     assert ("rays" in told) == ("scene_rays" in told) == (kind == "navigate") and ("text" in told) == text
+
+
+@pytest.mark.parametrize("compression", [1, 4])
+def test_geometry_takes_one_road(compression, parts, walk):
+    """What is rendered for a clip in training is what is rendered in sampling, to the last latent and map."""
+    model = parts(compression, False, geometry_views=2)
+    depth = np.ascontiguousarray(walk.context_depth, np.float32)
+    scene = SceneGeometry(walk.context_frames, walk.context_cameras, np.ones(4, bool), depth, 0.5 * np.ones_like(depth), ("",) * 4)
+    pipeline, module = model.pipeline(), model.module()
+    context = pipeline.encode_context(walk.context_frames, walk.context_times, walk.context_cameras, geometry=scene)
+    shown = recorded(
+        model.transformer, lambda: pipeline(context, walk.instruction, anchor=walk.anchor, num_inference_steps=1)
+    )[-1]  # fmt: skip
+    curriculum = replace(EVERYTHING, geometry_probability=1.0)
+    batch = draw_batch(OneClip(walk, model.vae, scene=scene), 1, curriculum, 0.0, seed=0, step=0)
+    told = module.conditions(batch)[1].geometry
+    torch.testing.assert_close(told.latents, shown["geometry_latents"], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(told.maps, shown["geometry_maps"])
+    assert told.maps[:, :, 0, 0].mean() > 0.3
+    dropped = replace(batch, drop_conditions=True)
+    assert module.conditions(dropped)[1].geometry is None
+    assert draw_batch(OneClip(walk, model.vae, scene=scene), 1, EVERYTHING, 0.0, seed=0, step=0).geometry is None
 
 
 @pytest.mark.parametrize("attention_mode", ["causal_context", "full"])

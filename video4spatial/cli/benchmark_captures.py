@@ -67,6 +67,8 @@ def capture_clips(options: argparse.Namespace, frames: int, frame_rate: float) -
     with user_mistakes():
         if options.test_set is not None:
             entries = load_capture_set(options.test_set, captures)
+            for entry in entries:
+                entry.check()
         else:
             with stage("cutting the captures"):
                 entries, notes = cut_captures(captures, settings)

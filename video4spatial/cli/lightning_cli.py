@@ -14,13 +14,25 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from video4spatial.cli.arguments import plain_complaint
 from video4spatial.cli.errors import UserError, describe
 from video4spatial.cli.terminal import quiet_diffusers
-from video4spatial.training import autoencoder, callbacks, data, losses, module, refiner, refiner_data, stereo
+from video4spatial.training import (
+    autoencoder,
+    callbacks,
+    data,
+    losses,
+    module,
+    pair_data,
+    pair_pose,
+    refiner,
+    refiner_data,
+    stereo,
+)
 from video4spatial.training.autoencoder import AutoencoderModule
 from video4spatial.training.curriculum import Curriculum
 from video4spatial.training.module import DenoiserModule, check_fit
+from video4spatial.training.pair_pose import PairPoseModule
 from video4spatial.training.refiner import RefinerModule
 
-OURS = (autoencoder, callbacks, data, losses, module, refiner, refiner_data, stereo)
+OURS = (autoencoder, callbacks, data, losses, module, pair_data, pair_pose, refiner, refiner_data, stereo)
 """What a configuration may name. As these are imported, it may name their classes without the module."""
 
 
@@ -63,7 +75,7 @@ class TrainingCLI(LightningCLI):
         """Build the trainer, the model and the data, and see whether they fit."""
         try:
             super().instantiate_classes()
-            if isinstance(self.model, (AutoencoderModule, RefinerModule)):
+            if isinstance(self.model, (AutoencoderModule, PairPoseModule, RefinerModule)):
                 self.model.check_data(self.datamodule)
             elif isinstance(self.model, DenoiserModule):
                 check_fit(self.model, self.datamodule)

@@ -11,6 +11,7 @@ from video4spatial.naming import unknown
 VERBS = {
     "sample": "generate the video a camera would see in the scene of a video",
     "plan": "say what a run will cost, before it runs",
+    "geometry": "read cameras and depth from a video, and write them for other programs",
     "train": "train a model from a configuration file",
     "score": "compare a generated video with a reference",
     "benchmark": "score a model on a frozen test set, beside the reference rows",

@@ -9,16 +9,17 @@ from video4spatial.cli.errors import UserError
 from video4spatial.files import written_aside
 
 MARK = "scores.json"
-"""Every finished folder holds it; only such folders are ever overwritten."""
+"""Every finished folder about a video holds it; only such folders are ever overwritten."""
 
 
 @contextmanager
-def output_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+def output_folder(path: str | Path, overwrite: bool = False, mark: str = MARK) -> Iterator[Path]:
     """A folder to write into, put in place under its name once the block ends well, and removed if it does not.
 
     Args:
         path: name of the finished folder; missing parents are made (and removed again after a failure).
         overwrite: whether the folder of an earlier run may be replaced.
+        mark: file by which such a folder is known.
 
     Yields:
         The folder.
@@ -27,7 +28,7 @@ def output_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         UserError: if the folder exists and may not be replaced, or cannot be written.
     """
     path = Path(path)
-    _check_free(path, overwrite)
+    _check_free(path, overwrite, mark)
     made = [parent for parent in path.parents if not parent.exists()]
     try:
         with ExitStack() as stack:
@@ -60,7 +61,7 @@ def check_file(path: str | Path | None, option: str) -> None:
         raise ValueError(f"{option} {path}: cannot write in {existing}.")
 
 
-def _check_free(path: Path, overwrite: bool) -> None:
+def _check_free(path: Path, overwrite: bool, mark: str) -> None:
     if not path.name:
         raise UserError(f"--output {str(path)!r}: give the name of a folder")
     if not os.path.lexists(path):
@@ -71,8 +72,8 @@ def _check_free(path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UserError(f"{path} exists and is not empty: choose another --output, or add --overwrite")
-    if not (path / MARK).is_file():
-        raise UserError(f"{path} holds no {MARK}, so it is not an earlier result: --overwrite leaves it alone")
+    if not (path / mark).is_file():
+        raise UserError(f"{path} holds no {mark}, so it is not an earlier result: --overwrite leaves it alone")
 
 
 def _remove_empty(folders: list[Path]) -> None:

@@ -59,15 +59,11 @@ class CaptureClip:
     recipe: dict
     capture: Capture
 
-    def load(self, size: int = 64, width: int | None = None) -> Clip:
-        """Read the clip's frames, cropped centrally to the aspect that is asked for; cameras and depth follow.
-
-        Args:
-            size: height of all frames in pixels.
-            width: of all frames in pixels; default the height.
+    def check(self) -> None:
+        """Compare the capture with what is known of it.
 
         Raises:
-            StaleTestSetError: if the capture is no longer the one that the clip was cut out of.
+            StaleTestSetError: if it is not the one that the clip was cut out of.
         """
         context, target = self.recipe["context_frames"], self.recipe["target_frames"]
         if max(*context, *target) >= len(self.capture):
@@ -79,6 +75,19 @@ class CaptureClip:
                 f"capture {self.capture.name} is not what it was when clip {self.name} was cut: {'; '.join(differences)}. Give "
                 "the capture of the figures you compare with, or cut anew (leave `test_set` out) and measure everything again."
             )
+
+    def load(self, size: int = 64, width: int | None = None) -> Clip:
+        """Read the clip's frames, cropped centrally to the aspect that is asked for; cameras and depth follow.
+
+        Args:
+            size: height of all frames in pixels.
+            width: of all frames in pixels; default the height.
+
+        Raises:
+            StaleTestSetError: if the capture is not the one that the clip was cut out of.
+        """
+        self.check()
+        context, target = self.recipe["context_frames"], self.recipe["target_frames"]
         clip = clip_from_capture(_row(self), self.capture, size, width or size)
         context_depth, context_origin = self._depth(clip.context_depth, context, clip.context_cameras)
         target_depth, target_origin = self._depth(clip.target_depth, target, clip.target_cameras)

@@ -1,4 +1,4 @@
-"""Structure from motion by COLMAP (the extra `sfm`): pictures in, a sparse model or the cameras of a video out.
+"""Structure from motion by COLMAP (pycolmap): pictures in, a sparse model or the cameras of a video out.
 
 COLMAP sees pictures and lenses, never a pose. It works on the processor, in a temporary folder. Seeds are fixed, so that
 runs with one thread repeat. With more threads sums are rounded in another order: cameras differ in their last digits, but
@@ -24,7 +24,7 @@ from video4spatial.cameras.formats.colmap import Lens
 from video4spatial.cameras.rotations import invert_rigid
 from video4spatial.geometry import GeometryError
 from video4spatial.geometry.estimated_cameras import EstimatedCameras, aligned_poses
-from video4spatial.geometry.features import SIDE, find_features
+from video4spatial.geometry.features import SIDE, Features, find_features, match
 from video4spatial.spread import thinned
 
 FEWEST_FRAMES = 3
@@ -42,8 +42,11 @@ class MappingSettings:
     Args:
         features: most features of a picture.
         contrast: least contrast of a feature.
+        doubled: look for features in pictures at twice their size as well: more of them, at four times the cost.
         overlap: each picture is matched with so many after it, and with some at growing distances.
         exhaustive: up to so many pictures are all matched with each other.
+        gaps: where given, each picture of a video is matched with those so many before it instead, ...
+        alike: ... and with so many of the others that look most like it.
         error: pixels within which a match agrees with the motion of a pair of pictures.
         joint: whether all cameras are found together from the motions of all pairs (GLOMAP, Pan et al., ECCV 2024) instead of one
             after the other from a first pair. With known lenses this is the sturdier way for few pictures: a first pair that sees
@@ -56,8 +59,11 @@ class MappingSettings:
 
     features: int = 4096
     contrast: float = 0.02 / 3
+    doubled: bool = True
     overlap: int = 10
     exhaustive: int = 32
+    gaps: tuple[int, ...] | None = None
+    alike: int = 2
     error: float = 4.0
     joint: bool = False
     threads: int = 1
@@ -69,6 +75,18 @@ class MappingSettings:
 SMALL_PICTURES = MappingSettings(features=1024, contrast=0.003, exhaustive=128, error=3.0, joint=True, smallest=SIDE)
 """For few and small pictures of known lenses. Enlarged pictures are smooth, so features of less contrast are taken than
 COLMAP does by default."""
+
+
+VIDEO_FRAMES = MappingSettings(
+    features=1024, contrast=0.004, gaps=(1, 2, 4, 8), error=2.0, joint=True, smallest=SIDE, largest=480
+)
+"""For some dozen frames of a video with known lenses, in seconds."""
+
+FEWEST_ALIKE = 8
+"""Large features that must match for two pictures to be taken for alike."""
+
+ALIKE_FEATURES = 256
+"""Features of a picture, the largest, by which pictures that look alike are found."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +251,7 @@ def _extract(
     extraction = pycolmap.FeatureExtractionOptions(num_threads=settings.threads, use_gpu=False)
     extraction.sift.max_num_features = settings.features
     extraction.sift.peak_threshold = settings.contrast
+    extraction.sift.first_octave = -1 if settings.doubled else 0
     pycolmap.extract_features(
         database, images, camera_mode=mode, reader_options=reader, extraction_options=extraction, device=pycolmap.Device.cpu,
     )  # fmt: skip
@@ -251,16 +270,44 @@ def _set_intrinsics(pycolmap: ModuleType, database: Path, intrinsics: np.ndarray
 
 
 def _match(pycolmap: ModuleType, database: Path, settings: MappingSettings, count: int) -> None:
-    """Match `count` pictures with each other, or, where they are many, in order."""
+    """Match `count` pictures with each other, or, where they are many or frames of a video, with chosen ones."""
     matching = pycolmap.FeatureMatchingOptions(num_threads=settings.threads, use_gpu=False)
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = SEED
     verification.ransac.max_error = settings.error
-    if count <= settings.exhaustive:
-        match, pairing = pycolmap.match_exhaustive, pycolmap.ExhaustivePairingOptions()
+    if settings.gaps is not None:
+        listing = database.with_suffix(".pairs")
+        pairs = sorted(_video_pairs(pycolmap, database, settings, count))
+        listing.write_text("".join(f"{first:08d}.png {second:08d}.png\n" for first, second in pairs))
+        relate, pairing = pycolmap.match_image_pairs, pycolmap.ImportedPairingOptions(match_list_path=listing)
+    elif count <= settings.exhaustive:
+        relate, pairing = pycolmap.match_exhaustive, pycolmap.ExhaustivePairingOptions()
     else:
-        match, pairing = pycolmap.match_sequential, pycolmap.SequentialPairingOptions(overlap=settings.overlap)
-    match(database, matching, pairing, verification, device=pycolmap.Device.cpu)
+        relate, pairing = pycolmap.match_sequential, pycolmap.SequentialPairingOptions(overlap=settings.overlap)
+    relate(database, matching, pairing, verification, device=pycolmap.Device.cpu)
+
+
+def _video_pairs(pycolmap: ModuleType, database: Path, settings: MappingSettings, count: int) -> set[tuple[int, int]]:
+    """Pairs of frames at the gaps of the settings, and those of which most of the largest features match."""
+    pairs = {(index - gap, index) for gap in settings.gaps for index in range(gap, count)}
+    largest = [np.zeros((0, 128), dtype=np.float32)] * count
+    with pycolmap.Database.open(database) as opened:
+        for image in opened.read_all_images():
+            points, found = opened.read_keypoints(image.image_id), opened.read_descriptors(image.image_id)
+            values = np.asarray(found.data if hasattr(found, "data") else found, dtype=np.float32)
+            sizes = np.abs(points[:, 2:]).max(1) if len(points) and points.shape[1] > 2 else np.zeros(len(points))
+            chosen = values[np.argsort(-sizes, kind="stable")[:ALIKE_FEATURES]]
+            largest[_number(image)] = chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-6)
+    alike = np.zeros((count, count))
+    for first in range(count):
+        for second in range(first + 1, count):
+            if (first, second) not in pairs and min(len(largest[first]), len(largest[second])) > 1:
+                alike[first, second] = alike[second, first] = len(match(Features(largest[first][:, :2], largest[first]), Features(largest[second][:, :2], largest[second])))
+    for index in range(count):
+        for other in np.argsort(-alike[index], kind="stable")[: settings.alike]:
+            if alike[index, other] >= FEWEST_ALIKE:
+                pairs.add((min(index, int(other)), max(index, int(other))))
+    return pairs
 
 
 def _check_pairs(pycolmap: ModuleType, database: Path) -> None:

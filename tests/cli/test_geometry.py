@@ -1,0 +1,48 @@
+"""`v4s geometry`: from a folder of images to files and a page."""
+
+import imageio.v3 as iio
+import pytest
+
+from video4spatial.cameras import write_cameras
+from video4spatial.cli.errors import UserError
+from video4spatial.cli.main import run
+from video4spatial.geometry.scene_geometry import SceneGeometry
+from video4spatial.simulation import capture_walk, generate_scene, render
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("room")
+    cameras = capture_walk(generate_scene(7), 6, seed=1)
+    for index, frame in enumerate(render(generate_scene(7), cameras, 64, 80).rgb):
+        iio.imwrite(folder / f"{index:03d}.png", frame)
+    write_cameras(folder.parent / "room.json", cameras, image_size=(64, 80))
+    return folder
+
+
+def test_a_video_with_cameras_becomes_a_folder(room, tmp_path, capsys):
+    arguments = ["geometry", str(room), "--cameras", str(room.parent / "room.json"), "--output", str(tmp_path / "out"), "--frames", "4"]
+    run(arguments)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    expected = {"geometry.safetensors", "geometry.json", "transforms.json", "colmap", "depth", "confidence", "points.ply"}
+    assert names == expected | {"above.png", "depth.png", "report.html"}
+    geometry = SceneGeometry.load(tmp_path / "out")
+    assert len(geometry) == 4 and geometry.frames.shape == (4, 64, 80, 3) and (geometry.depth > 0).mean() > 0.5
+    printed = capsys.readouterr()
+    assert "cameras of 4 of 4 frames (given)" in printed.out + printed.err
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "stereo network" in page and "`" not in page and "--fps" in page
+    with pytest.raises(UserError, match="not empty"):
+        run(arguments)
+    run([*arguments, "--overwrite"])
+
+
+def test_what_is_wrong_is_said_before_anything_is_written(room, tmp_path):
+    for wrong, message in (
+        ([str(tmp_path / "nothing.mp4")], "no such file"),
+        ([str(room), "--cameras", str(tmp_path / "none.json")], "no such file"),
+        ([str(room), "--cameras", str(room.parent / "room.json"), "--depth", str(tmp_path)], "no config.json"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run(["geometry", *wrong, "--output", str(tmp_path / "out")])
+        assert not (tmp_path / "out").exists()

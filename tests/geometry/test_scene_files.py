@@ -1,0 +1,83 @@
+"""A scene's geometry as files: read again as it was, refused where damaged, and opened by other readers."""
+
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from plyfile import PlyData
+
+from video4spatial.cameras import read_cameras
+from video4spatial.geometry.scene_files import export_geometry
+from video4spatial.geometry.scene_geometry import SceneGeometry
+from video4spatial.simulation import capture_walk, generate_scene, render
+
+
+@pytest.fixture(scope="module")
+def geometry() -> SceneGeometry:
+    cameras = capture_walk(generate_scene(5), 5, seed=2)
+    rendering = render(generate_scene(5), cameras, 24, 32)
+    placed = np.array([True, True, False, True, True])
+    depth = rendering.depth * placed[:, None, None]
+    confidence = np.where(depth > 0, 0.6, 0).astype(np.float32)
+    reasons = tuple("" if known else "too few matches" for known in placed)
+    return SceneGeometry(rendering.rgb, cameras, placed, depth, confidence, reasons, {"cameras": "given", "depth": "true"})
+
+
+def test_a_saved_geometry_is_read_again(geometry, tmp_path):
+    geometry.save(tmp_path / "scene")
+    again = SceneGeometry.load(tmp_path / "scene")
+    for name in ("frames", "placed", "depth", "confidence"):
+        assert np.array_equal(getattr(again, name), getattr(geometry, name)), name
+    assert torch.equal(again.cameras.camera_to_world, geometry.cameras.camera_to_world) and again.cameras.metric
+    assert again.reasons == geometry.reasons and again.origin == geometry.origin
+    geometry.select([0, 1]).save(tmp_path / "scene")  # in the place of the first
+    assert len(SceneGeometry.load(tmp_path / "scene")) == 2
+
+
+def test_folders_that_are_none_or_damaged_are_refused(geometry, tmp_path):
+    with pytest.raises(FileNotFoundError, match="lacks geometry.safetensors and geometry.json"):
+        SceneGeometry.load(tmp_path)
+    geometry.save(tmp_path / "scene")
+    facts = json.loads((tmp_path / "scene" / "geometry.json").read_text())
+    for broken in ({**facts, "version": "9"}, {**facts, "reasons": ["one"]}, {name: facts[name] for name in ("format", "version")}):
+        (tmp_path / "scene" / "geometry.json").write_text(json.dumps(broken))
+        with pytest.raises(ValueError, match="no geometry that can be read"):
+            SceneGeometry.load(tmp_path / "scene")
+    (tmp_path / "scene" / "geometry.json").write_text(json.dumps(facts))
+    tensors = tmp_path / "scene" / "geometry.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="no geometry that can be read"):
+        SceneGeometry.load(tmp_path / "scene")
+
+
+def test_exports_hold_the_placed_frames_in_known_units(geometry, tmp_path):
+    export_geometry(geometry, tmp_path)
+    for name in ("transforms.json", "colmap"):
+        cameras = read_cameras(tmp_path / name)
+        expected = geometry.cameras[[0, 1, 3, 4]].relative_to(0)
+        torch.testing.assert_close(cameras.relative_to(0).camera_to_world, expected.camera_to_world, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(cameras.intrinsics[0], geometry.cameras.intrinsics[0], atol=1e-6, rtol=1e-6)
+    depth = cv2.imread(str(tmp_path / "depth" / "000003.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_allclose(depth / 1000, geometry.depth[3], atol=6e-4)
+    assert not (tmp_path / "depth" / "000002.png").exists()
+    vertices = PlyData.read(str(tmp_path / "points.ply"))["vertex"]
+    points = np.stack([vertices[axis] for axis in "xyz"], axis=1)
+    # Every point lies on what the frame that it came from shows.
+    seen = geometry.cameras.world_to_camera[0].numpy() @ np.c_[points[: 24 * 32], np.ones(24 * 32)].T
+    np.testing.assert_allclose(seen[2], geometry.depth[0].ravel(), rtol=1e-4)
+    assert {"red", "green", "blue"} <= {field.name for field in vertices.properties}
+
+
+def test_nothing_known_is_exported_as_nothing(geometry, tmp_path):
+    export_geometry(SceneGeometry.unknown(geometry.frames), tmp_path)
+    assert not (tmp_path / "transforms.json").exists() and len(PlyData.read(str(tmp_path / "points.ply"))["vertex"]) == 0
+
+
+def test_what_is_known_is_told(geometry):
+    first, *others = geometry.in_words()
+    assert "cameras of 4 of 5 frames (given), depth in 4 (true)" in first and others == ["of 1 frames: too few matches."]
+    assert "cameras of 0 of 5" in SceneGeometry.unknown(geometry.frames).in_words()[0]
+    assert replace(geometry, reasons=("",) * 5).in_words() == [first]

@@ -1,0 +1,102 @@
+"""`v4s geometry`: what a video says about space, as files and a page."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from video4spatial.cli.arguments import Parser, integer, number
+from video4spatial.cli.errors import in_flags, user_mistakes
+from video4spatial.cli.output_folder import output_folder
+from video4spatial.cli.terminal import note, route_messages, say, stage
+
+if TYPE_CHECKING:
+    from video4spatial.clips.footage import Footage
+    from video4spatial.geometry.scene_geometry import SceneGeometry
+
+
+def geometry_parser() -> Parser:
+    """Options of `v4s geometry`."""
+    parser = Parser(
+        "v4s geometry",
+        "Read cameras and depth from a video. The folder holds geometry.safetensors (for sample.py --geometry), transforms.json,\n"
+        "a COLMAP model, depth and confidence as pictures, a point cloud (points.ply) and a page about it all (report.html).",
+        "example:\n  v4s geometry room.mp4 --output outputs/room_geometry",
+    )
+    add = parser.add_argument
+    add("video", metavar="VIDEO", help="video file or folder of images")
+    add("--output", metavar="DIR", required=True, help="folder to write")
+    add("--cameras", metavar="FILE", help="cameras, one per frame of the video (default: found in the frames)")
+    add("--frames", metavar="N", type=integer(1), default=32,
+        help="longer videos are thinned evenly to so many frames (default %(default)s)")  # fmt: skip
+    add("--longest", metavar="PIXELS", type=integer(64), default=640,
+        help="longer side of the pictures that are kept; larger ones are made smaller (default %(default)s)")  # fmt: skip
+    add("--depth", metavar="stereo|FOLDER", default="stereo",
+        help="the built-in stereo network, or a folder with a depth model of transformers (default %(default)s)")  # fmt: skip
+    add("--fov", metavar="DEG", type=number(0, 180), help="horizontal field of view, where no file gives it (default 60)")
+    add("--fps", metavar="F", type=number(0), help="images per second, for a folder of images (default 4)")
+    add("--scale", metavar="S", type=number(0), default=1.0, help="factor on the lengths in the camera file (default %(default)g)")
+    add("--overwrite", action="store_true", help="replace an earlier result in the output folder")
+    return parser
+
+
+def main(arguments: list[str]) -> None:
+    """Read a video's geometry and write it.
+
+    Args:
+        arguments: those after the verb.
+
+    Raises:
+        UserError: for a video, cameras or a model that cannot be used, or a folder that may not be written.
+    """
+    options = geometry_parser().parse(arguments)
+    with user_mistakes():
+        for path in (options.video, options.cameras):
+            if path is not None and not Path(path).exists():
+                raise FileNotFoundError(f"{path}: no such file or folder")
+    with output_folder(options.output, options.overwrite, "geometry.json") as folder:
+        route_messages()
+        with stage("reading the video"), user_mistakes(context_cameras="--cameras", context_frames="--frames"):
+            footage = _footage(options)
+        notes = [in_flags(sentence, context_cameras="--cameras", context_frames="--frames") for sentence in footage.notes]
+        for sentence in notes:
+            note(sentence)
+        with stage(f"reading cameras and depth of {len(footage.frames)} frames"), user_mistakes():
+            geometry = _estimated(footage, options.depth)
+        for sentence in geometry.in_words():
+            note(sentence)
+        with stage("writing files and page"), user_mistakes():
+            from video4spatial.evaluation.reports.geometry_page import write_geometry_page
+            from video4spatial.geometry.scene_files import export_geometry, write_geometry
+
+            write_geometry(geometry, folder)
+            export_geometry(geometry, folder)
+            write_geometry_page(folder, geometry, f"Geometry of {Path(options.video).name}", notes)
+    say(f"\nThe result is in {options.output}: open {Path(options.output) / 'report.html'}")
+
+
+def _footage(options: Namespace) -> Footage:
+    """The video's frames in its own aspect."""
+    from video4spatial.clips.footage import read_footage
+    from video4spatial.media import open_video
+    from video4spatial.media.reader import IMAGE_FOLDER_FRAME_RATE
+
+    rate = options.fps
+    if rate is None and Path(options.video).is_dir():
+        rate = IMAGE_FOLDER_FRAME_RATE
+    with open_video(options.video, frame_rate=rate) as video:
+        shrink = min(1.0, options.longest / max(video.height, video.width))
+        height, width = round(video.height * shrink), round(video.width * shrink)
+    return read_footage(
+        options.video, height=height, width=width, context_cameras=options.cameras, context_frames=options.frames,
+        fov_degrees=options.fov, image_rate=options.fps, scale=options.scale,
+    )  # fmt: skip
+
+
+def _estimated(footage: Footage, depth: str) -> SceneGeometry:
+    from video4spatial.models.depth_model import DepthModel
+    from video4spatial.pipelines.scene_geometry import built_in_stereo, estimate_geometry
+
+    estimator = built_in_stereo() if depth == "stereo" else DepthModel(depth, built_in_stereo())
+    return estimate_geometry(footage.frames, footage.cameras, footage.view.intrinsics[0], depth=estimator)
