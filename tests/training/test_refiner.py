@@ -15,6 +15,7 @@ from video4spatial.training.picture_variation import PictureVariation
 from video4spatial.training.refiner import PictureBatch, RefinerModule
 from video4spatial.training.refiner_data import RefinerData
 from video4spatial.training.shown_geometry import GeometrySettings
+from video4spatial.training.source_spoiling import SourceSpoiling
 from video4spatial.training.spoiling import Spoiling
 
 GEOMETRY = GeometrySettings(views=2)
@@ -115,6 +116,18 @@ def test_spoiling_bounds(tiny_vae):
     assert (spoiled - exact).abs().mean() > 0.01
 
 
+def test_sources_are_spoiled_where_they_show_something():
+    guidance = guided(8).guidance(torch.arange(8))
+    generator = torch.Generator().manual_seed(0)
+    torch.testing.assert_close(SourceSpoiling(0.0, 0.0, 0.0, 0.0)(guidance, generator), guidance)
+    spoiled = SourceSpoiling(specks=0.5)(guidance, generator)
+    known, before = spoiled[:, :, 3:4], guidance[:, :, 3:4]
+    assert set(known.unique().tolist()) == {0.0, 1.0} and (known <= before).all() and known.sum() < before.sum()
+    assert (spoiled * (1 - known)).abs().max() == 0 and spoiled[:, :, :5].abs().max() <= 1
+    same = ((spoiled - guidance * known).abs() < 1e-5)[:, :, :3].flatten(1).all(1)
+    assert same.any() and not same.all()  # the colours of half of the examples
+
+
 def test_a_refiner_learns_whom_to_believe(data):
     """The truth is a single view, the decoded picture is grey."""
     torch.manual_seed(0)
@@ -155,6 +168,8 @@ def test_impossible_settings_are_named():
         PictureVariation(zoom=(2, 1), mirror_probability=2)
     with pytest.raises(ValueError, match=r"blur -1: expected at least 0.*exact_probability 3: expected at most 1"):
         LatentSpoiling(exact_probability=3, blur=-1)
+    with pytest.raises(ValueError, match=r"tint -1: expected at least 0; specks 2: expected at most 1"):
+        SourceSpoiling(tint=-1, specks=2)
 
 
 def test_data_must_fit(data, tmp_path):

@@ -18,6 +18,7 @@ from video4spatial.training.picture_variation import PictureVariation
 from video4spatial.training.refiner import PictureBatch
 from video4spatial.training.sampler import step_generator
 from video4spatial.training.shown_geometry import GeometrySettings
+from video4spatial.training.source_spoiling import SourceSpoiling
 
 class RefinerData(StepData):
     """Pictures of simulated rooms through an autoencoder, some led by what a scene shows of them, some by nothing.
@@ -37,6 +38,8 @@ class RefinerData(StepData):
             undo what a model blurs would be to guess.
         anchors: share of these that the scene holds themselves, as it holds frame 0 of a video.
         variation: how pictures are varied; those that are led by the scene are not scaled. None leaves all as they are.
+        sources: how the sources of guidance differ from what they show; None leaves them as they were rendered. A frame that the scene
+            itself holds stays as it is.
         latents: how the latents of pictures that the scene leads differ from true ones.
         seed: of the drawing.
         num_workers: processes that draw batches ahead; 0 draws them between the steps. Batches are the same.
@@ -60,6 +63,7 @@ class RefinerData(StepData):
         guided: float = 0.6,
         anchors: float = 0.1,
         variation: PictureVariation | None = None,
+        sources: SourceSpoiling | None = None,
         latents: LatentSpoiling = LatentSpoiling(),
         seed: int = 0,
         num_workers: int = 0,
@@ -82,8 +86,8 @@ class RefinerData(StepData):
                 read_autoencoder_config(autoencoder)
             except (FileNotFoundError, ValueError) as error:
                 raise type(error)(f"data.autoencoder: {error}") from error
-        self.save_hyperparameters(ignore=["variation", "latents", "geometry"])
-        self.variation, self.spoiling, self.geometry = variation, latents, geometry
+        self.save_hyperparameters(ignore=["variation", "sources", "latents", "geometry"])
+        self.variation, self.sources, self.spoiling, self.geometry = variation, sources, latents, geometry
         self.file: GuidedPictures | None = None
 
     @property
@@ -114,6 +118,8 @@ class RefinerData(StepData):
         led = int((torch.rand(options.batch_size, generator=generator) < options.guided).sum())
         truth = self.file.truth[chosen].permute(0, 3, 1, 2).float() / 127.5 - 1
         guidance = self.file.guidance(chosen)
+        if self.sources is not None:
+            guidance = self.sources(guidance, generator)
         own = torch.rand(options.batch_size, generator=generator) < options.anchors
         for index in own.nonzero().flatten().tolist():
             guidance[index] = guidance_from_picture(truth[index], self.views)
