@@ -110,7 +110,7 @@ def test_spoiling_bounds(tiny_vae):
     pictures = torch.rand(4, 3, 16, 24, generator=generator) * 2 - 1
     nothing = torch.zeros(4, 3, 6, 16, 24)
     exact = LatentSpoiling(exact_probability=1.0).decoded(tiny_vae, pictures, nothing, generator)
-    none = LatentSpoiling(0.0, blur=0.0, shift=0.0, mixed_probability=0.0, noise=0.0).decoded(tiny_vae, pictures, nothing, generator)
+    none = LatentSpoiling(0.0, 0.0, 0.0, 0.0, 0.0).decoded(tiny_vae, pictures, nothing, generator)
     torch.testing.assert_close(none, exact)
     spoiled = LatentSpoiling(exact_probability=0.0).decoded(tiny_vae, pictures, nothing, generator)
     assert (spoiled - exact).abs().mean() > 0.01

@@ -35,7 +35,9 @@ class LatentSpoiling:
     def __post_init__(self):
         problems = [f"{name} {value}: expected at least 0" for name, value in asdict(self).items() if value < 0]
         problems += [
-            f"{name} {value}: expected at most 1" for name, value in asdict(self).items() if name.endswith("_probability") and value > 1
+            f"{name} {value}: expected at most 1"
+            for name, value in asdict(self).items()
+            if name.endswith("_probability") and value > 1
         ]
         if problems:
             raise ValueError("; ".join(problems) + ".")

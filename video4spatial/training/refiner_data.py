@@ -24,9 +24,9 @@ class RefinerData(StepData):
     """Pictures of simulated rooms through an autoencoder, some led by what a scene shows of them, some by nothing.
 
     Args:
-        pictures: file of `GuidedPictures`; rendered when it does not exist. One that holds pictures as a model decodes them trains
-            the refiner on those, else they are imitated.
-        autoencoder: folder of the autoencoder; None only where the file holds decoded pictures, of which all then come from there.
+        pictures: file of `GuidedPictures`; rendered when it does not exist. One that holds pictures as a model decodes them
+            trains the refiner on those, else they are imitated.
+        autoencoder: folder of the autoencoder; None only where the file holds decoded pictures, and all then come from there.
         scenes: how many are rendered, from the training seeds.
         first_seed: the first of them, counted from the start of the training range.
         pictures_per_scene: pictures of each.
@@ -38,8 +38,8 @@ class RefinerData(StepData):
             undo what a model blurs would be to guess.
         anchors: share of these that the scene holds themselves, as it holds frame 0 of a video.
         variation: how pictures are varied; those that are led by the scene are not scaled. None leaves all as they are.
-        sources: how the sources of guidance differ from what they show; None leaves them as they were rendered. A frame that the scene
-            itself holds stays as it is.
+        sources: how the sources of guidance differ from what they show; None leaves them as they were rendered. A frame that
+            the scene itself holds stays as it is.
         latents: how the latents of pictures that the scene leads differ from true ones.
         seed: of the drawing.
         num_workers: processes that draw batches ahead; 0 draws them between the steps. Batches are the same.
@@ -75,7 +75,9 @@ class RefinerData(StepData):
             if value < 1
         ]
         problems += [
-            f"{name} {value}: give a share from 0 to 1" for name, value in (("guided", guided), ("anchors", anchors)) if not 0 <= value <= 1
+            f"{name} {value}: give a share from 0 to 1"
+            for name, value in (("guided", guided), ("anchors", anchors))
+            if not 0 <= value <= 1
         ]
         if not 1 <= context_frames[0] <= context_frames[1]:
             problems.append(f"context_frames {list(context_frames)}: give a range within 1 to the frames of a walk")

@@ -1,4 +1,4 @@
-"""What footage does to views of a scene and simulated rooms do not: frames of several exposures, specks without depth, odd confidence."""
+"""What footage does to views of a scene: frames of several exposures, specks without depth, odd confidence."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from video4spatial.training.variation import uniform
 
 @dataclass(frozen=True)
 class SourceSpoiling:
-    """How much the sources of guidance differ from the picture that they show. What is drawn for an example is drawn up to these bounds.
+    """How much the sources of guidance differ from the picture that they show.
+
+    What is drawn for an example is drawn up to these bounds.
 
     Args:
-        exposure: greatest deviation of the logarithm of brightness, apart for each source, and in two parts of it, as blends have seams.
+        exposure: greatest deviation of the logarithm of brightness, of each source, and of two parts of it, as blends have seams.
         tint: the same for each colour.
         specks: greatest share of pixels that are not known.
         doubt: greatest deviation of the logarithm of confidence.
