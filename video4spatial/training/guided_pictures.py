@@ -1,4 +1,4 @@
-"""A file of pictures with what a scene shows of them, for the refiner: of simulated rooms on spoiled geometry, or of any model."""
+"""A file of pictures with what a scene shows of them, for the refiner: of simulated rooms, or as any model decodes them."""
 
 from __future__ import annotations
 
