@@ -5,8 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 
+from tests.conftest import seeded_transformer
 from tests.models.test_refiner import TINY, rendering
+from video4spatial import Video4SpatialPipeline
 from video4spatial.models.autoencoder import decode, encode
 from video4spatial.models.refiner import guidance_from_rendering
 from video4spatial.training.guided_pictures import GuidedPictures, render_guided
@@ -59,6 +62,21 @@ def test_rooms_are_rendered_with_what_their_scene_shows():
     known = guidance[:, 0, 3] > 0
     error = (guidance[:, 0, :3] - truth).abs().mean(1)[known].mean()
     assert known.float().mean() > 0.5 and error < 0.15  # the geometry is true
+
+
+def test_rooms_are_made_by_a_model_that_sees_their_geometry(tiny_vae, tmp_path):
+    transformer = seeded_transformer(geometry_views=2)
+    torch.nn.init.constant_(transformer.geometry_encoder.weights.bias, 0.5)
+    options = {"height": 32, "width": 32, "target_frames": 4, "context_frames": 3, "num_inference_steps": 1}
+    pipeline = Video4SpatialPipeline(tiny_vae, transformer, FlowMatchEulerDiscreteScheduler(), **options)
+    pipeline.save_pretrained(tmp_path / "model")
+    frames = {"context_frames": (6, 6), "scenes": 1}
+    made = RefinerData(str(tmp_path / "made.safetensors"), model=str(tmp_path / "model"), geometry=GEOMETRY, **frames)
+    made.setup("fit")
+    file = GuidedPictures.load(tmp_path / "made.safetensors")  # the frames after the anchor, and what was shown of each
+    assert file.truth.shape == file.decoded.shape == (3, 32, 32, 3) and file.views == 2
+    assert file.known.float().mean() > 0.2 and not torch.equal(file.truth, file.decoded)
+    assert not made.draw(0).decoded.isnan().any()
 
 
 def test_batches_are_led_by_the_scene_or_by_nothing(data):

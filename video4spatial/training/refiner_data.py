@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -10,15 +11,17 @@ from rich.progress import track
 
 from video4spatial.models.autoencoder import read_autoencoder_config
 from video4spatial.models.refiner import guidance_from_picture
+from video4spatial.pipelines import Video4SpatialPipeline
 from video4spatial.simulation.scenes import SEED_RANGES
 from video4spatial.training.data import StepData
-from video4spatial.training.guided_pictures import GuidedPictures, render_guided
+from video4spatial.training.guided_pictures import GuidedPictures, guided_by_model, render_guided
 from video4spatial.training.latent_spoiling import LatentSpoiling
 from video4spatial.training.picture_variation import PictureVariation
 from video4spatial.training.refiner import PictureBatch
 from video4spatial.training.sampler import step_generator
 from video4spatial.training.shown_geometry import GeometrySettings
 from video4spatial.training.source_spoiling import SourceSpoiling
+
 
 class RefinerData(StepData):
     """Pictures of simulated rooms through an autoencoder, some led by what a scene shows of them, some by nothing.
@@ -27,10 +30,12 @@ class RefinerData(StepData):
         pictures: file of `GuidedPictures`; rendered when it does not exist. One that holds pictures as a model decodes them
             trains the refiner on those, else they are imitated.
         autoencoder: folder of the autoencoder; None only where the file holds decoded pictures, and all then come from there.
+        model: folder of a pipeline that makes the pictures when the file does not exist; None renders them without one, to be
+            imitated.
         scenes: how many are rendered, from the training seeds.
         first_seed: the first of them, counted from the start of the training range.
-        pictures_per_scene: pictures of each.
-        size: height and width of the pictures that are rendered, in pixels.
+        pictures_per_scene: pictures of each; a model makes all of a video.
+        size: height and width of the pictures that are rendered, in pixels; a model has its own.
         geometry: how the scenes' geometry is shown, and how wrong it is; its `views` are those of the refiner.
         context_frames: least and greatest number of frames that show a scene.
         batch_size: pictures per step.
@@ -53,6 +58,7 @@ class RefinerData(StepData):
         self,
         pictures: str,
         autoencoder: str | None = None,
+        model: str | None = None,
         scenes: int = 250,
         first_seed: int = 0,
         pictures_per_scene: int = 8,
@@ -162,7 +168,13 @@ class RefinerData(StepData):
     def _render(self) -> GuidedPictures:
         options = self.hparams
         start = SEED_RANGES["train"].start + options.first_seed
-        return render_guided(
-            range(start, start + options.scenes), options.size, self.geometry, options.pictures_per_scene,
-            tuple(options.context_frames), lambda seeds: track(seeds, description="rendering scenes", disable=not os.isatty(2)),
-        )  # fmt: skip
+        seeds, frames = range(start, start + options.scenes), tuple(options.context_frames)
+
+        def progress(seeds: list[int]) -> Iterable[int]:
+            return track(seeds, description="making pictures", disable=not os.isatty(2))
+
+        if options.model is None:
+            return render_guided(seeds, options.size, self.geometry, options.pictures_per_scene, frames, progress)
+        pipeline = Video4SpatialPipeline.from_pretrained(options.model, refiner=None, torch_dtype=torch.float32)
+        pipeline.set_progress_bar_config(disable=True)
+        return guided_by_model(pipeline, seeds, self.geometry, frames, progress=progress)
