@@ -382,7 +382,7 @@ class SceneSession:
             cameras = path.relative_to(0).placed_at(context.cameras[self._anchor])[-len(frames) :]
         geometry = None
         if context.geometry is not None and context.geometry.placed[self._anchor]:
-            seen = path.relative_to(0).placed_at(context.geometry.cameras[self._anchor])[-len(frames) :]
+            seen = context.geometry.along(path, self._anchor)[-len(frames) :]
             geometry = geometry_of_more(context.geometry, frames, seen, self.pipeline._execution_device)
         self._context = self.pipeline.append_context(
             context, frames, cameras=cameras, latents=latents, max_tokens=settings.max_context_tokens, keep=self._footage,

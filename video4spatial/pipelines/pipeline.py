@@ -374,7 +374,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
         geometry = None if context is None else context.geometry
         if geometry is None or not isinstance(instruction, Navigate) or not geometry.placed[anchor]:
             return None
-        path = instruction.cameras.relative_to(0).placed_at(geometry.cameras[anchor])
+        path = geometry.along(instruction.cameras, anchor)
         padding = -(len(path) - 1) % temporal_compression(self.vae)
         path = Cameras.concatenate([path, *[path[-1]] * padding])
         views = self.transformer.config.geometry_views

@@ -49,7 +49,7 @@ def estimate_geometry(
 
     Args:
         frames: [N, H, W, 3] uint8.
-        cameras: of the frames, lengths in metres; None finds them in the frames.
+        cameras: of the frames, in any unit; None finds them in the frames.
         intrinsics: [3, 3] normalised lens of the frames, where no cameras are given.
         anchor: frame whose camera the world is relative to where cameras are found, counted from either end.
         device: where the network computes.
@@ -64,7 +64,7 @@ def estimate_geometry(
     try:
         if cameras is not None:
             maps = depth.select(chosen) if isinstance(depth, DepthMaps) else depth
-            return estimate_scene(frames, _metric(cameras), maps, chosen, origin={"cameras": "given", "scale": "given"})
+            return estimate_scene(frames, cameras, maps, chosen, origin={"cameras": "given", "scale": "given"})
         # Estimators place frames relative to their first.
         order = [anchor, *(index for index in range(count) if index != anchor)]
         found = _found(frames[order], intrinsics)
@@ -102,8 +102,3 @@ def _found(frames: np.ndarray, intrinsics: Tensor) -> EstimatedCameras:
     """Cameras of frames from the frames alone, relative to the first."""
     start = Cameras(torch.eye(4, dtype=torch.float64)[None], intrinsics)
     return located_frames(frames, intrinsics.expand(len(frames), 3, 3), start)
-
-
-def _metric(cameras: Cameras) -> Cameras:
-    """Cameras whose lengths are taken as metres."""
-    return cameras if cameras.metric else cameras.scaled(1.0, metric=True)
