@@ -41,13 +41,29 @@ def _head(*headings: str) -> list[str]:
     return [_line(*headings), "|" + "---|" * len(headings)]
 
 
-def navigation_rooms() -> str:
-    """Every row of the navigation benchmark, with 95 % intervals over scenes."""
-    content = json.loads((RESULTS / "navigation_rooms.json").read_text())
+MAIN_ROWS = (
+    "model", "model_with_context_cameras", "model_with_true_geometry", "model_without_geometry_with_context_cameras",
+    "reconstruct_and_render", "reconstruct_and_render_with_context_cameras", "oracle_render", "context_2_with_context_cameras",
+    "context_8_with_context_cameras", "context_32_with_context_cameras", "other_scene_context_with_context_cameras", "anchor_only",
+    "copy_nearest", "mean_colour", "vae_ceiling", "ground_truth",
+)  # fmt: skip
+"""Rows of the navigation benchmark that the README shows."""
+
+
+def navigation(file: str, rows: tuple[str, ...] | None = None) -> str:
+    """Rows of a navigation benchmark, with 95 % intervals over scenes where there are enough of them.
+
+    Args:
+        file: results file.
+        rows: which, in this order; None shows all.
+    """
+    content = json.loads((RESULTS / file).read_text())
+    cells = {row["name"]: row["metrics"] for row in content["rows"]}
     lines = _head("row", *HEADINGS.values())
-    for row in content["rows"]:
-        lines.append(_line(f"`{row['name']}`", *(_cell(row["metrics"][name]) for name in HEADINGS)))
-    return "\n".join(lines)
+    for name in rows or cells:
+        lines.append(_line(f"`{name}`", *(_cell(cells[name][metric]) for metric in HEADINGS)))
+    scenes = max(cell["n"] for cell in cells["ground_truth"].values())
+    return "\n".join([*lines, "", f"{scenes} scenes, pictures of {content['settings']['size']} pixels."])
 
 
 def geometry() -> str:
@@ -218,7 +234,9 @@ def context_plans() -> str:
 
 FIGURES = {
     "context_cache": context_cache, "context_plans": context_plans,
-    "navigation_rooms": navigation_rooms, "scoring": scoring, "geometry": geometry, "curation": curation, "speeds": speeds,
+    "navigation_rooms": lambda: navigation("navigation_rooms.json", MAIN_ROWS),
+    "navigation_rooms_all": lambda: navigation("navigation_rooms.json"), "navigation_real": lambda: navigation("navigation_real.json"),
+    "scoring": scoring, "geometry": geometry, "curation": curation, "speeds": speeds,
     "metric_validation": metric_validation,
 }  # fmt: skip
 
