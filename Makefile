@@ -15,7 +15,7 @@ demo: $(READY)
 	$(RUN) sample.py
 
 test: $(READY)
-	$(RUN) -m pytest -m "not slow and not gpu"
+	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 test-slow: $(READY)
 	$(RUN) -m pytest -m slow

@@ -29,8 +29,7 @@ from video4spatial.cameras import Cameras
 from video4spatial.evaluation.results import metric, write_results
 from video4spatial.evaluation.test_set import load_test_set
 from video4spatial.geometry import GeometryError
-from video4spatial.geometry.plane_sweep import plane_sweep
-from video4spatial.geometry.reconstruct import camera_spread
+from video4spatial.geometry.plane_sweep import PlaneSweepDepth
 from video4spatial.models.stereo_depth import StereoDepth
 from video4spatial.pretrained import FOLDER
 from video4spatial.spread import evenly_spread
@@ -85,7 +84,7 @@ def scene_rows(
     }
     try:
         started = time.perf_counter()
-        swept = plane_sweep(frames, cameras, camera_spread(cameras), references).depth
+        swept = PlaneSweepDepth()(frames, cameras, references).depth
         seconds["sweep"] = time.perf_counter() - started
         swept = _resized(swept, size)
         rows["sweep"] = measured(swept, truth, swept > 0)

@@ -430,3 +430,16 @@ def test_what_is_left_out_is_said(tmp_path):
     content = {"fl_x": 50, "w": 100, "h": 80, "k1": 0.1, "frames": [{"transform_matrix": IDENTITY}]}
     with pytest.warns(UserWarning, match="distortion is ignored"):
         read_cameras(write_json(tmp_path / "a.json", content))
+
+
+def test_pictures_are_named_where_a_format_names_them(tmp_path):
+    cameras = random_cameras(count=2)
+    names = ["a.png", "b.png"]
+    write_cameras(tmp_path / "t.json", cameras, image_names=names)
+    assert [frame["file_path"] for frame in json.loads((tmp_path / "t.json").read_text())["frames"]] == names
+    write_cameras(tmp_path / "model", cameras, "colmap", image_names=names)
+    assert [line.split()[-1] for line in (tmp_path / "model" / "images.txt").read_text().splitlines()[1::2]] == names
+    with pytest.raises(CameraFileError, match="1 `image_names` for 2 cameras"):
+        write_cameras(tmp_path / "u.json", cameras, image_names=names[:1])
+    with pytest.raises(CameraFileError, match="tum does not name"):
+        write_cameras(tmp_path / "u.tum", cameras, image_names=names)

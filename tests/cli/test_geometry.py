@@ -1,6 +1,7 @@
 """`v4s geometry`: from a folder of images to files and a page."""
 
 import imageio.v3 as iio
+import numpy as np
 import pytest
 
 from video4spatial.cameras import write_cameras
@@ -24,7 +25,7 @@ def test_a_video_with_cameras_becomes_a_folder(room, tmp_path, capsys):
     arguments = ["geometry", str(room), "--cameras", str(room.parent / "room.json"), "--output", str(tmp_path / "out"), "--frames", "4"]
     run(arguments)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    expected = {"geometry.safetensors", "geometry.json", "transforms.json", "colmap", "depth", "confidence", "points.ply"}
+    expected = {"geometry.safetensors", "geometry.json", "transforms.json", "colmap", "images", "depth", "confidence", "points.ply"}
     assert names == expected | {"above.png", "depth.png", "report.html"}
     geometry = SceneGeometry.load(tmp_path / "out")
     assert len(geometry) == 4 and geometry.frames.shape == (4, 64, 80, 3) and (geometry.depth > 0).mean() > 0.5
@@ -46,3 +47,19 @@ def test_what_is_wrong_is_said_before_anything_is_written(room, tmp_path):
         with pytest.raises(UserError, match=message):
             run(["geometry", *wrong, "--output", str(tmp_path / "out")])
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("source", ["plane-sweep", "folder"])
+def test_depth_from_elsewhere(room, tmp_path, source):
+    cameras = ["--cameras", str(room.parent / "room.json")]
+    if source == "folder":
+        folder = tmp_path / "depth"
+        folder.mkdir()
+        for index, depth in enumerate(render(generate_scene(7), capture_walk(generate_scene(7), 6, seed=1), 32, 40).depth):
+            np.save(folder / f"frame{index}.npy", depth)
+        with pytest.raises(UserError, match="add --cameras"):
+            run(["geometry", str(room), "--depth", str(folder), "--output", str(tmp_path / "none")])
+        source = str(folder)
+    run(["geometry", str(room), *cameras, "--depth", source, "--output", str(tmp_path / "out")])
+    geometry = SceneGeometry.load(tmp_path / "out")
+    assert geometry.origin["depth"].startswith("given" if "/" in source else "plane sweep") and geometry.known_share > 0.5

@@ -33,6 +33,7 @@ def folder(tmp_path_factory) -> Path:
     """What four short trainings leave: each in a folder of its own, with the names that the recipes give."""
     root = tmp_path_factory.mktemp("recipes")
     bank, vae = f"--data.bank={root / 'bank.safetensors'}", f"--data.autoencoder={root / 'vae' / 'runs' / 'autoencoder' / 'vae'}"
+    refiner = f"--data.refiner={root / 'refiner' / 'runs' / 'refiner' / 'refiner'}"
     more = [
         f"--model.init_from={root / 'first' / 'runs' / 'rooms' / 'pipeline' / 'transformer'}", "--model.learning_rate=0",
         "--model.transformer.null_context=[absent, noise]", "--model.transformer.null_instruction=true",
@@ -42,8 +43,8 @@ def folder(tmp_path_factory) -> Path:
         for name, arguments in {
             "vae": [*recipe("autoencoder"), bank, *ROOMS[:2], "--trainer.callbacks.minutes=0.02"],
             "refiner": [*recipe("refiner"), vae, *CUT, "--trainer.callbacks.minutes=0.02"],
-            "first": [*recipe("rooms", "budget"), bank, vae, *ROOMS, *SMALL, "--trainer.callbacks.minutes=0.02"],
-            "second": [*recipe("rooms", "budget"), bank, vae, *ROOMS, *more, "--trainer.callbacks.minutes=0.02"],
+            "first": [*recipe("rooms", "budget"), bank, vae, refiner, *ROOMS, *SMALL, "--trainer.callbacks.minutes=0.02"],
+            "second": [*recipe("rooms", "budget"), bank, vae, refiner, *ROOMS, *more, "--trainer.callbacks.minutes=0.02"],
         }.items():
             (root / name).mkdir()
             patch.chdir(root / name)

@@ -68,7 +68,7 @@ def test_a_frozen_set_gives_the_same_clips(entries, captures, tmp_path):
     with pytest.raises(ValueError, match="simulated rooms: leave `captures` out"):
         load_capture_set(path, captures)
     write_test_set(path, {"name": "x", "kind": "captures", "settings": {}, "clips": [{"capture": "kitchen", "scene": "kitchen"}]})
-    with pytest.raises(ValueError, match="clips without anchor_sees, context_frames, .*target_frames: expected"):
+    with pytest.raises(ValueError, match="clips without anchor_sees, context_frames, .*: expected a file"):
         load_capture_set(path, captures)
     path.write_text("[]")
     with pytest.raises(ValueError, match="not a test set"):

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from video4spatial.cameras import Cameras
-from video4spatial.geometry.plane_sweep import PlaneSweepSettings, neighbours, plane_sweep
-from video4spatial.geometry.reconstruct import camera_spread
+from video4spatial.clips.simulated import simulated_navigation_clip
+from video4spatial.geometry import GeometryError
+from video4spatial.geometry.plane_sweep import PlaneSweepDepth, PlaneSweepSettings, camera_spread, neighbours, plane_sweep
 
 
 def test_depth_is_found_and_confidence_tells_right_from_wrong(clip):
@@ -52,3 +53,49 @@ def test_a_wall_of_noise_is_as_far_as_it_is(seed):
     cameras = Cameras(poses, torch.tensor([[1.0, 0, 0.5], [0, 1.0, 0.5], [0, 0, 1]], dtype=torch.float64))
     depth = plane_sweep(frames, cameras, 1.0, [1]).depth[0, 8:-8, 16:-16]
     assert (depth > 0).mean() > 0.9 and abs(np.median(depth[depth > 0]) - 2) < 0.1
+
+
+def test_confidence_is_the_share_that_is_right(clip):
+    chosen = list(range(0, len(clip.context_frames), 2))
+    found = PlaneSweepDepth()(clip.context_frames, clip.context_cameras, chosen)
+    matched = found.depth > 0
+    right = np.abs(found.depth / clip.context_depth[chosen] - 1) < 0.1
+    assert found.reasons == ("",) * len(chosen) and matched.mean() > 0.7
+    assert abs(right[matched].mean() - found.confidence[matched].mean()) < 0.15
+
+
+def test_larger_pictures_are_swept_smaller_and_get_depth_of_their_size():
+    clip = simulated_navigation_clip(2_050_000, height=216, width=288, num_frames=2, walk_frames=24, context_size=6, supersample=1)
+    found = PlaneSweepDepth()(clip.context_frames, clip.context_cameras, [1, 4])
+    truth = clip.context_depth[[1, 4]]
+    matched = found.depth > 0
+    assert found.depth.shape == truth.shape and matched.mean() > 0.5
+    assert np.median(np.abs(found.depth / truth - 1)[matched]) < 0.1
+    # Outlines follow the picture: not blocks of the working size.
+    edges = (np.abs(np.diff(np.log(np.where(matched, found.depth, 1)), axis=2)) > 0.2) & matched[:, :, 1:] & matched[:, :, :-1]
+    assert 0 < edges.mean() < 0.1
+
+
+def test_the_same_depth_whatever_the_number_of_threads(clip):
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            found.append(plane_sweep(clip.context_frames, clip.context_cameras, 1.0, [0, 3, 5]).depth)
+    finally:
+        torch.set_num_threads(threads)
+    assert np.array_equal(*found)
+
+
+def test_what_stereo_cannot_do_says_why(clip):
+    frames, cameras = clip.context_frames, clip.context_cameras
+    still = cameras.camera_to_world.clone()
+    still[:, :3, 3] = still[0, :3, 3]
+    for given, message in (
+        ((frames[:1], cameras[:1]), "a single frame"),
+        ((frames, Cameras(still, cameras.intrinsics)), "only turns"),
+        ((np.full_like(frames, 128), cameras), "matched nothing: too little texture"),
+    ):
+        with pytest.raises(GeometryError, match=message):
+            PlaneSweepDepth()(*given, [0])

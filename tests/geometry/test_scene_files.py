@@ -10,6 +10,7 @@ import torch
 from plyfile import PlyData
 
 from video4spatial.cameras import read_cameras
+from video4spatial.geometry.depth_files import read_depth_maps
 from video4spatial.geometry.scene_files import export_geometry
 from video4spatial.geometry.scene_geometry import SceneGeometry
 from video4spatial.simulation import capture_walk, generate_scene, render
@@ -63,12 +64,52 @@ def test_exports_hold_the_placed_frames_in_known_units(geometry, tmp_path):
     depth = cv2.imread(str(tmp_path / "depth" / "000003.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_allclose(depth / 1000, geometry.depth[3], atol=6e-4)
     assert not (tmp_path / "depth" / "000002.png").exists()
+    assert "1/1000 metre" in json.loads((tmp_path / "depth" / "README.json").read_text())["depth"]
+    named = [frame["file_path"] for frame in json.loads((tmp_path / "transforms.json").read_text())["frames"]]
+    assert named == [f"images/{index:06d}.png" for index in (0, 1, 3, 4)] and all((tmp_path / name).is_file() for name in named)
+    assert " 000003.png" in (tmp_path / "colmap" / "images.txt").read_text()
+    picture = cv2.cvtColor(cv2.imread(str(tmp_path / named[2])), cv2.COLOR_BGR2RGB)
+    assert np.array_equal(picture, geometry.frames[3])
     vertices = PlyData.read(str(tmp_path / "points.ply"))["vertex"]
     points = np.stack([vertices[axis] for axis in "xyz"], axis=1)
     # Every point lies on what the frame that it came from shows.
     seen = geometry.cameras.world_to_camera[0].numpy() @ np.c_[points[: 24 * 32], np.ones(24 * 32)].T
     np.testing.assert_allclose(seen[2], geometry.depth[0].ravel(), rtol=1e-4)
     assert {"red", "green", "blue"} <= {field.name for field in vertices.properties}
+
+
+def test_depth_beyond_what_pictures_hold_is_unknown(geometry, tmp_path):
+    far = geometry.depth.copy()
+    far[0, 0, 0] = 70.0
+    export_geometry(replace(geometry, depth=far), tmp_path)
+    depth = cv2.imread(str(tmp_path / "depth" / "000000.png"), cv2.IMREAD_UNCHANGED)
+    assert depth[0, 0] == 0 and (depth > 0).mean() > 0.9
+
+
+def test_exported_depth_is_read_again(geometry, tmp_path):
+    export_geometry(geometry, tmp_path)
+    maps = read_depth_maps(tmp_path / "depth", 5, [0, 2, 3])
+    np.testing.assert_allclose(maps.depth[[0, 2]], geometry.depth[[0, 3]], atol=6e-4)
+    assert maps.reasons == ("", "it has no depth map", "") and not maps.depth[1].any() and maps.confidence[0].all()
+
+
+def test_depth_maps_of_other_programs(geometry, tmp_path):
+    for index, depth in enumerate(geometry.depth):
+        depth = depth.copy()
+        depth[0, 0] = np.nan
+        np.savez(tmp_path / f"view-{index}.npz", depth=depth, confidence=np.full(depth.shape, 0.25))
+    maps = read_depth_maps(tmp_path, 5, [1, 3])
+    assert np.array_equal(maps.depth[0, 1:], geometry.depth[1, 1:]) and set(np.unique(maps.confidence)) == {0, np.float32(0.25)}
+    with pytest.raises(ValueError, match="5 depth maps for 9 frames"):
+        read_depth_maps(tmp_path, 9, [1])
+    np.savez(tmp_path / "view-1.npz", depth=geometry.depth[1, ::2])
+    with pytest.raises(ValueError, match="unlike sizes 12 x 32, 24 x 32"):
+        read_depth_maps(tmp_path, 5, [1, 3])
+    (tmp_path / "view-1.npz").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="view-1.npz: not a depth map"):
+        read_depth_maps(tmp_path, 5, [1, 3])
+    with pytest.raises(FileNotFoundError, match="no depth maps there"):
+        read_depth_maps(tmp_path / "none", 5, [1])
 
 
 def test_nothing_known_is_exported_as_nothing(geometry, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from video4spatial.cameras import Cameras, project_points
-from video4spatial.geometry.visibility import covisible_mask, nearest_points, seen_from, splatted_depth, warp_context, world_points
+from video4spatial.geometry.visibility import covisible_mask, nearest_points, seen_from, warp_context, world_points
 
 SIZE = 48
 
@@ -111,14 +111,3 @@ def test_nearest_points_agree_with_a_plain_search(clip):
                 best[int(y), int(x)] = z, number
         assert (index[view] >= 0).sum() == len(best) and np.isinf(depth[view][index[view] < 0]).all()
         assert all(index[view][place] == number and depth[view][place] == z for place, (z, number) in best.items())
-
-
-def test_splatted_depth_is_what_the_other_camera_sees(clip):
-    height, width = clip.target_frames.shape[1:3]
-    found = splatted_depth(clip.context_cameras, clip.context_depth, clip.target_cameras, height, width)
-    assert found.shape == clip.target_depth.shape and found.dtype == np.float32
-    known = found > 0
-    error = np.abs(found / clip.target_depth - 1)[known]
-    assert known.mean() > 0.5 and np.median(error) < 0.02
-    nothing = splatted_depth(clip.context_cameras, np.zeros_like(clip.context_depth), clip.target_cameras[:1], height, width)
-    assert not nothing.any()

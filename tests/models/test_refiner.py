@@ -141,3 +141,17 @@ def test_renderings_that_do_not_fit_are_named():
         refine(refiner(), frames, anchor=np.zeros((24, 16, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match="`frames` of 2 videos"):
         refine(refiner(), frames.expand(2, -1, -1, -1, -1), rendering(4))
+
+
+def test_the_shipped_refiner_passes_on_what_is_known():
+    """A blurred picture whose scene is known comes out nearly as the scene is."""
+    from video4spatial.pretrained import FOLDER
+    from video4spatial.simulation import capture_walk, generate_scene, render
+
+    refiner = PictureRefiner.from_pretrained(FOLDER / "refiner", torch_dtype=torch.float32)
+    scene = generate_scene(1_000_001)
+    frame = torch.from_numpy(render(scene, capture_walk(scene, 2, seed=1), 128, 128, 2).rgb[1]).permute(2, 0, 1).float() / 127.5 - 1
+    blurred = torch.nn.functional.avg_pool2d(frame[None], 5, 1, 2, count_include_pad=False)
+    with torch.no_grad():
+        led = refiner(blurred, guidance_from_picture(frame, refiner.config.views))
+    assert (led - frame).square().mean() < 0.3 * (blurred - frame).square().mean()

@@ -43,7 +43,7 @@ class Watched(AutoencoderModule):
 
 
 def test_a_training_ends_with_its_budget_and_its_rate_falls_with_the_clock():
-    module = Watched(channels=(8,), latent_channels=4)
+    module = Watched(channels=(12,), latent_channels=4)
     pictures = torch.utils.data.DataLoader([torch.zeros(3, 16, 16)] * 10_000, batch_size=1)
     trainer = lightning.Trainer(max_steps=-1, max_epochs=-1, callbacks=[TimeBudget(0.02)], **QUIET)
     trainer.fit(module, pictures)  # nothing else would end it

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from video4spatial.cli.arguments import Parser, integer, number
-from video4spatial.cli.errors import in_flags, user_mistakes
+from video4spatial.cli.errors import UserError, in_flags, user_mistakes
 from video4spatial.cli.output_folder import output_folder
 from video4spatial.cli.terminal import note, route_messages, say, stage
 
@@ -20,8 +20,9 @@ def geometry_parser() -> Parser:
     """Options of `v4s geometry`."""
     parser = Parser(
         "v4s geometry",
-        "Read cameras and depth from a video. The folder holds geometry.safetensors (for sample.py --geometry), transforms.json,\n"
-        "a COLMAP model, depth and confidence as pictures, a point cloud (points.ply) and a page about it all (report.html).",
+        "Read cameras and depth from a video. The folder holds geometry.safetensors (for sample.py --geometry), images/ with their\n"
+        "cameras (transforms.json, colmap/), depth and confidence as pictures, a point cloud (points.ply) and a page about it all\n"
+        "(report.html).",
         "example:\n  v4s geometry room.mp4 --output outputs/room_geometry",
     )
     add = parser.add_argument
@@ -32,8 +33,9 @@ def geometry_parser() -> Parser:
         help="longer videos are thinned evenly to so many frames (default %(default)s)")  # fmt: skip
     add("--longest", metavar="PIXELS", type=integer(64), default=640,
         help="longer side of the pictures that are kept; larger ones are made smaller (default %(default)s)")  # fmt: skip
-    add("--depth", metavar="stereo|FOLDER", default="stereo",
-        help="the built-in stereo network, or a folder with a depth model of transformers (default %(default)s)")  # fmt: skip
+    add("--depth", metavar="stereo|plane-sweep|FOLDER", default="stereo",
+        help="the built-in stereo network, plane sweep without any weights, a folder with a depth model of transformers, or (with --cameras) "
+        "one with depth maps, a file per frame: .png of 16 bits in millimetres, .npy or .npz in metres (default %(default)s)")  # fmt: skip
     add("--fov", metavar="DEG", type=number(0, 180), help="horizontal field of view, where no file gives it (default 60)")
     add("--fps", metavar="F", type=number(0), help="images per second, for a folder of images (default 4)")
     add("--scale", metavar="S", type=number(0), default=1.0, help="factor on the lengths in the camera file (default %(default)g)")
@@ -63,7 +65,7 @@ def main(arguments: list[str]) -> None:
         for sentence in notes:
             note(sentence)
         with stage(f"reading cameras and depth of {len(footage.frames)} frames"), user_mistakes():
-            geometry = _estimated(footage, options.depth)
+            geometry = _estimated(footage, options)
         for sentence in geometry.in_words():
             note(sentence)
         with stage("writing files and page"), user_mistakes():
@@ -94,9 +96,20 @@ def _footage(options: Namespace) -> Footage:
     )  # fmt: skip
 
 
-def _estimated(footage: Footage, depth: str) -> SceneGeometry:
+def _estimated(footage: Footage, options: Namespace) -> SceneGeometry:
+    from video4spatial.geometry.depth_files import holds_depth, read_depth_maps
+    from video4spatial.geometry.plane_sweep import PlaneSweepDepth
     from video4spatial.models.depth_model import DepthModel
     from video4spatial.pipelines.scene_geometry import built_in_stereo, estimate_geometry
 
-    estimator = built_in_stereo() if depth == "stereo" else DepthModel(depth, built_in_stereo())
-    return estimate_geometry(footage.frames, footage.cameras, footage.view.intrinsics[0], depth=estimator)
+    if options.depth == "stereo":
+        depth = built_in_stereo()
+    elif options.depth == "plane-sweep":
+        depth = PlaneSweepDepth()
+    elif holds_depth(options.depth):
+        if options.cameras is None:
+            raise UserError("--depth with depth maps needs the cameras of the frames: add --cameras")
+        depth = read_depth_maps(options.depth, footage.total, list(footage.chosen))
+    else:
+        depth = DepthModel(options.depth, built_in_stereo())
+    return estimate_geometry(footage.frames, footage.cameras, footage.view.intrinsics[0], depth=depth)

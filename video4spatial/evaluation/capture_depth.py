@@ -12,7 +12,7 @@ import numpy as np
 from video4spatial.cameras import Cameras, CropBox, viewpoint_distance
 from video4spatial.captures import Capture
 from video4spatial.clips.cropping import resize_depth
-from video4spatial.geometry.visibility import splatted_depth
+from video4spatial.geometry.scene_geometry import SceneGeometry
 
 SEARCHED = 30
 """Frames on either side of one without depth among which depth is looked for."""
@@ -52,9 +52,16 @@ def moved_depth(
         if not sources:
             continue
         maps = np.stack([thinned.map(source) for source in sources]) * np.float32(scale)
-        filled[place] = splatted_depth(world[sources], maps, cameras[place], *depth.shape[1:])[0]
+        filled[place] = _seen(world[sources], maps, cameras[place], *depth.shape[1:])
         moved[place] = (filled[place] > 0).any()
     return filled, moved
+
+
+def _seen(sources: Cameras, maps: np.ndarray, camera: Cameras, height: int, width: int) -> np.ndarray:
+    """What a camera sees [height, width] of the surfaces in depth maps [N, h, w]; 0 where nothing is known."""
+    blank, certain = np.zeros((*maps.shape, 3), np.uint8), (maps > 0).astype(np.float32)
+    surfaces = SceneGeometry(blank, sources, np.ones(len(maps), bool), maps.astype(np.float32), certain, ("",) * len(maps))
+    return surfaces.render(camera, height, width, views=0).depth[0]
 
 
 class _Thinned:

@@ -14,9 +14,12 @@ What they are made of:
 
 Depth and what it allows:
 
-- `plane_sweep`: depth of frames from other frames with known cameras.
+- `scene_geometry`: `SceneGeometry`, what the rest of the house asks: cameras, depth and confidence of frames, rendered into any camera.
+- `estimation`: how it is made: depth from an estimator (a `DepthEstimator`), held against each other (`consistency`).
+- `plane_sweep`: the estimator without weights (`sweep_kernels`: its compiled part).
+- `rendering`: frames with depth seen from other cameras (`surface_kernels`, `blending_kernels`).
 - `visibility`: depth maps as points of the world, what other cameras see of them, and pictures warped from them.
-- `reconstruct`: all of it in one call: views with depth that agree with each other, rendered into any camera.
+- `pieces`: compiled work shared among threads.
 """
 
 

@@ -4,7 +4,7 @@ own is laid over known cameras."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,8 +127,17 @@ class EstimatedCameras:
     @property
     def reason(self) -> str:
         """Why frames are missing, with how many of each: the most frequent reason first; empty where none is."""
-        counts = Counter(reason for index, reason in enumerate(self.reasons) if reason and index != self.anchor)
-        return "; ".join(f"{reason} ({count} of {len(self) - 1} frames)" for reason, count in counts.most_common(3))
+        return counted(self.reasons[: self.anchor] + self.reasons[self.anchor + 1 :])
+
+
+def counted(reasons: Sequence[str]) -> str:
+    """Reasons of frames in one line, with how many have each: the three most frequent; empty where none has any.
+
+    Args:
+        reasons: of every frame, empty where nothing is amiss.
+    """
+    counts = Counter(filter(None, reasons))
+    return "; ".join(f"{reason} ({count} of {len(reasons)} frames)" for reason, count in counts.most_common(3))
 
 
 FEWEST_REFERENCES = 3

@@ -1,7 +1,5 @@
 """Pixels of which nothing is known, filled smoothly from around them."""
 
-import cv2
-import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -28,20 +26,3 @@ def filled(pictures: torch.Tensor, known: torch.Tensor, fallback: float = 0.0) -
     coarse = filled(held / share.clamp(min=1e-6), (4 * share).clamp(max=1), fallback)
     below = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
     return pictures * weight + below * (1 - weight)
-
-
-def painted_over(pictures: np.ndarray, known: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Pictures whose unknown pixels are filled in from around them (Telea, Journal of Graphics Tools 2004).
-
-    Args:
-        pictures: [T, H, W, 3] uint8.
-        known: [T, H, W] bool.
-        colour: [3] uint8, of pictures in which nothing is known.
-
-    Returns:
-        [T, H, W, 3] uint8.
-    """
-    painted = np.empty_like(pictures)
-    for index, (picture, mask) in enumerate(zip(pictures, known, strict=True)):
-        painted[index] = cv2.inpaint(picture, (~mask).astype(np.uint8), 3, cv2.INPAINT_TELEA) if mask.any() else colour
-    return painted

@@ -1,14 +1,22 @@
 """Depth of frames from other frames of the same video: plane-sweep stereo between views of known cameras, without any weights."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import grid_sample, pad
 
 from video4spatial.cameras import Cameras
+from video4spatial.geometry import GeometryError
+from video4spatial.geometry.pieces import for_each
+from video4spatial.geometry.scene_geometry import DepthMaps
+from video4spatial.geometry.sweep_kernels import best_depth, enlarge_depth, sweep, texture
+
+WORKING_SIDE = 192
+"""Pictures with more pixels than a square of this side are made smaller for the sweep; depth is brought to their size afterwards."""
+
+WINDOW_HEIGHT = 64
+"""Smaller side in pixels of pictures for which `PlaneSweepSettings.window` is given."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +28,11 @@ class PlaneSweepSettings:
         nearest, farthest: depths of the first and the last, in units of the scene's radius.
         views: how many other frames each frame is compared with.
         baseline: distance to them that is best, in units of the scene's radius.
-        window: side in pixels of the square over which colours are compared.
+        window: side of the square over which colours are compared, in pixels where the smaller side of the picture has
+            `WINDOW_HEIGHT`; it grows with the picture.
         agreeing: of those frames, how many must agree; the others may be hidden by something.
         most_turned: degrees between viewing directions above which two frames are not compared.
+        apart: planes from the best one on from which another depth is a rival: how much better the best is says how sure it is.
         texture: least standard deviation of a window, in grey levels of 255, that can be matched at all.
     """
 
@@ -34,26 +44,13 @@ class PlaneSweepSettings:
     window: int = 5
     agreeing: int = 2
     most_turned: float = 45.0
+    apart: int = 3
     texture: float = 1.5
 
 
-@dataclass(frozen=True)
-class SweptDepth:
-    """Depth found by a plane sweep.
-
-    Args:
-        depth: [R, H, W] float32 along the optical axis, in the unit of the cameras; 0 where nothing could be matched.
-        confidence: [R, H, W] float32 from 0 to 1: by how much the best depth beats the best other one.
-    """
-
-    depth: np.ndarray
-    confidence: np.ndarray
-
-
-@torch.no_grad()
 def plane_sweep(
     frames: np.ndarray, cameras: Cameras, radius: float, references: list[int], settings: PlaneSweepSettings = PlaneSweepSettings()
-) -> SweptDepth:
+) -> DepthMaps:
     """Depth of some frames of a video.
 
     For every depth that is tried, the other frames are warped onto a frame as if all it shows were that far away. Where they agree
@@ -68,83 +65,59 @@ def plane_sweep(
         settings: how depth is searched for.
 
     Returns:
-        `SweptDepth` of the references. A frame without another one seen from elsewhere has depth 0 throughout.
+        Depth of the references, 0 where nothing could be matched, and a confidence from 0 to 1: by how much the best depth beats
+        the best other one. `PlaneSweepDepth` makes a probability of it.
     """
-    height, width = frames.shape[1:3]
-    pictures = torch.from_numpy(frames).movedim(-1, 1).float()  # [T, 3, H, W]
-    inverse = torch.linspace(1 / settings.nearest, 1 / settings.farthest, settings.planes) / radius  # [D], near to far
-    window = settings.window
-    spread = (_window_mean(pictures**2, window) - _window_mean(pictures, window) ** 2).clamp(min=0).mean(1).sqrt()  # [T, H, W]
-    depth, confidence = torch.zeros(2, len(references), height, width)
-    for place, reference in enumerate(references):
+    shrink = min(1.0, WORKING_SIDE / (frames.shape[1] * frames.shape[2]) ** 0.5)
+    height, width = (max(round(size * shrink), 1) for size in frames.shape[1:3])
+    small = frames if shrink == 1 else np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
+    pictures = small.astype(np.float32)
+    reach = max(round((settings.window * min(height, width) / WINDOW_HEIGHT - 1) / 2), 1)
+    inverse = np.linspace(1 / settings.nearest, 1 / settings.farthest, settings.planes).astype(np.float32) / np.float32(radius)
+    everywhere = np.ones((height, width), np.float32)
+    depth, confidence = np.zeros((2, len(references), *frames.shape[1:3]), np.float32)
+    reasons = [""] * len(references)
+
+    def search(place: int) -> None:
+        reference = references[place]
         others = neighbours(cameras, reference, radius, settings)
-        if others:
-            warped, inside = _warped(pictures, cameras, reference, others, inverse)
-            cost = _matching_cost(pictures[reference], warped, inside, settings)
-            textured = spread[reference] >= settings.texture
-            depth[place], confidence[place] = _best_depth(cost, inverse, textured)
-    return SweptDepth(depth.numpy(), confidence.numpy())
+        if not others:
+            reasons[place] = "no other frame shows the same from another place"
+            return
+        volume = np.empty((settings.planes, height, width), np.float32)
+        found, margin = np.empty((2, height, width), np.float32)
+        turned, moved = warps(cameras, reference, others, height, width)
+        sweep(pictures[reference], pictures[others], turned, moved, everywhere, inverse, reach, settings.agreeing, volume)
+        best_depth(volume, inverse, settings.apart, found, margin)
+        textured = texture(pictures[reference], reach) >= settings.texture
+        found, margin = found * textured, margin * textured
+        if not found.any():
+            reasons[place] = "stereo matched nothing: too little texture" if textured.mean() < 0.05 else "stereo matched nothing"
+        if shrink < 1:
+            enlarge_depth(found, margin, pictures[reference], frames[reference], depth[place], confidence[place])
+        else:
+            depth[place], confidence[place] = found, margin
+
+    for_each(len(references), settings.planes * settings.views * height * width, search)
+    return DepthMaps(depth, confidence, tuple(reasons))
 
 
-def _window_mean(values: Tensor, window: int) -> Tensor:
-    """Mean over a square window around every pixel of [N, C, H, W]; borders are repeated."""
-    height, width = values.shape[-2:]
-    values = pad(values, [window // 2] * 4, mode="replicate")
-    for axis, size in ((-1, width), (-2, height)):  # shifted sums: three times as fast as avg_pool2d on a CPU
-        values = sum(values.narrow(axis, shift, size) for shift in range(window))
-    return values / window**2
+def warps(cameras: Cameras, reference: int, others: list[int], height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """What takes pixels of a frame to those of others.
 
-
-def _warped(pictures: Tensor, cameras: Cameras, reference: int, others: list[int], inverse: Tensor) -> tuple[Tensor, Tensor]:
-    """S other frames as the reference would see them if all it shows were at one depth, for D inverse depths.
+    Args:
+        cameras: T cameras.
+        reference, others: indices of the frame, and of S others.
+        height, width: of all pictures.
 
     Returns:
-        [S, 3, D, H, W] pictures and [S, D, H, W] bool where the other frame sees the place.
+        What (column, row, 1) [S, 3, 3] and an inverse depth [S, 3] are multiplied by; float32.
     """
-    height, width = pictures.shape[-2:]
     intrinsics = cameras.pixel_intrinsics(height, width)
-    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    pixels = torch.stack([columns, rows, torch.ones_like(rows)]).reshape(3, -1)  # [3, H W]
-    relative = cameras.world_to_camera[others] @ cameras.camera_to_world[reference]  # [S, 4, 4]
-    turned = (intrinsics[others] @ relative[:, :3, :3] @ torch.linalg.inv(intrinsics[reference])).float() @ pixels  # [S, 3, H W]
-    moved = (intrinsics[others] @ relative[:, :3, 3:]).float()  # [S, 3, 1]
-    projected = turned[:, None] + moved[:, None] * inverse[None, :, None, None]  # [S, D, 3, H W], as far as depth 1
-    in_front = projected[:, :, 2] > 1e-3
-    places = projected[:, :, :2] / projected[:, :, 2:].clamp(min=1e-3)  # [S, D, 2, H W]
-    places = places.movedim(2, -1) / torch.tensor([width, height], dtype=torch.float32) * 2 - 1
-    inside = in_front & (places.abs() < 1).all(-1)  # [S, D, H W]
-    grid = places.clamp(-2, 2).reshape(len(others), -1, width, 2)
-    warped = grid_sample(pictures[others], grid, padding_mode="border", align_corners=False)  # [S, 3, D H, W]
-    shape = (len(others), len(inverse), height, width)
-    return warped.view(len(others), 3, *shape[1:]), inside.view(shape)
-
-
-def _matching_cost(picture: Tensor, warped: Tensor, inside: Tensor, settings: PlaneSweepSettings) -> Tensor:
-    """Colour difference [D, H, W] of a picture [3, H, W] and the frames warped onto it that agree best; 255 where none sees it."""
-    cost = (warped - picture[None, :, None]).abs().mean(1)  # [S, D, H, W]
-    seen = inside.float()
-    share = _window_mean(seen, settings.window)
-    cost = _window_mean(cost * seen, settings.window) / share.clamp(min=1e-3)
-    # Where a frame does not see the place it has no say; where too few see it, the depth is not tried.
-    cost = cost.where(share > 0.5, torch.tensor(math.inf)).sort(0).values[: min(settings.agreeing, len(cost))]
-    known = cost.isfinite()
-    cost = cost.where(known, torch.zeros(())).sum(0) / known.sum(0).clamp(min=1)
-    return cost.where(known[0], torch.tensor(255.0))
-
-
-def _best_depth(cost: Tensor, inverse: Tensor, textured: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth and confidence [H, W] from the cost [D, H, W] of D inverse depths, where the picture is textured [H, W]."""
-    planes = len(inverse)
-    best, index = cost.min(0)
-    inner = index.clamp(1, planes - 2)
-    before, middle, after = (cost.gather(0, (inner + step)[None])[0] for step in (-1, 0, 1))
-    bend = before - 2 * middle + after
-    shift = (0.5 * (before - after) / bend.clamp(min=1e-6)).clamp(-0.5, 0.5) * (inner == index)
-    found = inverse[0] + (index + shift) * (inverse[1] - inverse[0])
-    near = (torch.arange(planes)[:, None, None] - index).abs() <= 2
-    second = cost.masked_fill(near, 255.0).min(0).values
-    usable = textured & (best < 255.0) & (index > 0) & (index < planes - 1)
-    return usable / found, usable * (1 - (best + 1.0) / (second + 1.0)).clamp(min=0)
+    relative = cameras.world_to_camera[others] @ cameras.camera_to_world[reference]
+    turned = intrinsics[others] @ relative[:, :3, :3] @ torch.linalg.inv(intrinsics[reference])
+    moved = (intrinsics[others] @ relative[:, :3, 3:])[..., 0]
+    return tuple(np.ascontiguousarray(values.numpy(), np.float32) for values in (turned, moved))
 
 
 def neighbours(cameras: Cameras, reference: int, radius: float, settings: PlaneSweepSettings) -> list[int]:
@@ -164,5 +137,51 @@ def neighbours(cameras: Cameras, reference: int, radius: float, settings: PlaneS
     useful = (distance > 0.1 * settings.baseline) & (angle < settings.most_turned)
     # A turn costs overlap as a wrong distance costs accuracy: twice too near is as bad as a third of the turn allowed.
     cost = (distance.clamp(min=1e-6) / settings.baseline).log().abs() + 2 * angle / settings.most_turned
-    order = cost.where(useful, torch.tensor(math.inf, dtype=cost.dtype)).argsort()
+    order = cost.where(useful, torch.tensor(torch.inf, dtype=cost.dtype)).argsort()
     return order[: min(settings.views, int(useful.sum()))].tolist()
+
+
+def camera_spread(cameras: Cameras) -> float:
+    """Median distance of the cameras from their median position, the yardstick of depths.
+
+    A scene is about as wide as the walk through it.
+
+    Raises:
+        GeometryError: where it is 0.
+    """
+    spread = cameras.positions - cameras.positions.median(0).values
+    radius = float(torch.linalg.vector_norm(spread, dim=-1).median())
+    if radius <= 0:
+        raise GeometryError("the camera only turns: stereo sees no depth")
+    return radius
+
+
+@dataclass(frozen=True)
+class PlaneSweepDepth:
+    """A `DepthEstimator` without weights: `plane_sweep` over all frames, with the walk's size as yardstick.
+
+    Args:
+        settings: how depth is searched for.
+    """
+
+    settings: PlaneSweepSettings = PlaneSweepSettings(
+        planes=96, nearest=0.2, farthest=60.0, window=9, apart=6, texture=0.5
+    )
+    name: str = "plane sweep"
+    licence: str = "none: no weights"
+
+    def __call__(self, frames: np.ndarray, cameras: Cameras, references: list[int]) -> DepthMaps:
+        """See `DepthEstimator`.
+
+        Raises:
+            GeometryError: for a single frame, cameras that stand in one place, and frames of which none could be matched.
+        """
+        if len(frames) < 2:
+            raise GeometryError("a single frame with a camera is too few for stereo")
+        found = plane_sweep(frames, cameras, camera_spread(cameras), references, self.settings)
+        if not found.depth.any():
+            reasons = sorted({reason for reason in found.reasons if reason})
+            raise GeometryError("; ".join(reasons) or "stereo matched nothing")
+        # Measured on rooms: the share of pixels within 10 % of the truth, by the margin of the best cost.
+        confidence = np.where(found.depth > 0, 0.38 + 0.62 * found.confidence, 0)
+        return replace(found, confidence=confidence.astype(np.float32))

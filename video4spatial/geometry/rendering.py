@@ -7,7 +7,6 @@ Lumigraph Rendering, SIGGRAPH 2001) with a soft z-buffer. The kernels are in `su
 """
 
 from collections import namedtuple
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -16,12 +15,11 @@ import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.geometry.blending_kernels import render_targets
+from video4spatial.geometry.pieces import for_each
 from video4spatial.geometry.surface_kernels import mark_surfaces
 
 CANDIDATES = 12
 """Frames that are looked at for each target."""
-
-_PIXELS_PER_THREAD = 2**16  # less work than this, candidates counted, is not worth another thread
 
 Tuning = namedtuple("Tuning", ["angle", "coarser", "finer", "rim", "edge", "surface", "says", "thickness", "known"])
 """How views are weighed against each other, chosen on test rooms with true depth and with depth 6 % wrong.
@@ -76,7 +74,7 @@ def surfaces(
     depth = np.where(known, depth, 0)[usable].astype(np.float32)
     confidence = np.where(known, confidence, 0)[usable].astype(np.float32)
     frames = np.ascontiguousarray(frames[usable])
-    if shrink > 1 and len(usable):
+    if shrink > 1:
         height, width = (max(round(size / shrink), 2) for size in frames.shape[1:3])
         frames = _resized(frames, height, width)
         if depth.shape[1] > height:
@@ -117,14 +115,8 @@ def render(surfaces: Surfaces, target: Cameras, height: int, width: int, views: 
         return out._asdict()
     rows, columns = surfaces.arrays.depth.shape[1:]
     arguments = (surfaces.arrays, _relations(surfaces.cameras, target, rows, columns, height, width), CANDIDATES, tuning, out)
-    work = count * min(CANDIDATES, len(surfaces.frames)) * (rows * columns + height * width)
-    threads = min(torch.get_num_threads(), count, 1 + work // _PIXELS_PER_THREAD)
-    if threads <= 1:
-        render_targets(0, count, *arguments)
-    else:
-        pieces = np.array_split(np.arange(count), min(4 * threads, count))
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda piece: render_targets(piece[0], piece[-1] + 1, *arguments), pieces))
+    steps = min(CANDIDATES, len(surfaces.frames)) * (rows * columns + height * width)
+    for_each(count, 4 * steps, lambda index: render_targets(index, index + 1, *arguments))
     shown = out.sources >= 0
     out.sources[shown] = surfaces.frames[out.sources[shown]]
     return out._asdict()
@@ -147,15 +139,17 @@ def _relations(cameras: Cameras, target: Cameras, rows: int, columns: int, heigh
 
 
 def _resized(frames: np.ndarray, height: int, width: int) -> np.ndarray:
-    return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
+    """Pictures or maps of fewer pixels, each the mean of those it covers."""
+    smaller = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames]
+    return np.stack(smaller) if smaller else np.empty((0, height, width, *frames.shape[3:]), frames.dtype)
 
 
 def sampled(maps: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Maps at another size, the nearest value for each pixel: means across edges are depths of nothing.
+    """Maps [S, h, w] read at the centres of another number of pixels.
 
     Args:
-        maps: [S, h, w].
-        height, width: of the result.
+        maps: of any type.
+        height, width: wanted.
     """
     rows = ((np.arange(height) + 0.5) * maps.shape[1] / height).astype(int)
     columns = ((np.arange(width) + 0.5) * maps.shape[2] / width).astype(int)
@@ -164,9 +158,26 @@ def sampled(maps: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _smaller_depth(depth: np.ndarray, height: int, width: int) -> np.ndarray:
     """Depth maps of fewer pixels: the mean of inverse depth on surfaces, one of the depths between them."""
-    sampled = sampled(depth, height, width)
+    single = sampled(depth, height, width)
     with np.errstate(divide="ignore"):
         inverse = np.where(depth > 0, 1 / depth, 0).astype(np.float32)
-    mean = np.stack([cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA) for view in inverse]) if len(depth) else inverse
-    smooth = np.abs(mean * sampled - 1) < 0.05
-    return np.where(smooth, 1 / np.where(smooth, mean, 1), sampled).astype(np.float32)
+    mean = _resized(inverse, height, width)
+    smooth = np.abs(mean * single - 1) < 0.05
+    return np.where(smooth, 1 / np.where(smooth, mean, 1), single).astype(np.float32)
+
+
+def painted_over(pictures: np.ndarray, known: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Pictures whose unknown pixels are filled in from around them (Telea, Journal of Graphics Tools 2004).
+
+    Args:
+        pictures: [T, H, W, 3] uint8.
+        known: [T, H, W] bool.
+        colour: [3] uint8, of pictures in which nothing is known.
+
+    Returns:
+        [T, H, W, 3] uint8.
+    """
+    painted = np.empty_like(pictures)
+    for index, (picture, mask) in enumerate(zip(pictures, known, strict=True)):
+        painted[index] = cv2.inpaint(picture, (~mask).astype(np.uint8), 3, cv2.INPAINT_TELEA) if mask.any() else colour
+    return painted

@@ -47,7 +47,7 @@ def write_geometry(geometry: SceneGeometry, folder: Path) -> None:
     tensors |= {"camera_to_world": geometry.cameras.camera_to_world, "intrinsics": geometry.cameras.intrinsics.contiguous()}
     facts = {
         "format": FORMAT, "version": VERSION, "metric": geometry.cameras.metric, "convention": geometry.cameras.convention,
-        "origin": geometry.origin, "reasons": list(geometry.reasons), "depth_pictures": f"depth/NNNNNN.png: 1 / {MILLIMETRES:g} of the unit",
+        "origin": geometry.origin, "reasons": list(geometry.reasons),
     }  # fmt: skip
     save_file({name: values.clone() for name, values in tensors.items()}, folder / TENSORS, {"format": FORMAT, "version": VERSION})
     (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -95,10 +95,10 @@ def save_geometry(geometry: SceneGeometry, folder: str | Path) -> None:
 
 
 def export_geometry(geometry: SceneGeometry, folder: Path) -> None:
-    """Write what other programs open: cameras (`transforms.json`, `colmap/`), depth and confidence as pictures, and `points.ply`.
+    """Write what other programs open: the pictures of frames that have a camera (`images/`), their cameras (`transforms.json`, `colmap/`),
+    depth and confidence (`write_depth_pictures`), and a cloud of points with colours (`points.ply`).
 
-    Frames without a camera are in none of them. Depth pictures have 16 bits in thousandths of the unit of the cameras (millimetres),
-    confidence has 8, 255 being certain; both have the number of their frame.
+    All files have the number of their frame.
 
     Args:
         geometry: of the scene.
@@ -107,19 +107,41 @@ def export_geometry(geometry: SceneGeometry, folder: Path) -> None:
     placed = np.flatnonzero(geometry.placed).tolist()
     if placed:
         size = geometry.frames.shape[1:3]
-        write_cameras(folder / "transforms.json", geometry.cameras[placed], image_size=size)
-        write_cameras(folder / "colmap", geometry.cameras[placed], "colmap", image_size=size)
-    for name, values, kind in (
-        ("depth", np.clip(geometry.depth * MILLIMETRES, 0, 65535), np.uint16), ("confidence", 255 * geometry.confidence, np.uint8),
-    ):  # fmt: skip
-        (folder / name).mkdir()
-        for index in np.flatnonzero((geometry.depth > 0).any((1, 2))):
-            cv2.imwrite(str(folder / name / f"{index:06d}.png"), np.round(values[index]).astype(kind))
+        names = [f"{index:06d}.png" for index in placed]
+        paths = [f"images/{name}" for name in names]
+        write_cameras(folder / "transforms.json", geometry.cameras[placed], image_size=size, image_names=paths)
+        write_cameras(folder / "colmap", geometry.cameras[placed], "colmap", image_size=size, image_names=names)
+        (folder / "images").mkdir()
+        for index, name in zip(placed, names, strict=True):
+            cv2.imwrite(str(folder / "images" / name), cv2.cvtColor(geometry.frames[index], cv2.COLOR_RGB2BGR))
+    write_depth_pictures(folder, geometry.depth, geometry.confidence, geometry.cameras.metric)
     points, colours = point_cloud(geometry)
     rows = np.empty(len(points), [*((axis, "f4") for axis in "xyz"), *((name, "u1") for name in ("red", "green", "blue"))])
     for column, name in enumerate(rows.dtype.names):
         rows[name] = points[:, column] if column < 3 else colours[:, column - 3]
     PlyData([PlyElement.describe(rows, "vertex")]).write(str(folder / "points.ply"))
+
+
+def write_depth_pictures(folder: Path, depth: np.ndarray, confidence: np.ndarray, metric: bool) -> None:
+    """Write `depth/NNNNNN.png` (16 bits) and `confidence/NNNNNN.png` (8 bits) of frames of which something is known, and their units.
+
+    Args:
+        folder: that is there.
+        depth, confidence: [N, h, w]. Depth beyond what 16 bits hold counts as unknown.
+        metric: whether depth is in metres.
+    """
+    stored = np.round(depth * MILLIMETRES)
+    stored = np.where(stored <= np.iinfo(np.uint16).max, stored, 0).astype(np.uint16)
+    facts = {
+        "files": "by the number of their frame; frames of which nothing is known have none",
+        "depth": f"16 bits, 1/{MILLIMETRES:g} {'metre' if metric else 'of the unit of the cameras'} along the optical axis; 0 is unknown",
+        "confidence": "8 bits: 255 times the probability that depth is right to within 10 %; 0 is unknown",
+    }
+    for name, values in (("depth", stored), ("confidence", np.round(255 * confidence).astype(np.uint8))):
+        (folder / name).mkdir()
+        (folder / name / "README.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        for index in np.flatnonzero((depth > 0).any((1, 2))):
+            cv2.imwrite(str(folder / name / f"{index:06d}.png"), values[index])
 
 
 def point_cloud(geometry: SceneGeometry, most: int = MOST_POINTS) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +12,7 @@ import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.geometry import rendering, scene_files
+from video4spatial.geometry.estimated_cameras import counted
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class DepthMaps:
     depth: np.ndarray
     confidence: np.ndarray
     reasons: tuple[str, ...]
+
+    def select(self, frames: list[int]) -> DepthMaps:
+        """Those of some of the R frames, by their places."""
+        return DepthMaps(self.depth[frames], self.confidence[frames], tuple(self.reasons[index] for index in frames))
 
 
 class DepthEstimator(Protocol):
@@ -99,15 +103,6 @@ class SceneGeometry:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def in_words(self) -> list[str]:
-        """Sentences that say how much is known, where from, and what is not known why."""
-        known = (self.depth > 0).any((1, 2))
-        share = float((self.depth[known] > 0).mean()) if known.any() else 0.0
-        placed = f"cameras of {int(self.placed.sum())} of {len(self)} frames ({self.origin.get('cameras', 'unknown')})"
-        depth = f"depth in {int(known.sum())} ({self.origin.get('depth', 'unknown')}), on average {share:.0%} of their pixels"
-        amiss = Counter(reason for reason in self.reasons if reason)
-        return [f"geometry: {placed}, {depth}."] + [f"of {count} frames: {reason}." for reason, count in amiss.most_common()]
-
     @classmethod
     def unknown(cls, frames: np.ndarray, cameras: Cameras | None = None, reason: str = "nothing is known of it") -> SceneGeometry:
         """Frames of which no depth is known, and cameras only where they are given.
@@ -133,34 +128,86 @@ class SceneGeometry:
         """Write a folder for `load`, whole or not at all; one that stands there is replaced."""
         scene_files.save_geometry(self, folder)
 
-    def select(self, frames: Sequence[int]) -> SceneGeometry:
-        """The geometry of some frames alone.
+    def in_words(self) -> list[str]:
+        """Sentences that say how much is known, where from, and what is not known why."""
+        known = (self.depth > 0).any((1, 2))
+        share = float((self.depth[known] > 0).mean()) if known.any() else 0.0
+        placed = f"cameras of {int(self.placed.sum())} of {len(self)} frames ({self.origin.get('cameras', 'unknown')})"
+        depth = f"depth in {int(known.sum())} ({self.origin.get('depth', 'unknown')}), on average {share:.0%} of their pixels"
+        amiss = Counter(reason for reason in self.reasons if reason)
+        return [f"geometry: {placed}, {depth}."] + [f"of {count} frames: {reason}." for reason, count in amiss.most_common()]
+
+    @property
+    def known_share(self) -> float:
+        """Share of all frames' pixels whose depth is known."""
+        return float((self.depth > 0).mean())
+
+    @property
+    def reason(self) -> str:
+        """What is amiss with frames, with how many of each: the most frequent first; empty where nothing is."""
+        return counted(self.reasons)
+
+    def select(self, frames: list[int]) -> SceneGeometry:
+        """Some of the frames.
 
         Args:
-            frames: their indices, in the wanted order.
+            frames: indices, in the order wanted.
+
+        Raises:
+            IndexError: for none, or an index out of range.
         """
-        index = list(frames)
-        parts = (self.frames[index], self.cameras[index], self.placed[index], self.depth[index], self.confidence[index])
-        return SceneGeometry(*parts, tuple(self.reasons[place] for place in index), self.origin)
+        frames = list(frames)
+        cameras = self.cameras[frames]
+        arrays = {name: getattr(self, name)[frames] for name in ("frames", "placed", "depth", "confidence")}
+        return replace(self, cameras=cameras, reasons=tuple(self.reasons[index] for index in frames), **arrays)
 
     def joined(self, other: SceneGeometry) -> SceneGeometry:
         """These frames followed by others of the same world.
 
         Args:
-            other: of frames of the same size; its depth is brought to the size of this one's.
+            other: of frames of the same size. Its depth is brought to the size of this one's.
 
         Raises:
-            ValueError: for frames of another size, or cameras of another kind of scale.
+            ValueError: for frames of another size.
+            CameraError: where one is metric and the other is not.
         """
-        if self.frames.shape[1:] != other.frames.shape[1:]:
-            sizes = " and ".join(f"{part.frames.shape[1]}x{part.frames.shape[2]}" for part in (self, other))
-            raise ValueError(f"frames of {sizes}: expected one size.")
-        depth, confidence = (rendering.sampled(values, *self.depth.shape[1:]) for values in (other.depth, other.confidence))
+        if other.frames.shape[1:] != self.frames.shape[1:]:
+            sizes = " and ".join(f"{frames.shape[1]} x {frames.shape[2]}" for frames in (self.frames, other.frames))
+            raise ValueError(f"frames of {sizes} pixels cannot be joined: bring them to one size.")
+        origin = dict(self.origin)
+        for name, words in other.origin.items():
+            if origin.get(name, words) != words:
+                words = f"{origin[name]}; of {len(other)} further frames: {words}"
+            origin[name] = words
+        maps = [rendering.sampled(values, *self.depth.shape[1:]) for values in (other.depth, other.confidence)]
         return SceneGeometry(
             np.concatenate([self.frames, other.frames]), Cameras.concatenate([self.cameras, other.cameras]),
-            np.concatenate([self.placed, other.placed]), np.concatenate([self.depth, depth]),
-            np.concatenate([self.confidence, confidence]), self.reasons + other.reasons, self.origin,
+            np.concatenate([self.placed, other.placed]), np.concatenate([self.depth, maps[0]]),
+            np.concatenate([self.confidence, maps[1]]), self.reasons + other.reasons, origin,
         )  # fmt: skip
+
+    def relative_to(self, anchor: Cameras | int) -> SceneGeometry:
+        """The same in the coordinates of a camera: see `Cameras.relative_to`."""
+        return replace(self, cameras=self.cameras.relative_to(anchor))
+
+    def placed_at(self, anchor: Cameras | int) -> SceneGeometry:
+        """The inverse of `relative_to`: see `Cameras.placed_at`."""
+        return replace(self, cameras=self.cameras.placed_at(anchor))
+
+    def scaled(self, factor: float, metric: bool | None = None, words: str | None = None) -> SceneGeometry:
+        """Multiply all lengths by a factor.
+
+        Args:
+            factor: positive.
+            metric: whether the new lengths are metres; by default as before.
+            words: where the new scale came from; by default the factor is added to what was said before.
+
+        Raises:
+            CameraError: for a factor that is not positive and finite.
+        """
+        cameras = self.cameras.scaled(factor, metric)
+        words = words or f"{self.origin.get('scale', 'unknown')}, times {factor:g}"
+        return replace(self, cameras=cameras, depth=self.depth * np.float32(factor), origin={**self.origin, "scale": words})
 
     def render(self, target: Cameras, height: int, width: int, views: int = 3) -> GeometryRendering:
         """What other cameras see of the scene: see `rendering`. May be called from several threads.

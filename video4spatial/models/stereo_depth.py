@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from video4spatial.cameras import Cameras
 from video4spatial.geometry.plane_sweep import PlaneSweepSettings, neighbours
+from video4spatial.geometry.polishing import polished
 from video4spatial.geometry.scene_geometry import DepthMaps
 from video4spatial.models.stereo import GRID, PlaneProjections, StereoNetwork, StereoOutput
 from video4spatial.spread import evenly_spread
@@ -41,14 +42,15 @@ class StereoDepth:
         network: the trained network.
         working_pixels: pictures are resized to about so many pixels; depth comes out at that size.
         batch_size: references at once.
+        polish: whether what the network says is made exact where other frames show how (`geometry.polishing`).
     """
 
     name = "stereo network"
     licence = "Apache-2.0, trained with this package on simulated rooms"
 
-    def __init__(self, network: StereoNetwork, working_pixels: int = 128 * 128, batch_size: int = 4):
+    def __init__(self, network: StereoNetwork, working_pixels: int = 128 * 128, batch_size: int = 4, polish: bool = True):
         self.network = network.eval()
-        self.working_pixels, self.batch_size = working_pixels, batch_size
+        self.working_pixels, self.batch_size, self.polish = working_pixels, batch_size, polish
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu", **options) -> StereoDepth:
@@ -78,7 +80,8 @@ class StereoDepth:
         """
         unit = self.unit(frames, cameras)
         maps = self._read_all(frames, cameras.scaled(unit), references)
-        return replace(maps, depth=maps.depth / np.float32(unit))
+        maps = replace(maps, depth=maps.depth / np.float32(unit))
+        return polished(frames, cameras, maps, references) if self.polish else maps
 
     def unit(self, frames: np.ndarray, cameras: Cameras) -> float:
         """The factor on lengths under which the network is most confident. It knows rooms in metres; what is seen from nearer or

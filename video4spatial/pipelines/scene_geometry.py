@@ -11,9 +11,9 @@ from torch import Tensor
 
 from video4spatial.cameras import Cameras
 from video4spatial.geometry import GeometryError
-from video4spatial.geometry.reconstruct import located_frames
-from video4spatial.geometry.scene_estimation import estimate_scene
-from video4spatial.geometry.scene_geometry import DepthEstimator, SceneGeometry
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
+from video4spatial.geometry.estimation import estimate_scene, located_frames
+from video4spatial.geometry.scene_geometry import DepthEstimator, DepthMaps, SceneGeometry
 from video4spatial.models.stereo_depth import StereoDepth
 from video4spatial.pretrained import FOLDER
 from video4spatial.spread import evenly_spread
@@ -42,7 +42,7 @@ def estimate_geometry(
     intrinsics: Tensor,
     anchor: int = -1,
     device: torch.device | str = "cpu",
-    depth: DepthEstimator | None = None,
+    depth: DepthEstimator | DepthMaps | None = None,
 ) -> SceneGeometry:
     """What frames say about space: their cameras where these are not given, and their depth.
 
@@ -52,7 +52,7 @@ def estimate_geometry(
         intrinsics: [3, 3] normalised lens of the frames, where no cameras are given.
         anchor: frame whose camera the world is relative to where cameras are found, counted from either end.
         device: where the network computes.
-        depth: what reads depth; None for the built-in stereo network.
+        depth: what reads depth, or depth maps of all frames that are known; None for the built-in stereo network.
 
     Returns:
         The geometry, with a reason for each frame of which something is not known; that may be all of them.
@@ -60,14 +60,20 @@ def estimate_geometry(
     count, anchor = len(frames), anchor % len(frames)
     chosen = evenly_spread(count, min(MOST_READ, count), anchor)
     depth = built_in_stereo(str(device)) if depth is None else depth
-    if cameras is not None:
-        return estimate_scene(frames, _metric(cameras), depth, chosen)
     try:
-        cameras, placed, reasons = _found(frames, intrinsics, anchor)
+        if cameras is not None:
+            maps = depth.select(chosen) if isinstance(depth, DepthMaps) else depth
+            return estimate_scene(frames, _metric(cameras), maps, chosen, origin={"cameras": "given", "scale": "given"})
+        # Estimators place frames relative to their first.
+        order = [anchor, *(index for index in range(count) if index != anchor)]
+        found = _found(frames[order], intrinsics)
+        origin = {"cameras": "structure from motion", "scale": "the usual depth before the anchor"}
+        places = sorted(order.index(index) for index in chosen)
+        maps = depth.select([order[place] for place in places]) if isinstance(depth, DepthMaps) else depth
+        read = estimate_scene(frames[order], found, maps, places, origin=origin)
+        return read.select(np.argsort(order).tolist())
     except GeometryError as error:
-        return SceneGeometry.unknown(frames, reason=str(error))
-    origin = {"cameras": "structure from motion", "scale": "the usual depth before the anchor"}
-    return estimate_scene(frames, cameras, depth, chosen, placed, reasons, origin)
+        return SceneGeometry.unknown(frames, cameras, str(error))
 
 
 def geometry_of_more(geometry: SceneGeometry, frames: np.ndarray, cameras: Cameras, device: torch.device | str = "cpu") -> SceneGeometry:
@@ -90,14 +96,10 @@ def geometry_of_more(geometry: SceneGeometry, frames: np.ndarray, cameras: Camer
     return replace(read, confidence=GENERATED * read.confidence)
 
 
-def _found(frames: np.ndarray, intrinsics: Tensor, anchor: int) -> tuple[Cameras, np.ndarray, list[str]]:
-    """Cameras of frames from the frames alone, which of them are known, and why the others are not."""
-    order = [anchor, *(index for index in range(len(frames)) if index != anchor)]
-    back = np.argsort(order)
+def _found(frames: np.ndarray, intrinsics: Tensor) -> EstimatedCameras:
+    """Cameras of frames from the frames alone, relative to the first."""
     start = Cameras(torch.eye(4, dtype=torch.float64)[None], intrinsics)
-    found = located_frames(frames[order], intrinsics.expand(len(frames), 3, 3), start)
-    reasons = [found.reasons[place] for place in back]
-    return found.cameras[back.tolist()], found.position_known[back], reasons
+    return located_frames(frames, intrinsics.expand(len(frames), 3, 3), start)
 
 
 def _metric(cameras: Cameras) -> Cameras:

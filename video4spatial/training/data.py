@@ -142,8 +142,8 @@ class RoomsData(StepData):
         frame_rate: float = 4.0,
         geometry: GeometrySettings | None = None,
         autoencoder: str | None = None,
-        refiner: str | None = None,
         latents: str = ".cache/latents",
+        refiner: str | None = None,
         batch_size: int = 32,
         curriculum: Curriculum | None = None,
         seed: int = 0,
@@ -156,6 +156,7 @@ class RoomsData(StepData):
         _check_rooms(walk_frames, targets_per_scene, target_frames, num_workers, curriculum, autoencoder is not None)
         if autoencoder is not None:
             _check_autoencoder(autoencoder)
+        _check_refiner(refiner)
         self.save_hyperparameters(ignore=["curriculum", "geometry"])
         self.curriculum, self.geometry = curriculum, geometry
         self.banks: list[SceneBank] = []
@@ -261,8 +262,8 @@ class CuratedData(StepData):
         self,
         folder: str,
         autoencoder: str,
-        refiner: str | None = None,
         latents: str = ".cache/latents",
+        refiner: str | None = None,
         size: int = 64,
         frame_rate: float = 4.0,
         batch_size: int = 16,
@@ -277,6 +278,7 @@ class CuratedData(StepData):
         if batch_size < 1 or num_workers < 0:
             raise ValueError(f"data.batch_size {batch_size} and num_workers {num_workers}: expected at least 1 and 0.")
         _check_autoencoder(autoencoder)
+        _check_refiner(refiner)
         self.save_hyperparameters(ignore=["curriculum", "augmentation"])
         self.curriculum, self.augmentation = curriculum or Curriculum(), augmentation
         self.clips = ClipDataset(folder, split, kind, (size, size), read_scene)
@@ -364,3 +366,8 @@ def _check_autoencoder(folder: str) -> None:
         read_autoencoder_config(folder)
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"data.autoencoder: {error}") from error
+
+
+def _check_refiner(folder: str | None) -> None:
+    if folder is not None and not (Path(folder) / "config.json").is_file():
+        raise FileNotFoundError(f"data.refiner: {folder} is not the folder of a refiner (no config.json); null for none.")

@@ -10,7 +10,8 @@ from video4spatial.clips import Navigate
 from video4spatial.clips.simulated import simulated_navigation_clip
 from video4spatial.evaluation.measurement import Sample
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
-from video4spatial.geometry.plane_sweep import SweptDepth, plane_sweep
+from video4spatial.geometry.plane_sweep import plane_sweep
+from video4spatial.geometry.scene_geometry import DepthMaps
 from video4spatial.evaluation.metrics import METRICS
 from video4spatial.evaluation.metrics.spatial_distance import SpatialDistanceSettings, measure_spatial_distance, unprojected
 from video4spatial.geometry.visibility import nearest_points
@@ -102,8 +103,9 @@ def test_without_known_depth_the_context_is_swept(clip):
 
 
 def test_points_from_another_estimator(clip, true_value):
-    def true_depth(frames, cameras, radius):
-        return SweptDepth(clip.target_depth[1:], np.ones_like(clip.target_depth[1:]))
+    def true_depth(frames, cameras, references):
+        depth = clip.target_depth[references]
+        return DepthMaps(depth, np.ones_like(depth), ("",) * len(depth))
 
     sample = Sample(clip, clip.target_frames, clip.target_cameras)
     assert measure_spatial_distance(sample, depth_estimator=true_depth).value < true_value

@@ -10,8 +10,10 @@ A format module offers
   without intrinsics. What is wrong with a file is raised as `CameraFileError`;
 - `write(path, cameras, image_size)`: writes cameras [T] to a path that does not exist yet. `image_size` is (height, width) in
   pixels or None, for formats that store pixels. What the format cannot hold is raised as `CameraError`, or left out with a warning.
+  Formats that name the pictures of their cameras (`NAMES_IMAGES`) take `image_names` as well.
 """
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -88,6 +90,7 @@ def write_cameras(
     format: str | None = None,
     *,
     image_size: tuple[int, int] | None = None,
+    image_names: Sequence[str] | None = None,
 ) -> None:
     """Write a camera file aside and rename it into place, so that no half-written file is ever seen.
 
@@ -96,10 +99,11 @@ def write_cameras(
         cameras: cameras [T] without batch axes.
         format: a name in `FORMATS`; by default it follows from the ending (.json: transforms, .tum, .kitti, .npz).
         image_size: (height, width) for formats that store pixels; by default 1024 wide with square pixels.
+        image_names: of the pictures of the T cameras, for formats that name them (transforms, colmap).
 
     Raises:
         FileNotFoundError: where the folder does not exist.
-        CameraFileError: for cameras that the format cannot hold, or an unknown format.
+        CameraFileError: for cameras or names that the format cannot hold, or an unknown format.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -107,9 +111,14 @@ def write_cameras(
     if cameras.batch_shape != ():
         raise CameraFileError(f"{path}: a file holds one path, given a batch of shape {tuple(cameras.batch_shape)}")
     name = _checked_name(format) if format is not None else _format_of_suffix(path)
+    named = {} if image_names is None else {"image_names": list(image_names)}
+    if named and not getattr(FORMATS[name], "NAMES_IMAGES", False):
+        raise CameraFileError(f"{path}: {name} does not name the pictures of cameras: leave `image_names` out")
+    if named and len(image_names) != len(cameras):
+        raise CameraFileError(f"{path}: {len(image_names)} `image_names` for {len(cameras)} cameras")
     try:
         with written_aside(path) as aside:
-            FORMATS[name].write(aside, cameras, image_size)
+            FORMATS[name].write(aside, cameras, image_size, **named)
             if path.is_dir():
                 raise CameraFileError("there is a folder of that name already: remove it or choose another name")
     except CameraError as error:

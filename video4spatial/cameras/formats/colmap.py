@@ -21,6 +21,7 @@ from video4spatial.cameras.rotations import invert_rigid, matrices_from_quaterni
 
 DESCRIPTION = "folder with cameras.txt and images.txt, or both as .bin (COLMAP)"
 SUFFIXES: tuple[str, ...] = ()
+NAMES_IMAGES = True
 NAMES = ("cameras", "images")
 QUATERNION_TOLERANCE = 0.02
 # Name, number of parameters and the places of fx, fy, cx, cy in them; the others are distortion. In the order of the numbers that
@@ -148,10 +149,10 @@ def read_images(path: str | PathLike) -> list[Image]:
     return sorted(images, key=lambda image: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", image.name)])
 
 
-def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
+def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None, image_names: list[str] | None = None) -> None:
     """Write `cameras` for pictures of `image_size` as a text model without points to the new folder `path`.
 
-    There is one PINHOLE camera per distinct intrinsics; images are named frame_000000.png and so on.
+    There is one PINHOLE camera per distinct intrinsics; images without names are called frame_000000.png and so on.
     """
     height, width = pixel_size(cameras, image_size)
     pixels = cameras.pixel_intrinsics(height, width)
@@ -166,9 +167,10 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
     lines = ["# image, qw qx qy qz, tx ty tz (world-to-camera), camera, name; then a line of points, here empty"]
     world_to_camera = cameras.world_to_camera
     quaternions = quaternions_from_matrices(world_to_camera[:, :3, :3])
+    names = image_names or [f"frame_{index:06d}.png" for index in range(len(cameras))]
     for index, (quaternion, pose) in enumerate(zip(quaternions.tolist(), world_to_camera.tolist())):
         numbers = [*quaternion, *(row[3] for row in pose[:3])]
-        lines += [f"{index + 1} " + " ".join(map(repr, numbers)) + f" {lenses[rows[index]]} frame_{index:06d}.png", ""]
+        lines += [f"{index + 1} " + " ".join(map(repr, numbers)) + f" {lenses[rows[index]]} {names[index]}", ""]
     (path / "images.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (path / "points3D.txt").write_text("# no points\n", encoding="utf-8")
 

@@ -22,6 +22,7 @@ from video4spatial.cameras.intrinsics import intrinsics_from_fov
 
 DESCRIPTION = 'JSON with "frames", each with a 4x4 camera-to-world "transform_matrix" (nerfstudio, instant-ngp, ours)'
 SUFFIXES = (".json",)
+NAMES_IMAGES = True
 # Multiplying by this from the right turns OpenGL camera axes into OpenCV ones, and back.
 OPENGL_TO_OPENCV = torch.diag(torch.tensor([1.0, -1, -1, 1], dtype=torch.float64))
 PINHOLE_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
@@ -81,8 +82,8 @@ def cameras_of(path: Path, content: Any, fov_degrees: float | None = None, aspec
     )
 
 
-def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
-    """Write `cameras` to `path` with OpenGL axes, as nerfstudio expects, in pixels of `image_size`."""
+def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None, image_names: list[str] | None = None) -> None:
+    """Write `cameras` to `path` with OpenGL axes, as nerfstudio expects, in pixels of `image_size`, with the files of their pictures."""
     height, width = reading.pixel_size(cameras, image_size)
     pixels = cameras.pixel_intrinsics(height, width)
     if (pixels[:, 0, 1] != 0).any():
@@ -93,7 +94,8 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
     shared = described[0] if all(entry == described[0] for entry in described) else {}
     frames: list[dict[str, Any]] = []
     for index, matrix in enumerate((cameras.camera_to_world @ OPENGL_TO_OPENCV).tolist()):
-        frame: dict[str, Any] = {} if shared else dict(described[index])
+        frame: dict[str, Any] = {} if image_names is None else {"file_path": image_names[index]}
+        frame |= {} if shared else described[index]
         if cameras.times is not None:
             frame["time"] = float(cameras.times[index])
         frames.append({**frame, "transform_matrix": matrix})

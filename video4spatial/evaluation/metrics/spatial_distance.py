@@ -16,7 +16,6 @@ normalisation are not known to us, and its figures are not to be compared with t
 The F-scores in the diagnostics compare places alone.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -30,7 +29,9 @@ from video4spatial.cameras.rays import camera_rays
 from video4spatial.clips import Clip
 from video4spatial.clips.cropping import resize_depth
 from video4spatial.evaluation.measurement import Measurement, Sample
-from video4spatial.geometry.plane_sweep import PlaneSweepSettings, SweptDepth, plane_sweep
+from video4spatial.geometry import GeometryError
+from video4spatial.geometry.plane_sweep import PlaneSweepSettings, plane_sweep
+from video4spatial.geometry.scene_geometry import DepthEstimator, DepthMaps
 from video4spatial.cameras.intrinsics import centre_crop_box
 from video4spatial.geometry.visibility import nearest_points
 from video4spatial.media.transforms import resize_and_crop
@@ -121,11 +122,6 @@ class SpatialDistances:
         return ((self.place >= box[:, :2]) & (self.place < box[:, 2:])).all(axis=1)
 
 
-DepthEstimator = Callable[[np.ndarray, Cameras, float], SweptDepth]
-"""(frames [T, H, W, 3], T cameras, scene radius) -> depth of frames 1..T-1: a geometry head or a VGGT-class model in place of the
-plane sweep."""
-
-
 def unprojected(cameras: Cameras, depth: np.ndarray) -> np.ndarray:
     """World points [T, H, W, 3] of all pixels of depth maps [T, H, W] along the optical axis."""
     origins, directions = camera_rays(cameras, *depth.shape[1:])
@@ -170,7 +166,7 @@ def spatial_distances(
     Args:
         sample: whose clip knows the cameras of its context.
         settings: the definition.
-        depth_estimator: takes the place of the plane sweep over the generated frames.
+        depth_estimator: takes the place of the plane sweep over the generated frames (a stereo network or a VGGT-class model).
 
     Returns:
         `SpatialDistances`, or the measurement that says why there are none.
@@ -195,11 +191,14 @@ def spatial_distances(
     frames, height, width = _shrunk(sample.frames, settings.height)
     usable = np.flatnonzero(placed)
     scored = usable[usable > 0]  # the anchor helps to match, but is not scored
-    if depth_estimator is None:
-        swept = plane_sweep(frames[usable], cameras[usable], radius, np.searchsorted(usable, scored).tolist(), settings.sweep)
-    else:
-        swept = depth_estimator(frames, cameras, radius)
-        swept = SweptDepth(swept.depth[scored - 1], swept.confidence[scored - 1])
+    references = np.searchsorted(usable, scored).tolist()
+    try:
+        if depth_estimator is None:
+            swept = plane_sweep(frames[usable], cameras[usable], radius, references, settings.sweep)
+        else:
+            swept = depth_estimator(frames[usable], cameras[usable], references)
+    except GeometryError as error:
+        return Measurement.missing(str(error))
     counted = np.ones(swept.depth.shape, dtype=bool)
     # Half the size, so that the context's points leave no holes.
     shown = nearest_points(context.points, cameras[scored], (height + 1) // 2, (width + 1) // 2)[0]
@@ -261,7 +260,7 @@ def _smoothed(frames: np.ndarray, side: int) -> np.ndarray:
     return uniform_filter(frames.astype(np.float32) / 255, (0, side, side, 0))
 
 
-def _confident(swept: SweptDepth, among: np.ndarray, drop: float) -> np.ndarray:
+def _confident(swept: DepthMaps, among: np.ndarray, drop: float) -> np.ndarray:
     """Those of some pixels that are left after the least confident share of each frame is dropped."""
     least = [np.quantile(values[mask], drop) if mask.any() else 0.0 for values, mask in zip(swept.confidence, among, strict=True)]
     return among & (swept.confidence >= np.array(least)[:, None, None])

@@ -10,7 +10,7 @@ import numpy as np
 
 from video4spatial.clips import Clip, Navigate
 from video4spatial.evaluation.rows.inputs import NotApplicable, PeerError, RowInputs
-from video4spatial.geometry.filling import painted_over
+from video4spatial.geometry.rendering import painted_over
 from video4spatial.geometry.scene_geometry import SceneGeometry
 from video4spatial.pipelines.generation import scene_geometry
 

@@ -1,0 +1,84 @@
+"""Depth maps of a video that the user has, in a folder: one file per frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import BadZipFile
+
+import cv2
+import numpy as np
+
+from video4spatial.geometry.scene_files import MILLIMETRES
+from video4spatial.geometry.scene_geometry import DepthMaps
+
+SUFFIXES = (".png", ".npy", ".npz")
+
+
+def holds_depth(folder: str | Path) -> bool:
+    """Whether a folder holds files that may be depth maps, and is not that of a model."""
+    folder = Path(folder)
+    return folder.is_dir() and not (folder / "config.json").exists() and any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
+
+
+def read_depth_maps(folder: str | Path, total: int, chosen: list[int]) -> DepthMaps:
+    """Depth maps of some frames of a video.
+
+    Files are PNG of 16 bits (millimetres), .npy (metres) or .npz (`depth` in metres, and where known `confidence` from 0 to 1). There is one
+    for every frame, in the order of their names; or they are named by the number of their frame, and frames without one are unknown.
+
+    Args:
+        folder: with the files; others in it are passed over.
+        total: frames of the video.
+        chosen: frames that are asked for, by number.
+
+    Returns:
+        Depth of the R chosen frames in metres, with a reason for those without a file. Confidence is 1 where it is not given.
+
+    Raises:
+        FileNotFoundError: for a folder without depth maps.
+        ValueError: for files that are none, of unlike sizes, or whose frames cannot be told.
+    """
+    paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in SUFFIXES) if Path(folder).is_dir() else []
+    if not paths:
+        raise FileNotFoundError(f"{folder}: no depth maps there: expected 16-bit .png, .npy or .npz, one per frame.")
+    by_frame = _by_frame(paths, total, folder)
+    maps = {frame: _read(by_frame[frame]) for frame in chosen if frame in by_frame}
+    sizes = {depth.shape for depth, _ in maps.values()}
+    if len(sizes) > 1:
+        raise ValueError(f"{folder}: depth maps of unlike sizes {', '.join(f'{height} x {width}' for height, width in sorted(sizes))}.")
+    nothing = (np.zeros(sizes.pop() if sizes else (1, 1), np.float32),) * 2
+    depth, confidence = (np.stack([maps.get(frame, nothing)[part] for frame in chosen]) for part in range(2))
+    return DepthMaps(depth, confidence, tuple("" if frame in maps else "it has no depth map" for frame in chosen))
+
+
+def _by_frame(paths: list[Path], total: int, folder: str | Path) -> dict[int, Path]:
+    """Files by the number of their frame."""
+    if all(path.stem.isdecimal() for path in paths) and len({int(path.stem) for path in paths}) == len(paths):
+        numbered = {int(path.stem): path for path in paths}
+        if max(numbered) < total:
+            return numbered
+    if len(paths) == total:
+        return dict(enumerate(paths))
+    raise ValueError(f"{folder}: {len(paths)} depth maps for {total} frames: expected one per frame, or names that are numbers of frames.")
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Depth in metres and confidence [h, w] of one file."""
+    confidence = None
+    try:
+        if path.suffix.lower() == ".png":
+            stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            if stored is None or stored.dtype != np.uint16:
+                raise ValueError("not a picture of 16 bits")
+            depth = stored / np.float32(MILLIMETRES)
+        else:
+            loaded = np.load(path, allow_pickle=False)
+            depth, confidence = (loaded["depth"], loaded.get("confidence")) if path.suffix.lower() == ".npz" else (loaded, None)
+            depth = np.asarray(depth, np.float32)
+        if depth.ndim != 2 or (confidence is not None and confidence.shape != depth.shape):
+            raise ValueError(f"an array of shape {list(depth.shape)}")
+    except (ValueError, TypeError, KeyError, OSError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{path}: not a depth map ({error}): expected one value per pixel.") from error
+    known = np.isfinite(depth) & (depth > 0)
+    confidence = known if confidence is None else np.where(known, np.clip(np.nan_to_num(confidence), 0, 1), 0)
+    return np.where(known, depth, 0).astype(np.float32), confidence.astype(np.float32)
