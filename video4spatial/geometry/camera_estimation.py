@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from scipy.sparse import coo_matrix
@@ -45,6 +46,18 @@ MISFIT = 0.07
 
 USUAL_MISFITS = 3.0
 """... so many times what is usual among their pairs."""
+
+CONTRAST_SIDE, LEAST_CONTRAST = 16, 0.01
+"""Pixels of the side at which it is looked whether a picture shows anything, and the deviation of its brightness (from 0 to 1) if so."""
+
+READ_SIDE = 64
+"""Pixels of the shorter side of the pictures of which depth is read for alignment."""
+
+READINGS = 1
+"""How often depth is read again from the cameras that were found with it."""
+
+SPREADS, SPREADS_AGAIN = (0.2, 0.2), (0.1, 0.15)
+"""Deviations of log depth, smooth and of single pixels, of what is read in single pictures, and of what is read again."""
 
 LEAST_OVERLAP = 0.1
 """Share of a picture that another one must show."""
@@ -88,11 +101,40 @@ def estimate_cameras(
     video = _Video(frames, intrinsics.double().expand(count, 3, 3), anchor % count, motions, depth)
     if count == 1:
         return video.unplaced("", "one frame: there is no motion to be found")
+    shown = np.flatnonzero(_contrasts(frames) > LEAST_CONTRAST)
+    if len(shown) < count:
+        return _among(video, shown, method)
+    return _estimated(video, method)
+
+
+def _estimated(video: _Video, method: str) -> EstimatedCameras:
     if method == "network":
-        return video.checked(video.by_motions(), video_matches(frames))
+        return video.checked(video.by_motions(), video_matches(video.frames))
     if method == "structure_from_motion":
-        return video.checked(video.by_features(), video_matches(frames))
+        return video.checked(video.by_features(), video_matches(video.frames))
     return _better(video)
+
+
+def _contrasts(frames: np.ndarray) -> np.ndarray:
+    """Deviation of the brightness [N] of frames, from 0 to 0.5, without their noise."""
+    small = [cv2.resize(frame, (CONTRAST_SIDE,) * 2, interpolation=cv2.INTER_AREA) for frame in frames]
+    return np.stack(small).mean(-1).std((1, 2)) / 255
+
+
+def _among(video: _Video, shown: np.ndarray, method: str) -> EstimatedCameras:
+    """Cameras of a video of which only the frames `shown` show anything."""
+    blank = "its picture is blank: nothing in it can be found in another"
+    if len(shown) < 2:
+        reasons = {frame: "all other pictures are blank" if frame in shown else blank for frame in range(len(video))}
+        return video.told({}, video.anchor, reasons, False)
+    place = int(np.argmin(np.abs(shown - video.anchor)))
+    found = _estimated(_Video(video.frames[shown], video.intrinsics[shown], place, video.motions, video.depth), method)
+    reasons = dict.fromkeys(range(len(video)), blank) | {int(frame): reason for frame, reason in zip(shown, found.reasons, strict=True)}
+    poses = {int(shown[index]): found.cameras.camera_to_world[index] for index in np.flatnonzero(found.position_known)}
+    confidence = np.zeros(len(video))
+    confidence[shown] = found.confidence
+    cameras = found.cameras
+    return video.told(poses, int(shown[found.anchor]), reasons, cameras.metric, confidence, cameras.convention, found.notes)
 
 
 def _better(video: _Video) -> EstimatedCameras:
@@ -106,10 +148,11 @@ def _better(video: _Video) -> EstimatedCameras:
             notes.append(str(error))
     else:
         notes.append(f"structure from motion was not tried: neighbouring frames share {matches.usual:.0f} features, it needs {ENOUGH_MATCHES}")
-    if video.motions is None:
-        notes.append("no network of motions was at hand")
-    elif not found or _share(found[0][1], matches) < GOOD_SHARE or not found[0][1].position_known.all():
-        found.append(("the network's motions", video.checked(video.by_motions(), matches)))
+    if not found or _share(found[0][1], matches) < GOOD_SHARE or not found[0][1].position_known.all():
+        if video.motions is None:
+            notes.append("there is no network of motions between frames here, which may find what features do not")
+        else:
+            found.append(("the network's motions", video.checked(video.by_motions(), matches)))
     if not found:
         return video.unplaced("nothing was at hand that could find its camera", *notes)
     shares = [_share(estimate, matches) for _, estimate in found]
@@ -219,9 +262,8 @@ class _Video:
         pairs = np.unique(np.sort(kept.pairs, axis=1), axis=0)
         gaps = np.diff(members[pairs], axis=1)[:, 0]
         pairs = pairs[(gaps <= max(ALIGNED_GAPS)) | (gaps > 2 * max(ALIGNED_GAPS))]
-        depth = single_depth(frames, intrinsics, self.depth)
-        cameras = Cameras(graph.poses[members], intrinsics)
-        found, fits = aligned_video(frames, cameras, depth, pairs, int(place[anchor]), kept)
+        cameras = Cameras(graph.poses[members], intrinsics, metric=True)
+        found, fits = aligned_video(frames, cameras, self.depth, pairs, int(place[anchor]), kept)
         poses = graph.poses.clone()
         poses[members] = found.cameras.camera_to_world
         doubtful, confidence = np.zeros(len(self), bool), np.zeros(len(self))
@@ -257,27 +299,35 @@ def _scaled(pose: Tensor, factor: float) -> Tensor:
 
 
 def aligned_video(
-    frames: np.ndarray, cameras: Cameras, depth: np.ndarray, pairs: np.ndarray, anchor: int, motions: MeasuredMotions
+    frames: np.ndarray, cameras: Cameras, depth: DepthEstimator, pairs: np.ndarray, anchor: int, motions: MeasuredMotions
 ) -> tuple[Alignment, np.ndarray]:
     """Align the pictures of a video from roughly known cameras: first neighbours and coarse pictures, then all.
 
-    Pairs that end up misaligned are left out, so that the others and the measured motions decide, and then tried once more.
+    Pairs that end up misaligned are left out, so that the others and the measured motions decide, and then tried once more. Once cameras are
+    about right, depth is read again: from several frames, which says much more than single pictures do.
 
     Args:
         frames: [N, H, W, 3] uint8.
         cameras: N cameras to start from, in metres.
-        depth: [N, h, w] metres.
+        depth: the estimator, which knows metres.
         pairs: [P, 2] whose pictures overlap.
         anchor: frame whose camera stays.
         motions: measured between the frames.
 
     Returns:
         The alignment, and which frames [N] hang together with the anchor by pictures that fit.
-    """
 
-    def align(cameras: Cameras, chosen: np.ndarray, sides: tuple[int, ...], iterations: tuple[int, ...]) -> Alignment:
-        settings = AlignmentSettings(sides=sides, iterations=iterations)
-        return align_pictures(frames, cameras, depth, pairs[chosen], anchor, motions, settings)
+    Raises:
+        GeometryError: where no depth can be read.
+    """
+    small = _small(frames)
+    read = single_depth(small, cameras.intrinsics, depth)
+
+    def align(
+        cameras: Cameras, chosen: np.ndarray, sides: tuple[int, ...], iterations: tuple[int, ...], spreads: tuple[float, float] = SPREADS
+    ) -> Alignment:
+        settings = AlignmentSettings(sides, iterations, *spreads)
+        return align_pictures(frames, cameras, read, pairs[chosen], anchor, motions, settings)
 
     gaps, every = np.abs(np.diff(pairs, axis=1)[:, 0]), np.ones(len(pairs), bool)
     for chosen in (gaps <= 1, gaps <= 2):
@@ -290,12 +340,30 @@ def aligned_video(
         better = _fitting(again, pairs)
         if better.sum() > good.sum():
             found, good = again, better
-    if good.any():
-        found = align(found.cameras, good, (32, 64), (4, 8))
-        good[good] = _fitting(found, pairs[good])
+    for _ in range(READINGS):
+        if good.any():
+            read = _read_again(small, found, depth)
+            found = align(found.cameras, good, (32, 64), (4, 8), SPREADS_AGAIN)
+    good[good] = _fitting(found, pairs[good])
     edges = pairs[good]
     _, groups = connected_components(coo_matrix((np.ones(len(edges)), edges.T), shape=(len(frames),) * 2), directed=False)
     return found, groups == groups[anchor]
+
+
+def _small(frames: np.ndarray) -> np.ndarray:
+    """Frames of which depth is to be read: in large ones nothing more would be seen of what alignment needs."""
+    height, width = frames.shape[1:3]
+    scale = READ_SIDE / min(height, width)
+    if scale >= 1:
+        return frames
+    return np.stack([cv2.resize(frame, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA) for frame in frames])
+
+
+def _read_again(frames: np.ndarray, found: Alignment, depth: DepthEstimator) -> np.ndarray:
+    """Depth [N, h, w] of frames from their cameras; where that says nothing, what alignment made of the depth before."""
+    maps = depth(frames, found.cameras, list(range(len(frames)))).depth
+    before = [cv2.resize(np.exp(one), maps.shape[:0:-1], interpolation=cv2.INTER_LINEAR) for one in found.log_depth]
+    return np.where(maps > 0, maps, np.stack(before))
 
 
 def _fitting(alignment: Alignment, pairs: np.ndarray) -> np.ndarray:

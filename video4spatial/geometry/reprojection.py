@@ -27,6 +27,9 @@ FEWEST = 15
 WITHIN = 1 / 320
 """Share of the longer side up to which a point may be from its epipolar line."""
 
+CELLS = 8
+"""Parts of a picture's width and height; each counts the same, however many of the points lie in it."""
+
 LEAST_WITHIN = 0.4
 """Pixels, for small pictures."""
 
@@ -107,12 +110,24 @@ def _share(points: tuple[np.ndarray, np.ndarray], cameras: Cameras, height: int,
     limit = max(LEAST_WITHIN, WITHIN * max(height, width))
     intrinsics = cameras.pixel_intrinsics(height, width)
     motion = cameras.world_to_camera[1] @ cameras.camera_to_world[0]
+    weights = _spread_weights(points[0])
     first, second = (values * [width, height] for values in points)
     turn = intrinsics[1] @ motion[:3, :3] @ torch.linalg.inv(intrinsics[0])
     if float(torch.linalg.vector_norm(motion[:3, 3])) < LEAST_SHIFT * length:
         seen = np.concatenate([first, np.ones((len(first), 1))], axis=1) @ turn.numpy().T
         away = np.linalg.norm(seen[:, :2] / seen[:, 2:] - second, axis=1)
-        return float(((away < limit) & (seen[:, 2] > 0)).mean())
+        return float(weights[(away < limit) & (seen[:, 2] > 0)].sum())
     x, y, z = (intrinsics[1] @ motion[:3, 3]).tolist()
     matrix = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64) @ turn
-    return float((sampson_distances(first, second, matrix.numpy()) < limit).mean())
+    return float(weights[sampson_distances(first, second, matrix.numpy()) < limit].sum())
+
+
+def _spread_weights(places: np.ndarray) -> np.ndarray:
+    """Weights [M] of places [M, 2] that add up to 1, by which each part of the picture that has any counts the same.
+
+    Otherwise one thing that moves, if it has more texture than all the room, would be taken for the room.
+    """
+    columns, rows = np.clip((places * CELLS).astype(int), 0, CELLS - 1).T
+    _, part, counts = np.unique(rows * CELLS + columns, return_inverse=True, return_counts=True)
+    weights = 1 / counts[part]
+    return weights / weights.sum()
