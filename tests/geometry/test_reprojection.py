@@ -26,13 +26,14 @@ def test_true_cameras_are_borne_out_and_wrong_ones_are_not():
 
 def test_a_camera_that_turns_is_borne_out_and_one_that_stands_still_is_not():
     scene = generate_scene(3)
-    poses = capture_walk(scene, 2, seed=1).camera_to_world[:1].repeat(4, 1, 1)
+    start = capture_walk(scene, 2, seed=1)
+    poses = start.camera_to_world[:1].repeat(4, 1, 1)
     turns = torch.zeros(4, 3).double()
     turns[:, 1] = torch.deg2rad(5.0 * torch.arange(4))
-    turned = Cameras.from_fov(poses @ torch.nn.functional.pad(matrices_from_vectors(turns), (0, 1, 0, 1)), aspect=1.0)
-    turned.camera_to_world[:, 3, 3] = 1
+    poses[:, :3, :3] = poses[:, :3, :3] @ matrices_from_vectors(turns)
+    turned = Cameras(poses, start.intrinsics[:1].expand(4, 3, 3))
     matches = video_matches(render(scene, turned, 128, 128).rgb)
     still = Cameras(turned.camera_to_world[:1].repeat(4, 1, 1), turned.intrinsics)
     every = np.ones(4, bool)
-    assert borne_out(matches, turned, every)[0] > 0.6 > 0.2 > borne_out(matches, still, every)[0]
+    assert borne_out(matches, turned, every)[0] > 0.5 > 0.2 > borne_out(matches, still, every)[0]
     assert borne_out(video_matches(np.full((4, 64, 64, 3), 90, np.uint8)), turned, every)[0] == 0

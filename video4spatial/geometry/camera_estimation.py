@@ -80,12 +80,12 @@ def estimate_cameras(
         method: `structure_from_motion`, `network`, or `auto` for the better of the two.
         motions: what reads motions from pairs; needed by `network`.
         depth: what reads depth in metres; without it pictures are not aligned, and structure from motion keeps a unit of its own.
-        anchor: frame in whose axes the world is told, counted from either end. Where it cannot be placed beside any other, it is a frame of the
-            largest group that can.
+        anchor: frame in whose axes the world is told, counted from either end. Where it cannot be placed beside any other, it is a frame
+            of the largest group that can.
 
     Returns:
-        Cameras with a reason for every frame that was not placed, and `notes` on how they were found. The confidence of a frame is the share
-        of its matches that bear it out where it has any, else the weight of its motions.
+        Cameras with a reason for every frame that was not placed, and `notes` on how they were found. The confidence of a frame is the
+        share of its matches that bear it out where it has any, else the weight of its motions.
 
     Raises:
         ValueError: for an unknown method, a method without what it needs, or lenses that do not fit the frames.
@@ -97,7 +97,8 @@ def estimate_cameras(
         raise ValueError("`method` network needs `motions`, an estimator of motions between frames.")
     count = len(frames)
     if not count or intrinsics.shape[-2:] != (3, 3) or (intrinsics.ndim == 3 and len(intrinsics) != count):
-        raise ValueError(f"{count} frames and `intrinsics` {list(intrinsics.shape)}: expected at least one frame and [3, 3] or one lens per frame.")
+        given = f"{count} frames and `intrinsics` {list(intrinsics.shape)}"
+        raise ValueError(f"{given}: expected at least one frame and [3, 3] or one lens per frame.")
     video = _Video(frames, intrinsics.double().expand(count, 3, 3), anchor % count, motions, depth)
     if count == 1:
         return video.unplaced("", "one frame: there is no motion to be found")
@@ -147,7 +148,8 @@ def _better(video: _Video) -> EstimatedCameras:
         except ImportError as error:
             notes.append(str(error))
     else:
-        notes.append(f"structure from motion was not tried: neighbouring frames share {matches.usual:.0f} features, it needs {ENOUGH_MATCHES}")
+        few = f"neighbouring frames share {matches.usual:.0f} features, it needs {ENOUGH_MATCHES}"
+        notes.append(f"structure from motion was not tried: {few}")
     if not found or _share(found[0][1], matches) < GOOD_SHARE or not found[0][1].position_known.all():
         if video.motions is None:
             notes.append("there is no network of motions between frames here, which may find what features do not")
@@ -303,8 +305,8 @@ def aligned_video(
 ) -> tuple[Alignment, np.ndarray]:
     """Align the pictures of a video from roughly known cameras: first neighbours and coarse pictures, then all.
 
-    Pairs that end up misaligned are left out, so that the others and the measured motions decide, and then tried once more. Once cameras are
-    about right, depth is read again: from several frames, which says much more than single pictures do.
+    Pairs that end up misaligned are left out, so that the others and the measured motions decide, and then tried once more. Once cameras
+    are about right, depth is read again: from several frames, which says much more than single pictures do.
 
     Args:
         frames: [N, H, W, 3] uint8.

@@ -68,7 +68,8 @@ def metric_scale(
     """How long the unit of a reconstruction is in metres.
 
     Args:
-        structure: by frame [M, 3] points that it shows: places in shares of its width and height, and their depth in the reconstruction's unit.
+        structure: by frame [M, 3] points that it shows: places in shares of its width and height, and their depth in the reconstruction's
+            unit.
         frames: [N, H, W, 3] uint8.
         intrinsics: [N, 3, 3] normalised.
         depth: the estimator, which knows metres.

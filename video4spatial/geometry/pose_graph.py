@@ -122,7 +122,8 @@ def solve_pose_graph(motions: MeasuredMotions, count: int, anchor: int | None = 
     Args:
         motions: of pairs of frames.
         count: N frames.
-        anchor: frame whose pose is the identity; None, or a frame that no pair connects with any other, takes the first of the largest group.
+        anchor: frame whose pose is the identity; None, or a frame that no pair connects with any other, takes the first of the largest
+            group.
     """
     motions = motions[(motions.rotation_error < MOST_TURN_ERROR).numpy()]
     _, groups = connected_components(_graph(motions, count), directed=False)

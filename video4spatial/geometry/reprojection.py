@@ -31,7 +31,7 @@ CELLS = 8
 """Parts of a picture's width and height; each counts the same, however many of the points lie in it."""
 
 LEAST_WITHIN = 0.4
-"""Pixels, for small pictures."""
+"""Pixels, for small pictures. Where a point has to be at one place, twice as much: it may be off both ways."""
 
 LEAST_SHIFT = 1e-3
 """Distance of two cameras, as a share of the path's length, below which a point has to be at one place instead of on a line."""
@@ -116,7 +116,7 @@ def _share(points: tuple[np.ndarray, np.ndarray], cameras: Cameras, height: int,
     if float(torch.linalg.vector_norm(motion[:3, 3])) < LEAST_SHIFT * length:
         seen = np.concatenate([first, np.ones((len(first), 1))], axis=1) @ turn.numpy().T
         away = np.linalg.norm(seen[:, :2] / seen[:, 2:] - second, axis=1)
-        return float(weights[(away < limit) & (seen[:, 2] > 0)].sum())
+        return float(weights[(away < 2 * limit) & (seen[:, 2] > 0)].sum())
     x, y, z = (intrinsics[1] @ motion[:3, 3]).tolist()
     matrix = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64) @ turn
     return float(weights[sampson_distances(first, second, matrix.numpy()) < limit].sum())

@@ -307,7 +307,8 @@ def _video_pairs(pycolmap: ModuleType, database: Path, settings: MappingSettings
     for first in range(count):
         for second in range(first + 1, count):
             if (first, second) not in pairs and min(len(largest[first]), len(largest[second])) > 1:
-                alike[first, second] = alike[second, first] = len(match(Features(largest[first][:, :2], largest[first]), Features(largest[second][:, :2], largest[second])))
+                one, other = (Features(largest[number][:, :2], largest[number]) for number in (first, second))
+                alike[first, second] = alike[second, first] = len(match(one, other))
     for index in range(count):
         for other in np.argsort(-alike[index], kind="stable")[: settings.alike]:
             if alike[index, other] >= FEWEST_ALIKE:
