@@ -159,11 +159,24 @@ def test_notes_and_words_of_a_request(settings, clip):
     assert request.notes == ("4 per second are assumed (--fps).",) and request.clip.instruction.prompt == ""
 
 
+def test_another_size_is_taken_or_refused(model, tmp_path):
+    arguments = ["--context", str(tmp_path), "--trajectory", "static", "--output", "x", "--size"]
+    wide, several = f"{4 * model.grid}x{2 * model.grid}", replace(model, aspects=(0.75, 1.5))
+    made = footage_arguments(navigate_parser().parse([*arguments, wide]), several)
+    assert (made["height"], made["width"], made["aspects"]) == (2 * model.grid, 4 * model.grid, None)
+    with pytest.raises(UserError, match=f"multiples of {model.grid} pixels; try --size {wide}"):
+        footage_arguments(navigate_parser().parse([*arguments, f"{4 * model.grid + 1}x{2 * model.grid}"]), model)
+    assert not several.beyond_training(32, 32) and not several.beyond_training(28, 40)
+    assert "aspects from 0.75 to 1.50" in several.beyond_training(24, 48)
+    assert "of 32x32 pixels" in model.beyond_training(32, 48) and "4 times as many pixels" in model.beyond_training(64, 64)
+
+
 def test_footage_must_exist(model, tmp_path):
     arguments = ["--context", str(tmp_path), "--trajectory", "left 5deg", "--output", "x", "--fps", "8"]
     options = navigate_parser().parse(arguments)
     given = {"context": str(tmp_path), "context_cameras": None, "fov_degrees": None, "image_rate": 8.0, "scale": 1.0}
-    assert footage_arguments(options, model) == {**given, "height": 32, "width": 32, "frame_rate": 4.0}
+    of_model = {"height": 32, "width": 32, "frame_rate": 4.0, "aspects": None, "grid": model.grid}
+    assert footage_arguments(options, model) == {**given, **of_model}
     options.context = str(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="nowhere: no such file or folder"):
         footage_arguments(options, model)

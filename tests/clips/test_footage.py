@@ -54,6 +54,23 @@ def test_long_footage_is_thinned_evenly_with_the_anchor(folder):
     assert any("of 12 frames 4 are used" in note for note in read.notes)
 
 
+def test_pictures_keep_their_own_aspect_within_bounds(folder):
+    wide = footage_clip(folder, "static", **SIZE, aspects=(0.75, 1.8), grid=8, fov_degrees=90)
+    assert wide.clip.context_frames.shape == (12, 24, 40, 3)  # 96 x 64, with about as many pixels as 32 x 32
+    assert wide.clip.instruction.cameras.intrinsics[0, 0, 0] == pytest.approx(48 / 96, rel=0.15)
+    square = footage_clip(folder, "static", **SIZE, aspects=(0.75, 1.0), grid=8).clip
+    assert square.context_frames.shape == (12, 32, 32, 3)
+
+
+def test_geometry_is_read_from_more_pixels(folder, frames):
+    assert footage_clip(folder, "static", **SIZE).clip.context_detailed is None
+    clip = footage_clip(folder, "static", **SIZE, detailed=True, context_frames=4).clip
+    assert clip.context_detailed.shape == (4, 64, 64, 3)  # no more than the video has
+    assert np.array_equal(clip.context_detailed.mean((1, 2, 3)), clip.context_frames.mean((1, 2, 3)))
+    fewer = clip.with_context([0, clip.anchor])
+    assert np.array_equal(fewer.context_detailed, clip.context_detailed[[0, clip.anchor]])
+
+
 def test_intrinsics_follow_the_crop(folder):
     """A pixel at the edge of the central square is seen at the angle it has in the whole picture."""
     clip = footage_clip(folder, "static", **SIZE, fov_degrees=90).clip

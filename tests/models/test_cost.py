@@ -1,6 +1,7 @@
 """Predicted operations and memory against what tiny real models do."""
 
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from video4spatial.models import CacheStorage, Video4SpatialTransformer3DModel
 from video4spatial.models.attention import attention_backend
 from video4spatial.models.autoencoder import decode, encode, frames_to_tensor, spatial_compression, tensor_to_frames
 from video4spatial.models.autoencoder_cost import autoencoder_cost
+from video4spatial.models.conditions.geometry import GeometryPrompt
 from video4spatial.models.cost import CacheCost, RunFlops, Targets, TransformerCost, count_parameters, run_memory
 from video4spatial.training.autoencoder import build_autoencoder
 
@@ -103,6 +105,12 @@ def test_operations_are_those_that_pytorch_counts():
     assert cost.causal_uncached_flops(COUNTED, tokens) == pytest.approx(again, rel=1e-3)
     _, joined = counted_flops(lambda: full(**targets, **uncached(context)))
     assert cost.full_flops(COUNTED, tokens) == pytest.approx(joined, rel=1e-3)
+    shown = seeded_transformer(**WIDER, geometry_views=2)
+    prompt = GeometryPrompt(torch.randn(1, TARGETS, 3, 4, 16, 16), torch.rand(1, TARGETS, 3, 3, 16, 16))
+    _, led = counted_flops(lambda: shown(**targets, geometry=prompt))
+    cost_of_shown = TransformerCost.from_config(shown.config)
+    assert cost_of_shown.step_flops(replace(COUNTED, geometry=True), 0) == pytest.approx(led, rel=1e-3)
+    assert cost_of_shown.step_flops(COUNTED, 0) == cost.step_flops(COUNTED, 0) == cost.step_flops(replace(COUNTED, geometry=True), 0)
     bare = {"hidden_states": targets["hidden_states"][:, :, 1:], "timestep": targets["timestep"][:, 1:]}
     _, null = counted_flops(lambda: model(**bare))
     assert cost.step_flops(Targets(TARGETS, PER_LATENT).null(), 0) == pytest.approx(null, rel=1e-3)
@@ -231,5 +239,8 @@ def test_memory_of_a_run(tiny_vae):
     assert away.process_peak >= memory.process_peak
     chosen = run_memory(*parts, [28, 12], 10, 32, 32, itemsize=4, context_latents=4)
     assert chosen.latents == 7 * 4 * 4 * 4 * 4 and chosen.context_pixels == memory.context_pixels
+    led = TransformerCost.from_config(seeded_transformer(geometry_views=2).config)
+    led = run_memory(led, *parts[1:3], replace(parts[3], geometry=True), [28, 12], 10, 32, 32, itemsize=4)
+    assert led.latents - memory.latents == 3 * 3 * (4 + 3) * 4 * 4 * 4  # latents and maps of three renderings
     full = TransformerCost.from_config(seeded_transformer(attention_mode="full").config)
     assert run_memory(full, *parts[1:], [40], 10, 32, 32, itemsize=4).cache == 0

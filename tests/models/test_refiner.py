@@ -1,4 +1,4 @@
-"""The refiner: no effect before training, the same with no guidance as with guidance that shows nothing, and a video in pieces."""
+"""The refiner: no effect before training, the same without guidance as with one that shows nothing, and a video in pieces."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,8 @@ def rendering(frames: int = 5, views: int = 3, height: int = 16, width: int = 24
     known = random.random((frames, height, width)) < 0.8
     return GeometryRendering(
         pictures=random.integers(0, 256, (frames, height, width, 3), dtype=np.uint8), known=known,
-        depth=np.where(known, 2, 0).astype(np.float32), confidence=random.random((frames, height, width), dtype=np.float32) * known,
+        depth=np.where(known, 2, 0).astype(np.float32),
+        confidence=random.random((frames, height, width), dtype=np.float32) * known,
         view_pictures=random.integers(0, 256, (*view_depth.shape, 3), dtype=np.uint8), view_depth=view_depth,
         view_confidence=random.random(view_depth.shape, dtype=np.float32), sources=np.zeros((frames, views), dtype=np.int64),
     )  # fmt: skip

@@ -5,8 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 
+from tests.conftest import seeded_transformer
 from tests.models.test_refiner import TINY, rendering
+from video4spatial import Video4SpatialPipeline
+from video4spatial.models.autoencoder import decode, encode
 from video4spatial.models.refiner import guidance_from_rendering
 from video4spatial.training.guided_pictures import GuidedPictures, render_guided
 from video4spatial.training.latent_spoiling import LatentSpoiling
@@ -14,6 +18,7 @@ from video4spatial.training.picture_variation import PictureVariation
 from video4spatial.training.refiner import PictureBatch, RefinerModule
 from video4spatial.training.refiner_data import RefinerData
 from video4spatial.training.shown_geometry import GeometrySettings
+from video4spatial.training.source_spoiling import SourceSpoiling
 from video4spatial.training.spoiling import Spoiling
 
 GEOMETRY = GeometrySettings(views=2)
@@ -59,6 +64,21 @@ def test_rooms_are_rendered_with_what_their_scene_shows():
     assert known.float().mean() > 0.5 and error < 0.15  # the geometry is true
 
 
+def test_rooms_are_made_by_a_model_that_sees_their_geometry(tiny_vae, tmp_path):
+    transformer = seeded_transformer(geometry_views=2)
+    torch.nn.init.constant_(transformer.geometry_encoder.weights.bias, 0.5)
+    options = {"height": 32, "width": 32, "target_frames": 4, "context_frames": 3, "num_inference_steps": 1}
+    pipeline = Video4SpatialPipeline(tiny_vae, transformer, FlowMatchEulerDiscreteScheduler(), **options)
+    pipeline.save_pretrained(tmp_path / "model")
+    frames = {"context_frames": (6, 6), "scenes": 1}
+    made = RefinerData(str(tmp_path / "made.safetensors"), model=str(tmp_path / "model"), geometry=GEOMETRY, **frames)
+    made.setup("fit")
+    file = GuidedPictures.load(tmp_path / "made.safetensors")  # the frames after the anchor, and what was shown of each
+    assert file.truth.shape == file.decoded.shape == (3, 32, 32, 3) and file.views == 2
+    assert file.known.float().mean() > 0.2 and not torch.equal(file.truth, file.decoded)
+    assert not made.draw(0).decoded.isnan().any()
+
+
 def test_batches_are_led_by_the_scene_or_by_nothing(data):
     batch = data(batch_size=32, guided=0.5, anchors=0.5).draw(3)
     assert batch.decoded.shape == batch.truth.shape == (32, 3, 16, 24) and batch.guidance.shape == (32, 3, 6, 16, 24)
@@ -70,11 +90,24 @@ def test_batches_are_led_by_the_scene_or_by_nothing(data):
     assert torch.equal(batch.decoded, again.decoded) and torch.equal(batch.guidance, again.guidance)
 
 
-def test_pictures_of_a_model_are_taken_as_they_are(data):
+def test_pictures_that_nothing_leads_are_decoded_from_their_own_latents(data):
+    made = data(batch_size=8, guided=0.0, latents=LatentSpoiling(exact_probability=0.0))
+    batch = made.draw(0)
+    with torch.no_grad():
+        own = decode(made.autoencoder, encode(made.autoencoder, batch.truth.unsqueeze(2))).squeeze(2)
+    torch.testing.assert_close(batch.decoded, own)
+
+
+def test_pictures_of_a_model_are_taken_as_they_are(data, tiny_vae):
     made = data(decoded=True, batch_size=8, guided=1.0)
     batch = made.draw(0)
     known = {tuple(picture.flatten().tolist()) for picture in made.file.decoded.permute(0, 3, 1, 2).float() / 127.5 - 1}
     assert all(tuple(picture.flatten().tolist()) in known for picture in batch.decoded)
+    made.autoencoder = tiny_vae  # decodes those that nothing leads
+    made.hparams.guided = 0.5
+    batch = made.draw(0)
+    of_the_model = [tuple(picture.flatten().tolist()) in known for picture in batch.decoded]
+    assert of_the_model == batch.guidance[:, :, 3].flatten(1).any(1).tolist() and 0 < sum(of_the_model) < 8
 
 
 def test_what_belongs_together_is_varied_together(data):
@@ -93,11 +126,24 @@ def test_what_belongs_together_is_varied_together(data):
 def test_spoiling_bounds(tiny_vae):
     generator = torch.Generator().manual_seed(0)
     pictures = torch.rand(4, 3, 16, 24, generator=generator) * 2 - 1
-    exact = LatentSpoiling(exact_probability=1.0).decoded(tiny_vae, pictures, None, generator)
-    none = LatentSpoiling(0.0, blur=0.0, shift=0.0, mixed_probability=0.0, noise=0.0).decoded(tiny_vae, pictures, None, generator)
+    nothing = torch.zeros(4, 3, 6, 16, 24)
+    exact = LatentSpoiling(exact_probability=1.0).decoded(tiny_vae, pictures, nothing, generator)
+    none = LatentSpoiling(0.0, 0.0, 0.0, 0.0, 0.0).decoded(tiny_vae, pictures, nothing, generator)
     torch.testing.assert_close(none, exact)
-    spoiled = LatentSpoiling(exact_probability=0.0).decoded(tiny_vae, pictures, None, generator)
+    spoiled = LatentSpoiling(exact_probability=0.0).decoded(tiny_vae, pictures, nothing, generator)
     assert (spoiled - exact).abs().mean() > 0.01
+
+
+def test_sources_are_spoiled_where_they_show_something():
+    guidance = guided(8).guidance(torch.arange(8))
+    generator = torch.Generator().manual_seed(0)
+    torch.testing.assert_close(SourceSpoiling(0.0, 0.0, 0.0, 0.0)(guidance, generator), guidance)
+    spoiled = SourceSpoiling(specks=0.5)(guidance, generator)
+    known, before = spoiled[:, :, 3:4], guidance[:, :, 3:4]
+    assert set(known.unique().tolist()) == {0.0, 1.0} and (known <= before).all() and known.sum() < before.sum()
+    assert (spoiled * (1 - known)).abs().max() == 0 and spoiled[:, :, :5].abs().max() <= 1
+    same = ((spoiled - guidance * known).abs() < 1e-5)[:, :, :3].flatten(1).all(1)
+    assert same.any() and not same.all()  # the colours of half of the examples
 
 
 def test_a_refiner_learns_whom_to_believe(data):
@@ -140,6 +186,8 @@ def test_impossible_settings_are_named():
         PictureVariation(zoom=(2, 1), mirror_probability=2)
     with pytest.raises(ValueError, match=r"blur -1: expected at least 0.*exact_probability 3: expected at most 1"):
         LatentSpoiling(exact_probability=3, blur=-1)
+    with pytest.raises(ValueError, match=r"tint -1: expected at least 0; specks 2: expected at most 1"):
+        SourceSpoiling(tint=-1, specks=2)
 
 
 def test_data_must_fit(data, tmp_path):

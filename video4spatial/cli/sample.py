@@ -84,7 +84,7 @@ def navigate(arguments: list[str]) -> None:
         with stage("reading the context"), user_mistakes():
             length, offered = options.frames or model.target_frames, settings.offered_frames
             path = {"trajectory": options.trajectory, "num_frames": length, "anchor": options.anchor}
-            read = footage_clip(**path, context_frames=offered, **footage)
+            read = footage_clip(**path, context_frames=offered, detailed=settings.most_shown is not None, **footage)
         told = {name: getattr(options, name) for name in ("context", "trajectory", "anchor")}
         _make(folder, requested_of_footage(read, settings, told))
     _say_where(options.output)

@@ -271,7 +271,8 @@ def _footage_by_anchor(anchors: list[int], total: int, footage: dict, settings: 
     with user_mistakes():
         for index in range(0, len(anchors), size):
             group = anchors[index : index + size]
-            read |= dict.fromkeys(group, read_footage(anchors=group, context_frames=settings.offered_frames, **footage))
+            told = {"detailed": settings.most_shown is not None, "context_frames": settings.offered_frames}
+            read |= dict.fromkeys(group, read_footage(anchors=group, **told, **footage))
     return read
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from video4spatial.cli.arguments import Parser, integer, number
-from video4spatial.cli.errors import all_mistakes
+from video4spatial.cli.arguments import Parser, integer, number, picture_size
+from video4spatial.cli.errors import UserError, all_mistakes
 from video4spatial.cli.output_folder import check_file
 from video4spatial.conditioning.plan_registry import PLANS
 from video4spatial.pretrained import ModelFolder, built_in_models
@@ -214,13 +214,26 @@ def footage_arguments(options: Namespace, model: ModelFolder) -> dict:
 
     Raises:
         FileNotFoundError: naming what is missing.
+        UserError: for a size that the model does not take.
     """
     for path in (options.context, options.context_cameras):
         if path is not None and not Path(path).exists():
             raise FileNotFoundError(f"{path}: no such file or folder")
     given = {name: getattr(options, name) for name in ("context", "context_cameras", "scale")}
-    of_model = {name: getattr(model, name) for name in ("height", "width", "frame_rate")}
+    of_model = {name: getattr(model, name) for name in ("height", "width", "frame_rate", "aspects", "grid")}
+    if options.size is not None:
+        of_model["height"], of_model["width"] = _asked_size(options.size, model)
+        of_model["aspects"] = None
     return {**given, "fov_degrees": options.fov, "image_rate": options.fps, **of_model}
+
+
+def _asked_size(text: str, model: ModelFolder) -> tuple[int, int]:
+    """Height and width of `--size`, if the model takes them; where they are beyond its training, that is said later."""
+    height, width = picture_size(text, f"{model.width}x{model.height}")
+    if height % model.grid or width % model.grid:
+        closest = (max(round(side / model.grid), 1) * model.grid for side in (width, height))
+        raise UserError(f"--size {text}: this model takes multiples of {model.grid} pixels; try --size {'x'.join(map(str, closest))}")
+    return height, width
 
 
 def _check_prompt(prompt: str | None, model: ModelFolder) -> None:
@@ -250,6 +263,9 @@ def _add_footage_options(parser: Parser) -> None:
     add("--fov", metavar="DEG", type=number(0, 180),
         help="horizontal field of view of the uncropped pictures in degrees, where no file gives it "
         "(default 60)")  # fmt: skip
+    add("--size", metavar="WxH",
+        help="size of the generated pictures (default: the video's own aspect with about as many pixels as the model was trained with, "
+        "for models trained on several aspects; else the model's size)")  # fmt: skip
     add("--fps", metavar="F", type=number(0), help="images per second, for a folder of images (default 4)")
     add("--scale", metavar="S", type=number(0), default=1.0,
         help="factor on the lengths in camera files (default %(default)g)")  # fmt: skip

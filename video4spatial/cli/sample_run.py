@@ -72,8 +72,9 @@ def requested_of_footage(read: FootageClip, settings: SampleSettings, told: dict
         told: `context`, `trajectory` and `anchor` as given.
     """
     domain, title = settings.model.domain, f"{read.clip.name}: {told['trajectory']}"
-    warning = (f"this model knows only {domain}: on other footage expect a rough impression at best.",) if domain else ()
-    return requested(read.clip, settings, told, (*warning, *read.notes), title)
+    warnings = [f"this model knows only {domain}: on other footage expect a rough impression at best."] if domain else []
+    warnings.append(settings.model.beyond_training(*read.clip.context_frames.shape[1:3]))
+    return requested(read.clip, settings, told, (*filter(None, warnings), *read.notes), title)
 
 
 def scene_of(pipeline: Video4SpatialPipeline, clip: Clip, plan: ContextPlan, settings: SampleSettings) -> SceneContext:

@@ -23,6 +23,7 @@ class Clip:
         anchor: index into the context of the frame the instruction starts from.
         context_cameras: N cameras, or None when unknown.
         context_depth: [N, H, W] float32 metres along the optical axis, or None.
+        context_detailed: [N, H', W', 3] uint8, the context frames in more pixels, for reading cameras and depth; None where there are none.
         target_frames: [T, H, W, 3] uint8 truth, or None. Frame 0 is the anchor frame.
         target_depth: [T, H, W] float32 metres, or None.
         target_cameras: T true cameras of the target frames, or None when unknown; those of the instruction if it has them.
@@ -41,6 +42,7 @@ class Clip:
     anchor: int
     context_cameras: Cameras | None = None
     context_depth: np.ndarray | None = None
+    context_detailed: np.ndarray | None = None
     target_frames: np.ndarray | None = None
     target_depth: np.ndarray | None = None
     target_cameras: Cameras | None = None
@@ -84,6 +86,7 @@ class Clip:
             anchor=indices.index(self.anchor),
             context_cameras=None if self.context_cameras is None else self.context_cameras[indices],
             context_depth=None if self.context_depth is None else self.context_depth[indices],
+            context_detailed=None if self.context_detailed is None else self.context_detailed[indices],
         )
 
     def viewed(
@@ -127,6 +130,7 @@ class Clip:
             instruction=instruction,
             context_cameras=if_known(cameras, self.context_cameras),
             context_depth=if_known(depth, self.context_depth),
+            context_detailed=None,
             target_frames=if_known(frames, self.target_frames),
             target_depth=if_known(depth, self.target_depth),
             target_cameras=if_known(cameras, self.target_cameras),

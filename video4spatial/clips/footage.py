@@ -11,16 +11,23 @@ import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory, read_cameras
-from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES
+from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, CropBox, centre_crop_box
 from video4spatial.cameras.trajectories import begin_at
 from video4spatial.clips.clip import Clip
 from video4spatial.clips.instruction import Navigate
 from video4spatial.media import VideoReader, open_video, resize_and_crop
 from video4spatial.media.reader import IMAGE_FOLDER_FRAME_RATE
+from video4spatial.media.transforms import size_of_aspect
 from video4spatial.spread import evenly_spread
 
 MEDIAN_STEP = 0.1
 """Cameras of unknown scale are scaled so that the median step between context frames has this length in metres."""
+
+AT_ONCE = 32
+"""Frames that are held at the video's own size."""
+
+DETAILED_SIDE = 512
+"""Longer side in pixels of the pictures from which cameras and depth are read, where the video has so many."""
 
 LEAST_STEP = 1e-9
 """A shorter median step says nothing about the scale."""
@@ -48,6 +55,8 @@ class Footage:
         total: frames of the whole video.
         chosen: those that are used, ascending.
         frames: [N, H, W, 3] uint8 of them, at the model's size.
+        detailed: [N, H', W', 3] uint8, the same in more pixels, at most `DETAILED_SIDE` along the longer side; None where the video or the
+            caller has no more.
         times: [N] seconds, from the first on.
         cameras: their cameras as the model is given them, or None when unknown.
         view: one camera with the intrinsics of the frames.
@@ -61,6 +70,7 @@ class Footage:
     total: int
     chosen: tuple[int, ...]
     frames: np.ndarray
+    detailed: np.ndarray | None
     times: np.ndarray
     cameras: Cameras | None
     view: Cameras
@@ -109,6 +119,7 @@ class Footage:
             instruction=Navigate(begin_at(path, self.view if self.cameras is None else self.cameras[place])),
             anchor=place,
             context_cameras=self.cameras,
+            context_detailed=self.detailed,
             provenance={
                 "source": "footage",
                 "context": self.path.name,
@@ -154,6 +165,9 @@ def read_footage(
     *,
     height: int,
     width: int,
+    aspects: tuple[float, float] | None = None,
+    grid: int = 16,
+    detailed: bool = False,
     anchors: Sequence[int] = (-1,),
     frame_rate: float = 4.0,
     context_cameras: str | os.PathLike | None = None,
@@ -167,6 +181,10 @@ def read_footage(
     Args:
         context: video file or folder of images.
         height, width: picture size of the model in pixels; pictures are cropped centrally to its aspect and resized.
+        aspects: pictures keep their own width / height within these bounds, with about height x width pixels; None crops them to that of
+            height and width.
+        grid: of which both sides are multiples then.
+        detailed: whether the pictures are kept in more pixels as well.
         anchors: frames of the video that trajectories start from, counted from either end; they are among those that are used.
         frame_rate: frames per second of the targets.
         context_cameras: camera file with one camera per frame of the video, in the same order.
@@ -197,7 +215,10 @@ def read_footage(
         known = None
         if context_cameras is not None:
             known = _context_cameras(context_cameras, video, fov_degrees, notes)[chosen]
-        frames, box = resize_and_crop(video.read(chosen), height, width)
+        if aspects is not None:
+            own = min(max(video.width / video.height, aspects[0]), aspects[1])
+            height, width = size_of_aspect(height * width, own, grid)
+        frames, box, more = _pictures(video, chosen, height, width, detailed)
         times, source = video.times[chosen], (video.height, video.width)
     if (box.height, box.width) != source:
         notes.append(f"pictures of {source[1]}x{source[0]} are cropped to their central {box.width}x{box.height}.")
@@ -210,8 +231,27 @@ def read_footage(
         known = known.cropped(box, *source).scaled(unit)
         view = known[0]
     return Footage(
-        Path(context), total, tuple(chosen), frames, times - times[0], known, view, frame_rate, scale, unit, tuple(notes)
+        Path(context), total, tuple(chosen), frames, more, times - times[0], known, view, frame_rate, scale, unit, tuple(notes)
     )
+
+
+def _pictures(
+    video: VideoReader, chosen: list[int], height: int, width: int, detailed: bool
+) -> tuple[np.ndarray, CropBox, np.ndarray | None]:
+    """Frames of a size, what of the video they show, and the same in more pixels where that is wanted and the video has more.
+
+    A few at a time, so that those of the video's own size never are in memory together.
+    """
+    box = centre_crop_box(video.height, video.width, height, width)
+    factor = min(DETAILED_SIDE / max(height, width), box.height / height)
+    more = [] if detailed and factor > 1.25 else None
+    small = []
+    for start in range(0, len(chosen), AT_ONCE):
+        pictures = video.read(chosen[start : start + AT_ONCE])
+        small.append(resize_and_crop(pictures, height, width)[0])
+        if more is not None:
+            more.append(resize_and_crop(pictures, round(height * factor), round(width * factor))[0])
+    return np.concatenate(small), box, None if more is None else np.concatenate(more)
 
 
 def resolve_frame(anchor: int, total: int, context: str | os.PathLike) -> int:

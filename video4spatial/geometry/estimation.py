@@ -74,13 +74,13 @@ def estimate_scene(
         if not everything[0, index].any():
             reasons[index] = reason or "its depth is nowhere known"
         elif doubts[index].sum() < LEAST_KEPT * everything[1, index].sum():
-            reasons[index] = "other views contradict its depth: does its camera fit the frame?"
+            reasons[index] = "other views contradict its depth; perhaps its camera does not fit the frame"
         else:
             reasons[index] = reason
     _note_other_lenses(reasons, known, placed, frames.shape[1:3])
     found = {
         "cameras": known.convention,
-        "depth": "given" if isinstance(depth, DepthMaps) else f"{depth.name} (licence of its weights: {depth.licence})",
+        "depth": "given" if isinstance(depth, DepthMaps) else f"{depth.name} ({depth.licence})",
         "scale": "metres, by the cameras" if known.metric else "unknown: the unit of the cameras",
     }
     return SceneGeometry(frames, known, placed, everything[0], doubts, tuple(reasons), {**found, **(origin or {})})

@@ -168,7 +168,7 @@ class PlaneSweepDepth:
         planes=96, nearest=0.2, farthest=60.0, window=9, apart=6, texture=0.5
     )
     name: str = "plane sweep"
-    licence: str = "none: no weights"
+    licence: str = "no weights"
 
     def __call__(self, frames: np.ndarray, cameras: Cameras, references: list[int]) -> DepthMaps:
         """See `DepthEstimator`.

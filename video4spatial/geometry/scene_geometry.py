@@ -209,6 +209,18 @@ class SceneGeometry:
         words = words or f"{self.origin.get('scale', 'unknown')}, times {factor:g}"
         return replace(self, cameras=cameras, depth=self.depth * np.float32(factor), origin={**self.origin, "scale": words})
 
+    def along(self, path: Cameras, anchor: int) -> Cameras:
+        """Where the cameras of a path stand in the world of the geometry.
+
+        Args:
+            path: T cameras, the first of which takes the picture of the anchor. Its lengths are taken in the unit of the geometry.
+            anchor: frame that has a camera.
+
+        Returns:
+            T cameras with the lenses of the path.
+        """
+        return replace(path.relative_to(0), metric=self.cameras.metric).placed_at(self.cameras[anchor])
+
     def render(self, target: Cameras, height: int, width: int, views: int = 3) -> GeometryRendering:
         """What other cameras see of the scene: see `rendering`. May be called from several threads.
 

@@ -8,7 +8,10 @@ from typing import Any, get_args
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderKLWan
+from torch import nn
 from torch.nn import functional as F
+
+from video4spatial.pretrained import autoencoder_compression
 
 Autoencoder = AutoencoderKL | AutoencoderKLWan
 
@@ -63,19 +66,12 @@ def spatial_compression(autoencoder: Autoencoder | Mapping[str, Any]) -> int:
     Args:
         autoencoder: of pictures or video, or its configuration.
     """
-    config = autoencoder if isinstance(autoencoder, Mapping) else autoencoder.config
-    if "z_dim" in config:
-        return config.get("scale_factor_spatial", 8)
-    return _pixel_patch(config) * 2 ** (len(config["block_out_channels"]) - 1)
+    return autoencoder_compression(autoencoder if isinstance(autoencoder, Mapping) else autoencoder.config)
 
 
 def pixel_patch(autoencoder: Autoencoder) -> int:
     """Side of the pixel squares that a picture autoencoder takes as channels (12 channels: squares of 2 x 2 pixels)."""
-    return _pixel_patch(autoencoder.config)
-
-
-def _pixel_patch(config: Mapping[str, Any]) -> int:
-    return math.isqrt(config["in_channels"] // 3)
+    return math.isqrt(autoencoder.config["in_channels"] // 3)
 
 
 def temporal_compression(autoencoder: Autoencoder | Mapping[str, Any]) -> int:
@@ -155,6 +151,33 @@ def decode(autoencoder: Autoencoder, latents: torch.Tensor) -> torch.Tensor:
     batch = len(latents)
     frames = decode_pictures(autoencoder, latents.transpose(1, 2).flatten(0, 1))
     return frames.unflatten(0, (batch, -1)).transpose(1, 2).clamp(-1, 1)
+
+
+@torch.no_grad()
+def fold_encoder(autoencoder: Autoencoder) -> Autoencoder:
+    """Replace an affine encoder of pictures that sees each square of pixels alone by one convolution that computes the same.
+
+    The encoder of the built-in models is affine, though written as a network: folded it is many times as fast. Others stay as they are.
+
+    Args:
+        autoencoder: changed in place. Folded it still encodes and decodes, but cannot be saved.
+
+    Returns:
+        The same autoencoder.
+    """
+    if isinstance(autoencoder, AutoencoderKLWan) or len(autoencoder.config["block_out_channels"]) > 1:
+        return autoencoder
+    channels, device, dtype = autoencoder.config["in_channels"], autoencoder.device, autoencoder.dtype
+    units = torch.eye(channels, device=device, dtype=dtype)
+    start = autoencoder.encoder(torch.zeros(1, channels, 1, 1, device=device, dtype=dtype))
+    folded = nn.Conv2d(channels, start.shape[1], kernel_size=1, device=device, dtype=dtype).requires_grad_(False)
+    folded.weight.copy_((autoencoder.encoder(units[..., None, None]) - start)[..., 0, 0].T[..., None, None])
+    folded.bias.copy_(start.flatten())
+    probe = torch.rand(8, channels, 3, 3, generator=torch.Generator().manual_seed(0)).to(device, dtype) * 2 - 1
+    exact = autoencoder.encoder(probe)
+    if (folded(probe) - exact).abs().max() <= 1e-3 * exact.std():
+        autoencoder.encoder = folded
+    return autoencoder
 
 
 def picture_posterior(autoencoder: AutoencoderKL, pictures: torch.Tensor):

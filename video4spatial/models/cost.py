@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from video4spatial.models.autoencoder_cost import AutoencoderCost
+from video4spatial.models.conditions.geometry import MAPS
 
 Branch = Literal["instruction", "context", "null"]
 NullContext = Literal["absent", "noise"]
@@ -34,6 +35,7 @@ class Targets:
         text_tokens: tokens of the text that they read.
         rays: whether they have a camera instruction.
         scene_rays: whether their cameras relative to the context's are known.
+        geometry: whether they are shown the scene's geometry.
     """
 
     latents: int
@@ -41,6 +43,7 @@ class Targets:
     text_tokens: int = 0
     rays: bool = True
     scene_rays: bool = False
+    geometry: bool = False
 
     @property
     def tokens(self) -> int:
@@ -49,11 +52,11 @@ class Targets:
 
     def uninstructed(self) -> Self:
         """Without a camera instruction."""
-        return replace(self, rays=False)
+        return replace(self, rays=False, geometry=False)
 
     def null(self) -> Self:
         """Of the null branch: no anchor, no cameras."""
-        return replace(self, latents=self.latents - 1, rays=False, scene_rays=False)
+        return replace(self, latents=self.latents - 1, rays=False, scene_rays=False, geometry=False)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ class TransformerCost:
     attention_mode: str = "causal_context"
     camera_channels: int | None = None
     camera_frequencies: int = 4
+    geometry_views: int | None = None
 
     @classmethod
     def from_config(cls, config: Mapping) -> Self:
@@ -173,6 +177,17 @@ class TransformerCost:
             flops += camera_encoders * 2 * tokens * (area * channels * dim + 2 * dim**2)
         return flops
 
+    def geometry_flops(self, tokens: int) -> int:
+        """What renderings of the scene's geometry cost a pass: their embedding, and their weights in the result.
+
+        Args:
+            tokens: of the targets that are shown it.
+        """
+        if self.geometry_views is None:
+            return 0
+        values = (1 + self.geometry_views) * self.patch_size[1] * self.patch_size[2]
+        return 2 * tokens * self.dim * (values * (2 * self.in_channels + MAPS) + 2 * self.dim)
+
     def output_flops(self, tokens: int) -> int:
         """The last projection.
 
@@ -210,6 +225,7 @@ class TransformerCost:
             + self.linear_flops(tokens, targets.text_tokens)
             + self.attention_flops(tokens, tokens + num_context)
             + self.output_flops(tokens)
+            + (self.geometry_flops(tokens) if targets.geometry else 0)
         )
 
     def causal_uncached_flops(self, targets: Targets, num_context: int) -> int:
@@ -237,6 +253,7 @@ class TransformerCost:
             + self.linear_flops(tokens, targets.text_tokens)
             + self.attention_flops(tokens, tokens)
             + self.output_flops(targets.tokens)
+            + (self.geometry_flops(targets.tokens) if targets.geometry else 0)
         )
 
     def run_flops(
@@ -389,7 +406,7 @@ class RunMemory:
         weights: of transformer and autoencoder.
         cache: keys and values of the context (and of the noise that stands for it in a null branch).
         offloaded: of the cache, what waits in main memory, off the model's device.
-        latents: of context and targets.
+        latents: of context and targets, and of the renderings of its geometry that the targets are shown.
         context_encoding, denoising, decoding: most that is held at once in this stage, on the device of the model: weights, latents
             and the cache that is there included.
         context_pixels: the context's frames, which stay in main memory.
@@ -459,6 +476,9 @@ def run_memory(
         context_latents = context_frames // chunk_length * autoencoder.latent_count(chunk_length)
     context_bytes = context_latents * values * itemsize
     latents = context_bytes + targets.latents * values * itemsize
+    if targets.geometry and transformer.geometry_views is not None:
+        shown = 1 + transformer.geometry_views
+        latents += targets.latents * shown * (values + MAPS * values // autoencoder.latent_channels) * 4
     frames = 1 + (targets.latents - 1) * autoencoder.temporal_compression
     encoding = autoencoder.encode_bytes(chunk_length, height, width, itemsize) if segments else 0
     prefill = transformer.prefill_bytes(segments, itemsize, storage) if cacheable else 0

@@ -74,7 +74,8 @@ class PictureRefiner(ModelMixin, ConfigMixin):
         if guidance is None:
             guidance = decoded.new_zeros(expected)
         if guidance.shape != expected:
-            raise ValueError(f"`guidance` of shape {list(guidance.shape)}: expected {list(expected)} beside pictures {list(decoded.shape)}.")
+            beside = f"expected {list(expected)} beside pictures {list(decoded.shape)}"
+            raise ValueError(f"`guidance` of shape {list(guidance.shape)}: {beside}.")
         known = (guidance[:, :, 3:4] > 0).to(decoded)
         differences = (guidance[:, :, :3] - decoded[:, None]) * known
         seen = torch.cat([differences, known, guidance[:, :, 4:] * known], dim=2)

@@ -111,10 +111,11 @@ def scene_geometry(clip: Clip, settings: GenerationSettings, device: torch.devic
     """
     cameras = _told_cameras(clip, settings)
     if settings.geometry in (None, "auto"):
-        height, width = clip.context_frames.shape[1:3]
+        frames = clip.context_frames if clip.context_detailed is None else clip.context_detailed
+        height, width = frames.shape[1:3]
         lenses = [path.intrinsics[0] for path in (clip.target_cameras, clip.context_cameras) if path is not None]
         lens = lenses[0] if lenses else intrinsics_from_fov(DEFAULT_FOV_DEGREES, width / height)
-        return estimate_geometry(clip.context_frames, cameras, lens, clip.anchor, device)
+        return estimate_geometry(frames, cameras, lens, clip.anchor, device)
     geometry = SceneGeometry.load(settings.geometry)
     if len(geometry) != len(clip.context_frames):
         raise ValueError(
@@ -381,7 +382,7 @@ class SceneSession:
             cameras = path.relative_to(0).placed_at(context.cameras[self._anchor])[-len(frames) :]
         geometry = None
         if context.geometry is not None and context.geometry.placed[self._anchor]:
-            seen = path.relative_to(0).placed_at(context.geometry.cameras[self._anchor])[-len(frames) :]
+            seen = context.geometry.along(path, self._anchor)[-len(frames) :]
             geometry = geometry_of_more(context.geometry, frames, seen, self.pipeline._execution_device)
         self._context = self.pipeline.append_context(
             context, frames, cameras=cameras, latents=latents, max_tokens=settings.max_context_tokens, keep=self._footage,

@@ -73,6 +73,8 @@ class Video4SpatialPipeline(DiffusionPipeline):
         geometry_frames: most context frames of which geometry is read, for models with a geometry prompt.
         domain: what the model has seen, in words; shown to users who bring other footage.
         num_inference_steps: denoising steps that suit the model, where a call names none.
+        aspects: least and greatest width / height of the pictures it was trained with, of about height x width pixels; None where all were
+            height x width.
     """
 
     model_cpu_offload_seq = "text_encoder->transformer->vae->refiner"
@@ -94,6 +96,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
         geometry_frames: int = 32,
         domain: str = "",
         num_inference_steps: int = 16,
+        aspects: list[float] | None = None,
     ):
         super().__init__()
         self.register_modules(
@@ -108,6 +111,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
             geometry_frames=geometry_frames,
             domain=domain,
             num_inference_steps=num_inference_steps,
+            aspects=aspects,
         )
         self._vae_lock = threading.Lock()  # video autoencoders keep what they know of earlier frames while they work
 
@@ -370,7 +374,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
         geometry = None if context is None else context.geometry
         if geometry is None or not isinstance(instruction, Navigate) or not geometry.placed[anchor]:
             return None
-        path = instruction.cameras.relative_to(0).placed_at(geometry.cameras[anchor])
+        path = geometry.along(instruction.cameras, anchor)
         padding = -(len(path) - 1) % temporal_compression(self.vae)
         path = Cameras.concatenate([path, *[path[-1]] * padding])
         views = self.transformer.config.geometry_views

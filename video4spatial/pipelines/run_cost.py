@@ -15,7 +15,7 @@ from video4spatial.diffusion import JointGuidance
 from video4spatial.models import Video4SpatialTransformer3DModel
 from video4spatial.models.autoencoder_cost import AutoencoderCost, autoencoder_cost
 from video4spatial.models.cost import CacheCost, RunFlops, RunMemory, Targets, TransformerCost, count_parameters, run_memory
-from video4spatial.pipelines.settings import GenerationSettings, check_plan, complaints
+from video4spatial.pipelines.settings import GenerationSettings, check_plan, complaints, shows_geometry
 from video4spatial.pretrained import ModelShape
 
 WAN_TEXT_TOKENS = 512
@@ -102,6 +102,7 @@ class RunCost:
             text_tokens=0 if self.transformer.text_dim is None else WAN_TEXT_TOKENS,
             rays=cameras,
             scene_rays=cameras and self.settings.context_cameras,
+            geometry=shows_geometry(self.settings, self.model.transformer),
         )
 
     @cached_property

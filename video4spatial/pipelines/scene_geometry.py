@@ -16,6 +16,7 @@ from video4spatial.geometry.camera_estimation import estimate_cameras
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.geometry.estimation import estimate_scene
 from video4spatial.geometry.scene_geometry import DepthEstimator, DepthMaps, SceneGeometry
+from video4spatial.media import resize_and_crop
 from video4spatial.models.pair_motion import PairMotionNetwork
 from video4spatial.models.stereo_depth import StereoDepth
 from video4spatial.pretrained import FOLDER
@@ -64,7 +65,7 @@ def estimate_geometry(
 
     Args:
         frames: [N, H, W, 3] uint8.
-        cameras: of the frames, lengths in metres; None finds them in the frames.
+        cameras: of the frames, in any unit; None finds them in the frames.
         intrinsics: [3, 3] normalised lens of the frames, where no cameras are given.
         anchor: frame whose camera the world is relative to where cameras are found, counted from either end. Where it cannot be placed
             beside any other, the world is relative to one that can, and it has no camera.
@@ -81,7 +82,7 @@ def estimate_geometry(
     maps = depth.select(chosen) if isinstance(depth, DepthMaps) else depth
     try:
         if cameras is not None:
-            return estimate_scene(frames, _metric(cameras), maps, chosen, origin={"cameras": "given", "scale": "given"})
+            return estimate_scene(frames, cameras, maps, chosen, origin={"cameras": "given", "scale": "given"})
         found = estimate_cameras(frames, intrinsics, motions=built_in_motions(str(device)), depth=stereo, anchor=anchor)
         if found.position_known.sum() < 2:
             return _without_cameras(frames, found)
@@ -98,13 +99,14 @@ def geometry_of_more(geometry: SceneGeometry, frames: np.ndarray, cameras: Camer
 
     Args:
         geometry: of the scene so far.
-        frames: [n, H, W, 3] uint8 new ones, of the size of the scene's.
+        frames: [n, H, W, 3] uint8 new ones, which are brought to the size of the geometry's.
         cameras: their n cameras, in the world of the geometry.
         device: where the network computes.
 
     Returns:
         That of the new frames alone, to be `joined`. They are believed less than footage: `GENERATED`.
     """
+    frames, _ = resize_and_crop(frames, *geometry.frames.shape[1:3])
     known = np.flatnonzero(geometry.placed)
     every = np.concatenate([geometry.frames[known], frames])
     path = Cameras.concatenate([geometry.cameras[known.tolist()], cameras])
@@ -129,8 +131,3 @@ def _of_usual_depth(geometry: SceneGeometry, anchor: int) -> SceneGeometry:
     if not len(known):
         return geometry
     return geometry.scaled(TYPICAL_DEPTH / float(np.median(known)), metric=True, words="the usual depth before the anchor")
-
-
-def _metric(cameras: Cameras) -> Cameras:
-    """Cameras whose lengths are taken as metres."""
-    return cameras if cameras.metric else cameras.scaled(1.0, metric=True)

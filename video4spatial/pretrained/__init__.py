@@ -4,6 +4,8 @@ The built-in models, the check of a model folder, and the shapes of models, for 
 """
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from video4spatial.naming import did_you_mean, unknown
 
 FOLDER = Path(__file__).parent
+LITTLE = 1.15
+"""A factor on aspect or side of pictures that hardly matters to a model."""
 SETTINGS = ("height", "width", "frame_rate", "target_frames", "context_frames")
 
 WAN = {"attention_head_dim": 128, "text_dim": 4096, "freq_dim": 256, "camera_channels": 24}
@@ -40,6 +44,9 @@ class ModelFolder:
         geometry_frames: most context frames of which geometry is read, for models with a geometry prompt.
         domain: what it has seen, in words.
         num_inference_steps: denoising steps that suit it.
+        aspects: least and greatest width / height of the pictures it was trained with, of about height x width pixels; None where all were
+            height x width.
+        grid: both sides of its pictures are multiples of so many pixels.
         reads_text: whether it has a text encoder.
         transformer: configuration of its transformer.
     """
@@ -53,8 +60,27 @@ class ModelFolder:
     geometry_frames: int
     domain: str
     num_inference_steps: int
+    aspects: tuple[float, float] | None
+    grid: int
     reads_text: bool
     transformer: dict
+
+    def beyond_training(self, height: int, width: int) -> str:
+        """In words, how a picture size differs from those the model was trained with; empty where it hardly does.
+
+        Args:
+            height, width: of the pictures in pixels.
+        """
+        aspect, trained = width / height, self.width / self.height
+        low, high = self.aspects or (trained, trained)
+        reasons = []
+        if not low / LITTLE <= aspect <= high * LITTLE:
+            known = f"of aspects from {low:.2f} to {high:.2f}" if low < high else f"of {self.width}x{self.height} pixels"
+            reasons.append(f"the model was trained with pictures {known}")
+        factor = height * width / (self.height * self.width)
+        if not 1 / LITTLE**2 <= factor <= LITTLE**2:
+            reasons.append(f"they have {factor:.2g} times as many pixels as those of the training")
+        return f"pictures of {width}x{height} are further from what the model knows: {', and '.join(reasons)}" if reasons else ""
 
 
 def built_in_models() -> list[str]:
@@ -112,9 +138,26 @@ def read_model_folder(name_or_path: str | Path) -> ModelFolder:
         geometry_frames=index.get("geometry_frames", 32),
         domain=index.get("domain", ""),
         num_inference_steps=index.get("num_inference_steps", 16),
+        aspects=tuple(index["aspects"]) if index.get("aspects") else None,
+        grid=_grid(_read_json(path / "transformer" / "config.json", []), _read_json(path / "vae" / "config.json", [])),
         reads_text=any(index.get("text_encoder") or ()),
         transformer=_read_json(path / "transformer" / "config.json", []),
     )
+
+
+def autoencoder_compression(config: Mapping) -> int:
+    """Pixels per latent pixel along each picture axis.
+
+    Args:
+        config: of an autoencoder of pictures or video.
+    """
+    if "z_dim" in config:
+        return config.get("scale_factor_spatial", 8)
+    return math.isqrt(config["in_channels"] // 3) * 2 ** (len(config["block_out_channels"]) - 1)
+
+
+def _grid(transformer: Mapping, autoencoder: Mapping) -> int:
+    return autoencoder_compression(autoencoder) * transformer.get("patch_size", (1, 2, 2))[1]
 
 
 def _component_problems(folder: Path) -> list[str]:

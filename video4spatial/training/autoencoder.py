@@ -50,12 +50,12 @@ def build_autoencoder(channels: tuple[int, ...] = (128,), latent_channels: int =
 
 @torch.no_grad()
 def start_linear(autoencoder: AutoencoderKL, pictures: torch.Tensor) -> None:
-    """Set an autoencoder to the best linear encoder of pixel squares, and the best linear decoder that also sees their neighbours.
+    """Set an autoencoder to the best linear encoder of pixel squares, and the best linear decoder that also sees neighbours.
 
-    Finding them by gradient descent would take thousands of steps. The encoder gives the principal components of each square; their
-    basis is orthonormal, so errors of latents weigh as errors of pixels do. The components are those of paler pictures: rendered
-    rooms have more colour than footage, whose shapes would lose detail to it. The decoder solves the least squares from a square's
-    latents and those of the eight around it, so that the edges between squares do not show.
+    Finding them by gradient descent would take thousands of steps. The encoder gives the principal components of each square;
+    their basis is orthonormal, so errors of latents weigh as errors of pixels do. The components are those of paler pictures:
+    rendered rooms have more colour than footage, whose shapes would lose detail to it. The decoder solves the least squares from
+    a square's latents and those of the eight around it, so that the edges between squares do not show.
 
     Residual blocks start at zero effect. Normalisation and SiLU stand in the way at two places and are made linear there: a large
     constant channel fixes the normalisation, and every value passes twice, as it is and negated: silu(x) - silu(-x) = x.
@@ -145,7 +145,7 @@ def check_linear(autoencoder: AutoencoderKL) -> None:
     widths, latents = tuple(autoencoder.config.block_out_channels), autoencoder.config.latent_channels
     if len(widths) != 1 or 2 * latents >= widths[0]:
         raise ValueError(
-            f"channels {list(widths)}, latent_channels {latents}: a linear start needs one level, wider than twice the latent channels."
+            f"channels {list(widths)}, latent_channels {latents}: a linear start needs one level, over twice as wide as the latents."
         )
 
 

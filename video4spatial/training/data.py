@@ -20,6 +20,7 @@ from video4spatial.clips.simulated import simulated_navigation_clip
 from video4spatial.media.transforms import size_of_aspect
 from video4spatial.spread import evenly_spread
 from video4spatial.models.autoencoder import (
+    fold_encoder,
     latent_channels,
     load_autoencoder,
     read_autoencoder_config,
@@ -172,6 +173,7 @@ class RoomsData(StepData):
             return
         autoencoder = self._load_autoencoder()
         store, compression = LatentStore(options.latents, autoencoder), temporal_compression(autoencoder)
+        autoencoder = fold_encoder(autoencoder)
         sources = []
         for bank, (path, _, _) in zip(self.banks, files):
             key = f"bank {file_digest(path)}"

@@ -1,4 +1,4 @@
-"""A file of pictures with what a scene shows of them, for the refiner: of simulated rooms on spoiled geometry, or of any model."""
+"""A file of pictures with what a scene shows of them, for the refiner: of simulated rooms, or as any model decodes them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from video4spatial.cameras import Cameras
+from video4spatial.clips.simulated import simulated_navigation_clip
 from video4spatial.files import written_aside
 from video4spatial.geometry.scene_geometry import GeometryRendering
 from video4spatial.models.refiner import depth_apart, pack_guidance
 from video4spatial.models.stereo_depth import StereoDepth
+from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline
+from video4spatial.pipelines.generation import encode_scene, plan_scene
+from video4spatial.pipelines.scene_geometry import estimate_geometry
 from video4spatial.training.bank import render_bank
 from video4spatial.training.sampler import step_generator
 from video4spatial.training.shown_geometry import GeometrySettings, ShownGeometry, estimated_depth
+from video4spatial.training.spoiling import spoiled
+from video4spatial.training.variation import uniform
 
 
 @dataclass(frozen=True)
@@ -147,4 +153,41 @@ def render_guided(
             target = torch.tensor([bank.walk_frames + path * (bank.target_frames - 1) + later])
             rendering = ShownGeometry(settings, estimated).rendered(bank, 0, context, cameras, target, generator)
             parts.append(GuidedPictures.of(bank.frames[0, target].numpy(), rendering))
+    return GuidedPictures.concatenate(parts)
+
+
+def guided_by_model(
+    pipeline: Video4SpatialPipeline,
+    seeds: Sequence[int],
+    settings: GeometrySettings = GeometrySettings(),
+    context_frames: tuple[int, int] = (6, 32),
+    fov_degrees: tuple[float, float] = (50.0, 90.0),
+    progress: Callable[[list], Iterable] = iter,
+) -> GuidedPictures:
+    """Pictures of simulated rooms as a model decodes them, and what it was shown of them: geometry read from its context.
+
+    Args:
+        pipeline: the model, without a refiner.
+        seeds: of the scenes.
+        settings: `views`, and how wrong cameras and scale are made; depth is what the built-in stereo network reads.
+        context_frames: least and greatest number of frames of the context.
+        fov_degrees: narrowest and widest lens.
+        progress: wraps the list of seeds, for a progress bar.
+    """
+    config, parts = pipeline.config, []
+    told = GenerationSettings(context_cameras=True)
+    for seed in progress(list(seeds)):
+        generator = step_generator(0, seed)
+        clip = simulated_navigation_clip(
+            seed, height=config.height, width=config.width, num_frames=config.target_frames, frame_rate=config.frame_rate,
+            context_size=int(torch.randint(context_frames[0], context_frames[1] + 1, (), generator=generator)),
+            fov_degrees=float(uniform(*fov_degrees, generator)),
+        )  # fmt: skip
+        anchor = clip.context_cameras[clip.anchor]
+        read = estimate_geometry(clip.context_frames, clip.context_cameras, anchor.intrinsics[0], clip.anchor)
+        read = spoiled(read, anchor, settings.spoiling.cameras_alone, generator)
+        scene = encode_scene(pipeline, clip, told, plan_scene(clip, told, config.context_frames), read)
+        made = pipeline(scene, clip.instruction, anchor=clip.anchor, generator=generator)
+        later = GeometryRendering(*(getattr(made.rendering, field.name)[1:] for field in fields(GeometryRendering)))
+        parts.append(GuidedPictures.of(clip.target_frames[1:], later, made.frames[1:]))
     return GuidedPictures.concatenate(parts)

@@ -35,32 +35,33 @@ class LatentSpoiling:
     def __post_init__(self):
         problems = [f"{name} {value}: expected at least 0" for name, value in asdict(self).items() if value < 0]
         problems += [
-            f"{name} {value}: expected at most 1" for name, value in asdict(self).items() if name.endswith("_probability") and value > 1
+            f"{name} {value}: expected at most 1"
+            for name, value in asdict(self).items()
+            if name.endswith("_probability") and value > 1
         ]
         if problems:
             raise ValueError("; ".join(problems) + ".")
 
     @torch.no_grad()
     def decoded(
-        self, autoencoder: Autoencoder, pictures: torch.Tensor, guidance: torch.Tensor | None, generator: torch.Generator
+        self, autoencoder: Autoencoder, pictures: torch.Tensor, guidance: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
         """Pictures through spoiled latents and back.
 
         Args:
             autoencoder: of pictures or video, with the statistics of its latents.
             pictures: [B, 3, H, W] in [-1, 1].
-            guidance: [B, S, 6, H, W] (`SOURCE_CHANNELS`), of which the blend may be mixed in; or None.
+            guidance: [B, S, 6, H, W] (`SOURCE_CHANNELS`), of which the blend may be mixed in.
             generator: of random numbers.
 
         Returns:
             [B, 3, H, W] in [-1, 1].
         """
         spoiled = torch.stack([self._spoiled(picture, generator) for picture in pictures])
-        if guidance is not None:
-            blend, known = guidance[:, 0, :3], guidance[:, 0, 3:4]
-            mixed = torch.rand(len(pictures), 1, 1, 1, generator=generator) < self.mixed_probability
-            share = smooth_noise((len(pictures), 1), pictures.shape[-2:], 4, generator) > 0.3
-            spoiled = torch.where(mixed & share & (known > 0), blend, spoiled)
+        blend, known = guidance[:, 0, :3], guidance[:, 0, 3:4]
+        mixed = torch.rand(len(pictures), 1, 1, 1, generator=generator) < self.mixed_probability
+        share = smooth_noise((len(pictures), 1), pictures.shape[-2:], 4, generator) > 0.3
+        spoiled = torch.where(mixed & share & (known > 0), blend, spoiled)
         exact = torch.rand(len(pictures), 1, 1, 1, generator=generator) < self.exact_probability
         latents = encode(autoencoder, torch.where(exact, pictures, spoiled).unsqueeze(2))
         # Squared, as good latents are what matters in the end.

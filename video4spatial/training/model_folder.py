@@ -31,6 +31,7 @@ def build_pipeline(module: lightning.LightningModule, data: lightning.LightningD
             per video.
         domain: what the model has seen, in words.
     """
+    aspects = data.hparams.get("aspects", ())
     return Video4SpatialPipeline(
         vae=load_autoencoder(data.hparams.autoencoder).to(module.transformer.device),
         transformer=module.transformer,
@@ -44,6 +45,7 @@ def build_pipeline(module: lightning.LightningModule, data: lightning.LightningD
         target_frames=data.hparams.target_frames,
         context_frames=data.curriculum.context_frames[1],
         domain=domain,
+        aspects=[min(aspects), max(aspects)] if len(aspects) > 1 else None,
     )
 
 

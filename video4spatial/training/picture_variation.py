@@ -35,7 +35,8 @@ class PictureVariation:
     mirror_probability: float = 0.5
 
     def __post_init__(self):
-        problems = [f"{name} {getattr(self, name)}: expected at least 1" for name in ("height", "width") if getattr(self, name) < 1]
+        sides = {"height": self.height, "width": self.width}
+        problems = [f"{name} {value}: expected at least 1" for name, value in sides.items() if value < 1]
         problems += [
             f"{name} {list(value)}: give a range of numbers above 0"
             for name, value in asdict(self).items()
@@ -65,7 +66,7 @@ class PictureVariation:
         return self.relight(self.mirror(taken, generator), generator)
 
     def window(self, pictures: torch.Tensor, generator: torch.Generator, scale: float = 1.0) -> torch.Tensor:
-        """A window of every picture [B, C, H, W], anywhere in it: [B, C, height / scale, width / scale], or less where there is less."""
+        """A window of every picture [B, C, H, W], anywhere in it: [B, C, height / scale, width / scale], or less if there is less."""
         size = torch.tensor(pictures.shape[-2:])
         window = torch.tensor([self.height, self.width]) / scale
         window = (window * min(1.0, float((size / window).min()))).round().long().clamp(min=1)

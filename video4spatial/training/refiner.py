@@ -81,7 +81,7 @@ class RefinerModule(lightning.LightningModule):
         views = getattr(data, "views", None)
         if views != self.network.config.views:
             raise ValueError(
-                f"data.geometry.views {views}: the refiner takes {self.network.config.views}; it is trained on RefinerData with as many."
+                f"data.geometry.views {views}: the refiner takes {self.network.config.views}; it trains on RefinerData with as many."
             )
 
     def training_step(self, batch: PictureBatch, batch_index: int) -> torch.Tensor:

@@ -51,13 +51,16 @@ def test_what_is_known_reaches_the_result_directly(patch):
     encoder, shown = GeometryEncoder(4, 2, 8, patch), prompt()
     shown = GeometryPrompt(shown.latents, (shown.maps > 0.5).float())
     area = patch[0] * patch[1]
-    with torch.no_grad():
-        encoder.weights.bias[:area] = 1.0
+    weights = encoder.weights.bias.data.view(3, 4, *patch)  # of renderings, channels, rows and columns
+    weights[0] = 1.0
     tokens = torch.zeros(1, 3, 16 // area, 8)
     expected = (shown.latents[:, :, 0] * shown.maps[:, :, 0, :1]).transpose(1, 2)
     torch.testing.assert_close(encoder.direct(shown, tokens), expected)
-    with torch.no_grad():  # of one pixel of each patch alone
-        encoder.weights.bias[1:area] = 0.0
+    weights[:, 2] = 0.0  # one channel is not believed
+    direct = encoder.direct(shown, tokens)
+    assert not direct[:, 2].any() and torch.equal(direct[:, [0, 1, 3]], expected[:, [0, 1, 3]])
+    weights[0] = 0.0
+    weights[0, :, 0, 0] = 1.0  # of one pixel of each patch alone
     direct = encoder.direct(shown, tokens)
     torch.testing.assert_close(direct[..., :: patch[0], :: patch[1]], expected[..., :: patch[0], :: patch[1]])
     if area > 1:

@@ -75,8 +75,7 @@ def render(inputs: RowInputs, shown: Callable[[RowInputs], Clip], geometry: Geom
     scene = geometry(inputs, clip, context_cameras)
     if not scene.placed[clip.anchor]:
         raise PeerError(f"the anchor has no camera: {scene.reasons[clip.anchor]}")
-    path = clip.instruction.cameras.relative_to(0).placed_at(scene.cameras[clip.anchor])
-    shown_frames = scene.render(path, *clip.context_frames.shape[1:3], views=0)
+    shown_frames = scene.render(scene.along(clip.instruction.cameras, clip.anchor), *clip.context_frames.shape[1:3], views=0)
     mean = clip.context_frames.mean((0, 1, 2)).round().astype(np.uint8)
     pictures = painted_over(shown_frames.pictures, shown_frames.known, mean)
     pictures[0] = clip.context_frames[clip.anchor]

@@ -38,7 +38,8 @@ class GeometryEncoder(nn.Module):
     """What renderings add to tokens, and how much of each of them enters the result directly.
 
     A regression from latents to the same latents costs a small transformer much of its width; so renderings also reach the output by a
-    way of their own, each latent pixel by weights that the last tokens say. Both start at zero.
+    way of their own, each latent pixel by weights of its channels that the last tokens say: what is a little out of place keeps its
+    coarse channels and loses its fine ones. Both start at zero.
 
     Args:
         channels: of the latents.
@@ -54,7 +55,7 @@ class GeometryEncoder(nn.Module):
         self.act_fn = nn.SiLU()
         self.hidden = nn.Linear(dim, dim)
         self.proj_out = nn.Linear(dim, dim)
-        self.weights = nn.Linear(dim, (1 + views) * patch_size[0] * patch_size[1])
+        self.weights = nn.Linear(dim, (1 + views) * channels * patch_size[0] * patch_size[1])
         self.null = nn.Parameter(torch.zeros(dim))
         for layer in (self.proj_out, self.weights):
             nn.init.zeros_(layer.weight)
@@ -86,9 +87,9 @@ class GeometryEncoder(nn.Module):
         Returns:
             [B, C, F, h, w].
         """
-        height, width = prompt.latents.shape[-2:]
+        kinds, channels, height, width = prompt.latents.shape[2:]
         rows, columns = self.patch_size
-        weights = self.weights(tokens).unflatten(2, (height // rows, width // columns)).unflatten(-1, (-1, rows, columns))
-        weights = weights.permute(0, 1, 4, 2, 5, 3, 6).flatten(5, 6).flatten(3, 4)  # [B, F, 1 + K, h, w]
-        weights = weights * prompt.maps[:, :, :, 0].to(weights.dtype)
-        return (weights.unsqueeze(3) * prompt.latents.to(weights.dtype)).sum(2).transpose(1, 2)
+        weights = self.weights(tokens).unflatten(2, (height // rows, width // columns)).unflatten(-1, (kinds, channels, rows, columns))
+        weights = weights.permute(0, 1, 4, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5)  # [B, F, 1 + K, C, h, w]
+        known = prompt.maps[:, :, :, :1].to(weights.dtype)
+        return (weights * known * prompt.latents.to(weights.dtype)).sum(2).transpose(1, 2)
