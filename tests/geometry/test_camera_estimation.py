@@ -94,8 +94,11 @@ def test_a_camera_that_only_turns_does_not_move(room, stereo):
     found = estimate_cameras(frames, cameras.intrinsics, "network", motions=TrueMotions(turned, 2.0, 0.1), depth=stereo)
     assert found.position_known.all() and found.cameras.positions.abs().max() < 0.15
     assert errors(found.cameras, turned, 0)[0] < 3.0
-    alone = estimate_cameras(frames, cameras.intrinsics)  # without anything that knows motions of pairs
-    assert alone.position_known.tolist() == [True] + [False] * (COUNT - 1) and all(alone.reasons[1:]) and alone.notes
+    # Without anything that knows motions of pairs, features may or may not tell.
+    alone = estimate_cameras(frames, cameras.intrinsics)
+    assert all(known or reason for known, reason in zip(alone.position_known, alone.reasons, strict=True)) and alone.notes
+    placed = alone.position_known.nonzero()[0].tolist()
+    assert len(placed) == 1 or errors(alone.cameras[placed], turned[placed], 0)[0] < 2.0
 
 
 def test_what_shows_nothing_has_a_reason(room, stereo, untrained):
@@ -145,14 +148,14 @@ def test_a_subject_that_moves_does_no_harm(room, stereo):
     assert found.position_known.mean() > 0.7 and turned < 2.0 and moved < 0.15
 
 
-def test_the_better_one_is_taken(room, stereo):
+def test_the_better_one_is_taken(room):
     pytest.importorskip("pycolmap")
     _, cameras = room
     frames = render(generate_scene(3), cameras, 192, 192).rgb
-    wrong = TrueMotions(Cameras(cameras.camera_to_world.flip(0), cameras.intrinsics), 2.0, 0.05)
-    found = estimate_cameras(frames, cameras.intrinsics, motions=wrong, depth=stereo)
-    assert found.notes[0].startswith("cameras by structure from motion") and found.cameras.metric
-    assert "single pictures" in " ".join(found.notes) and errors(found.cameras, cameras, 0)[0] < 1.0
+    wrong = TrueMotions(cameras[[3, 0, 5, 2, 4, 1]], 2.0, 0.05)
+    found = estimate_cameras(frames, cameras.intrinsics, motions=wrong)  # without depth, by which pictures would be aligned
+    assert found.notes[0].startswith("cameras by structure from motion; matches that bear cameras out")
+    assert not found.cameras.metric and errors(found.cameras, cameras, 0)[0] < 1.0
 
 
 def test_what_is_lacking_is_named(room):
