@@ -1,10 +1,12 @@
 """`v4s benchmark`: score a model on frozen clips, always beside the reference rows."""
 
 import os
+from dataclasses import replace
 
 from video4spatial.cli.arguments import Parser, integer, number, run_action
 from video4spatial.cli.errors import user_mistakes
 from video4spatial.cli.output_folder import check_file
+from video4spatial.cli.sample_options import asked_size
 from video4spatial.cli.terminal import console, load_pipeline, note, route_messages, say, stage
 from video4spatial.naming import unknown
 from video4spatial.pretrained import ModelFolder, built_in_models, read_model_folder
@@ -13,7 +15,7 @@ ROOMS = "rooms_nav_v1"
 """Test set where no other is named."""
 
 SEEN_MODEL = "rooms-16"
-SHOWN_ROWS = ("model", "reconstruct_and_render", "image_to_video")
+SHOWN_ROWS = ("model", "model_with_context_cameras", "reconstruct_and_render", "image_to_video")
 """Rows whose videos the report shows."""
 
 NEW_WALK = 1_000_000
@@ -43,6 +45,7 @@ def navigation_parser() -> Parser:
         help="with --captures: write down how they were cut, for --test-set of a later run")  # fmt: skip
     add("--scenes", metavar="N", type=integer(1), default=64,
         help="only the first so many scenes (default %(default)s)")  # fmt: skip
+    add("--size", metavar="WxH", help="size of the pictures (default: that of the model)")
     add("--rows", metavar="A,B,...", help="only these rows, separated by commas (default: all)")
     add("--steps", metavar="N", type=integer(1), help="denoising steps (default: what suits the model)")
     add("--guidance-scale", metavar="W", type=number(0), default=1.0,
@@ -72,6 +75,9 @@ def navigation(arguments: list[str]) -> None:
     options = navigation_parser().parse(arguments)
     with user_mistakes():
         folder = read_model_folder(options.model)
+        if options.size is not None:
+            height, width = asked_size(options.size, folder)
+            folder = replace(folder, height=height, width=width)
         seen = None
         if not options.captures and (options.seen_model != SEEN_MODEL or SEEN_MODEL in built_in_models()):
             seen = read_model_folder(options.seen_model)
@@ -85,6 +91,7 @@ def navigation(arguments: list[str]) -> None:
         rows = _rows(options.rows)
     clips, about = _clips(options, folder)
     pipeline = load_pipeline(folder)
+    pipeline.register_to_config(height=folder.height, width=folder.width)
     from video4spatial.diffusion import JointGuidance
     from video4spatial.evaluation.benchmark import Recording, benchmark_navigation
     from video4spatial.evaluation.results import write_results
@@ -106,7 +113,8 @@ def navigation(arguments: list[str]) -> None:
         processes=options.processes,
         progress=console.is_terminal,
     )
-    settings = {"model": options.model, **about, **settings} | ({"peer": options.peer} if options.peer else {})
+    told = {"model": options.model, "size": f"{folder.width}x{folder.height}"} | ({"peer": options.peer} if options.peer else {})
+    settings = {**told, **about, **settings}
     benchmark = "navigation_real" if options.captures else "navigation_rooms"
     with user_mistakes():
         write_results(options.json, benchmark, settings, results)

@@ -205,6 +205,23 @@ def sample_settings(options: Namespace, model: ModelFolder, cameras_flag: str, c
     )
 
 
+def asked_size(text: str, model: ModelFolder) -> tuple[int, int]:
+    """Height and width of `--size`, if the model takes them. Where they are beyond its training is another question.
+
+    Args:
+        text: width x height.
+        model: the checked folder.
+
+    Raises:
+        UserError: for anything else than multiples of what the model works on.
+    """
+    height, width = picture_size(text, f"{model.width}x{model.height}")
+    if height % model.grid or width % model.grid:
+        closest = (max(round(side / model.grid), 1) * model.grid for side in (width, height))
+        raise UserError(f"--size {text}: this model takes multiples of {model.grid} pixels; try --size {'x'.join(map(str, closest))}")
+    return height, width
+
+
 def footage_arguments(options: Namespace, model: ModelFolder) -> dict:
     """The user's own video as arguments of `read_footage`, but anchors and number of frames. The files must exist.
 
@@ -222,18 +239,9 @@ def footage_arguments(options: Namespace, model: ModelFolder) -> dict:
     given = {name: getattr(options, name) for name in ("context", "context_cameras", "scale")}
     of_model = {name: getattr(model, name) for name in ("height", "width", "frame_rate", "aspects", "grid")}
     if options.size is not None:
-        of_model["height"], of_model["width"] = _asked_size(options.size, model)
+        of_model["height"], of_model["width"] = asked_size(options.size, model)
         of_model["aspects"] = None
     return {**given, "fov_degrees": options.fov, "image_rate": options.fps, **of_model}
-
-
-def _asked_size(text: str, model: ModelFolder) -> tuple[int, int]:
-    """Height and width of `--size`, if the model takes them; where they are beyond its training, that is said later."""
-    height, width = picture_size(text, f"{model.width}x{model.height}")
-    if height % model.grid or width % model.grid:
-        closest = (max(round(side / model.grid), 1) * model.grid for side in (width, height))
-        raise UserError(f"--size {text}: this model takes multiples of {model.grid} pixels; try --size {'x'.join(map(str, closest))}")
-    return height, width
 
 
 def _check_prompt(prompt: str | None, model: ModelFolder) -> None:

@@ -44,6 +44,13 @@ _ALL = (
     Row("seen_scenes_with_context_cameras", partial(model.model, context_cameras=True), seen=True),
     Row("seen_scenes_static", _of_clip(references.static), seen=True),
     *(Row(f"context_{count}", partial(model.model, shown=partial(model.shorter_context, count=count))) for count in model.NESTED),
+    *(
+        Row(
+            f"context_{count}_with_context_cameras",
+            partial(model.model, shown=partial(model.shorter_context, count=count), context_cameras=True),
+        )
+        for count in model.NESTED
+    ),
     Row("ground_truth", _of_clip(references.ground_truth)),
     Row("ground_truth_blurred", _of_clip(references.ground_truth_blurred)),
     Row("vae_ceiling", model.vae_ceiling),
@@ -54,6 +61,11 @@ _ALL = (
     Row("reversed", _of_clip(references.reversed_truth)),
     Row("shuffled", _of_clip(references.shuffled)),
     Row("other_scene_context", partial(model.model, shown=model.other_scene_context), ("other",)),
+    Row(
+        "other_scene_context_with_context_cameras",
+        partial(model.model, shown=model.other_scene_context, context_cameras=True),
+        ("other",),
+    ),
     Row("anchor_only", partial(model.model, shown=model.anchor_only)),
     Row("no_context", partial(model.model, shown=model.anchor_only, show_context=False)),
     Row("reconstruct_and_render", partial(geometry.render, shown=model.usual_context, geometry=geometry.read_geometry)),
