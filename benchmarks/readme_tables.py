@@ -73,6 +73,8 @@ def geometry() -> str:
     lines = _head("row", *names.values(), "n")
     for row in content["rows"]:
         cells = row["metrics"]
+        if row["name"].startswith("cameras_"):
+            continue
         lines.append(_line(f"`{row['name']}`", *(_depth_cell(cells.get(name)) for name in names), str(cells["share"]["n"])))
     return "\n".join(lines)
 

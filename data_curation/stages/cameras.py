@@ -1,4 +1,4 @@
-"""Cameras of a capture: its own, or found by structure from motion (COLMAP, the extra `sfm`); and whether they fit its pictures.
+"""Cameras of a capture: its own, or found by structure from motion (COLMAP); and whether they fit its pictures.
 
 Lengths of cameras that were found are those of the reconstruction, not metres. A short or almost straight path leaves the focal
 length open. A wrong one is made up for by turns and points that fit it, and the epipolar check does not notice it either.

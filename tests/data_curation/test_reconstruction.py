@@ -85,7 +85,7 @@ def test_a_camera_that_only_turns_is_named(walk):
 
 def test_the_missing_library_is_named(walk, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycolmap", None)
-    with pytest.raises(ImportError, match=r"pip install 'video4spatial\[sfm\]'"):
+    with pytest.raises(ImportError, match="pip install 'pycolmap>=4.0'"):
         reconstruct(footage(walk))
 
 

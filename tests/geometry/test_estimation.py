@@ -9,7 +9,7 @@ import torch
 from video4spatial.geometry import GeometryError
 from video4spatial.geometry.consistency import doubted
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
-from video4spatial.geometry.estimation import estimate_scene, located_frames
+from video4spatial.geometry.estimation import estimate_scene
 from video4spatial.geometry.plane_sweep import PlaneSweepDepth
 from video4spatial.geometry.rendering import painted_over
 from video4spatial.geometry.scene_geometry import DepthMaps, SceneGeometry
@@ -143,21 +143,6 @@ def test_geometries_are_joined_selected_moved_and_scaled(clip):
     assert scene.relative_to(3).placed_at(scene.cameras[3]).cameras.allclose(scene.cameras, 1e-6)
     with pytest.raises(ValueError, match="frames of 64 x 64 and 32 x 32 pixels cannot be joined"):
         scene.joined(replace(scene, frames=scene.frames[:, ::2, ::2]))
-
-
-def test_frames_that_cannot_be_located_say_why(clip):
-    blank = np.full_like(clip.context_frames, 128)
-    with pytest.raises(GeometryError, match="the context's cameras are unknown: no frame has a feature"):
-        located_frames(blank, clip.context_cameras.intrinsics, clip.context_cameras[0])
-
-
-def test_frames_are_located_in_the_world_of_the_anchor():
-    pytest.importorskip("pycolmap")
-    from video4spatial.clips.simulated import simulated_navigation_clip
-
-    clip = simulated_navigation_clip(2_050_003, height=192, width=192, num_frames=5, walk_frames=16, context_size=8)
-    found = located_frames(clip.context_frames, clip.context_cameras.intrinsics, clip.context_cameras[0])
-    assert found.coverage > 0.8 and found.cameras.metric and found.cameras[0].allclose(clip.context_cameras[0], 1e-6)
 
 
 def test_holes_are_painted_over():

@@ -128,6 +128,15 @@ def test_pictures_that_tell_nothing_still_give_a_video(pipeline, walk):
     assert generate(pipeline, one, KNOWN).frames.shape == (4, 32, 32, 3)
 
 
+def test_cameras_are_found_where_none_are_given():
+    pytest.importorskip("pycolmap")
+    seen = simulated_navigation_clip(2_050_003, height=192, width=192, num_frames=5, walk_frames=16, context_size=8)
+    geometry = estimate_geometry(seen.context_frames, None, seen.context_cameras.intrinsics[0], seen.anchor)
+    assert geometry.placed.mean() > 0.8 and geometry.cameras.metric and (geometry.depth > 0).any()
+    assert geometry.origin["cameras"].startswith("cameras by") and "single pictures" in geometry.origin["scale"]
+    torch.testing.assert_close(geometry.cameras.camera_to_world[seen.anchor], torch.eye(4, dtype=torch.float64))
+
+
 def test_the_refiner_is_saved_and_loaded(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path)
     again = Video4SpatialPipeline.from_pretrained(tmp_path)

@@ -1,14 +1,20 @@
 """Cameras and depth of a video made to fit its pictures: all frames are warped onto each other through their depth until they agree.
 
 Dense bundle adjustment of small pictures, coarse to fine (as in direct sparse odometry, Engel et al., TPAMI 2018, over all pairs of a
-graph at once). Unknown are the motion of every frame, a smooth correction of its log depth, and the depth of single pixels, which is
-believed as far as an estimator of depth can be. Small and smooth pictures, in which there is no feature to be found, suit it; it
-needs cameras to start from that are off by no more than a few pixels.
+graph at once). Unknown are the motion of every frame, a smooth correction of its log depth, and the depth of every pixel, which is
+believed as far as an estimator of depth can be. Taken as they are, errors of depth would make every shift too short and the turn
+beside it too long, frame after frame: regression with errors in its variables.
+
+Small and smooth pictures, in which there is no feature to be found, suit it. It needs cameras that are off by no more than a few
+pixels, or places that were matched, to start from.
 """
 
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +24,14 @@ from torch.nn import functional as F
 
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import invert_rigid, matrices_from_vectors
+from video4spatial.geometry import alignment_kernels
+from video4spatial.geometry.pose_graph import MeasuredMotions, motion_equations
 
 KNOTS = 4
 """Rows and columns of the grid on which a frame's smooth correction of log depth is given; bilinear between."""
 
-NEAREST = 0.05
-"""Depth below which a point counts as behind the camera, in the unit of the cameras."""
+LONGEST_STEP = (0.1, 0.3, 0.2)
+"""Radians, units of length, and log depth by which one step moves things at most: far from the solution it may point astray."""
 
 
 @dataclass(frozen=True)
@@ -36,38 +44,17 @@ class AlignmentSettings:
         smooth_spread: deviation of the smooth error of the estimator's log depth.
         pixel_spread: deviation of the error of single pixels beside it.
         hidden: difference of log depth beyond which a point counts less and less, as hidden by another.
-        most_pixels: of a frame that take part; where there are more, those with the strongest edges of each neighbourhood.
         noise: deviation of pictures (from 0 to 1) that is to be expected at least.
-        match_iterations: before that, on matches.
-        match_error: error of matches that is to be expected, as a share of the picture's width.
+        damping: share of the curvature by which steps are kept short. More than this and long valleys are never walked to their end.
     """
 
-    sides: tuple[int, ...] = (32, 64)
-    iterations: tuple[int, ...] = (5, 6)
+    sides: tuple[int, ...] = (16, 32, 64)
+    iterations: tuple[int, ...] = (8, 12, 8)
     smooth_spread: float = 0.2
     pixel_spread: float = 0.2
     hidden: float = 0.4
-    most_pixels: int = 4096
     noise: float = 0.01
-    match_iterations: int = 12
-    match_error: float = 0.025
-
-
-@dataclass(frozen=True)
-class PlaceMatches:
-    """Where places of some frames are in others.
-
-    Args:
-        pairs: [E, 2] of frames.
-        centres: [G, 2] the places of the first frames, in shares of the picture's width and height.
-        place: [E, G, 2] where they are in the second frames.
-        sure: [E, G] from 0 to 1.
-    """
-
-    pairs: np.ndarray
-    centres: Tensor
-    place: Tensor
-    sure: Tensor
+    damping: float = 1e-7
 
 
 @dataclass(frozen=True)
@@ -75,14 +62,14 @@ class Alignment:
     """What came out.
 
     Args:
-        cameras: N cameras; frame `fixed` stays where it was.
-        log_correction: [N, KNOTS, KNOTS] to be added to the log depth.
+        cameras: N cameras; the fixed one stays where it was.
+        log_depth: [N, h, w] float32 at the finest size, as corrected.
         misfit: [N, N] median difference of the pictures of each pair, in shares of their contrast; NaN where they are no pair.
         overlap: [N, N] share of the first picture that was found in the second.
     """
 
     cameras: Cameras
-    log_correction: Tensor
+    log_depth: np.ndarray
     misfit: np.ndarray
     overlap: np.ndarray
 
@@ -93,7 +80,7 @@ def align_pictures(
     depth: np.ndarray,
     pairs: np.ndarray,
     fixed: int = 0,
-    matches: PlaceMatches | None = None,
+    motions: MeasuredMotions | None = None,
     settings: AlignmentSettings = AlignmentSettings(),
 ) -> Alignment:
     """Cameras under which pictures, warped through their depth, agree best.
@@ -104,350 +91,230 @@ def align_pictures(
         depth: [N, h, w] along the optical axis, all known.
         pairs: [E, 2] of frames that overlap; each is used both ways.
         fixed: frame whose camera stays.
-        matches: places found in other frames, which the cameras are made to fit first: they may be further off than pictures allow.
+        motions: what is known of motions between frames beside the pictures, which decides where pictures say little.
         settings: how.
     """
     both = np.concatenate([pairs, pairs[:, ::-1]]).astype(np.int64)
-    neighbours = [torch.from_numpy(both[both[:, 0] == frame, 1]) for frame in range(len(frames))]
-    pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+    pictures = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
     log_depth = torch.from_numpy(np.asarray(depth, dtype=np.float32)).clamp(min=1e-3).log()[:, None]
-    poses, lenses = cameras.camera_to_world.clone(), cameras.intrinsics
-    knots = torch.zeros(len(frames), KNOTS**2, dtype=torch.float64)
-    if matches is not None:
-        level, found = _MatchLevel.of(matches, log_depth, lenses)
-        pixels = torch.zeros_like(level.log_depth)
-        for _ in range(settings.match_iterations):
-            poses, knots, pixels = level.stepped(poses, knots, pixels, found, fixed, settings)
-    for side, iterations in zip(settings.sides, settings.iterations, strict=True):
-        level = _PictureLevel.of(pictures, log_depth, lenses, side, settings)
-        pixels = torch.zeros_like(level.log_depth)
-        for _ in range(iterations):
-            poses, knots, pixels = level.stepped(poses, knots, pixels, neighbours, fixed, settings)
-    views = [level.views(poses, knots, pixels, frame, others, settings) for frame, others in enumerate(neighbours)]
-    misfit, overlap = np.full((len(frames),) * 2, np.nan), np.zeros((len(frames),) * 2)
-    for frame, (others, seen) in enumerate(zip(neighbours, views, strict=True)):
-        misfit[frame, others], overlap[frame, others] = seen.misfit.numpy(), seen.seen.mean(-1).numpy()
-    return Alignment(
-        Cameras(poses, lenses, metric=cameras.metric, times=cameras.times, convention=cameras.convention),
-        knots.unflatten(1, (KNOTS, KNOTS)), misfit, overlap,
-    )  # fmt: skip
+    state = _State(cameras.camera_to_world.clone(), np.zeros((len(frames), KNOTS**2)), np.zeros((len(frames), 0)))
+    with ThreadPoolExecutor(max(1, min(torch.get_num_threads(), os.cpu_count() or 1))) as pool:
+        for side, iterations in zip(settings.sides, settings.iterations, strict=True):
+            level = _Level(pictures, log_depth, cameras.intrinsics, side, both, settings)
+            state = state.with_pixels(level)
+            for _ in range(iterations):
+                level.correct_depth(state)
+                state = _stepped(level, state, fixed, motions, settings, pool.map)
+        level.correct_depth(state)
+        misfit, overlap = level.fit(state)
+    found = Cameras(state.poses, cameras.intrinsics, metric=cameras.metric, times=cameras.times, convention=cameras.convention)
+    return Alignment(found, level.depth_maps(state), misfit, overlap)
 
 
 @dataclass(frozen=True)
-class _Equations:
-    """What the pixels of one frame say of the motions of all frames and of its own knots (S = 6 N + K unknowns), to first order.
+class _State:
+    """Poses [N, 4, 4], knots [N, K] and pixels [N, P] of log depth."""
 
-    Depths of single pixels are eliminated (Schur complement); `mixed`, `curvature` and `slope` give them back.
+    poses: Tensor
+    knots: np.ndarray
+    pixels: np.ndarray
 
-    Args:
-        matrix: [S, S]; right: [S].
-        mixed: [P, S] dependence of the pixels' depth on the unknowns.
-        curvature, slope: [P] of the cost in the pixels' log depth.
-    """
-
-    matrix: Tensor
-    right: Tensor
-    mixed: Tensor
-    curvature: Tensor
-    slope: Tensor
+    def with_pixels(self, level: _Level) -> _State:
+        """The same for the pixels of another level, of which nothing is known yet."""
+        return _State(self.poses, self.knots, np.zeros(level.log_depth.shape))
 
 
-@dataclass(frozen=True)
-class _Views:
-    """What one frame's P pixels look like in E other frames.
-
-    Args:
-        misfit: [E] median difference of pictures in shares of their contrast.
-        seen: [E, P] how much each pixel counts.
-        rows: [E, P, 2, 7] how places on the plane at depth 1 depend on turn and shift of the other frame and on the log depth.
-        weighted: [E, P, 2, 7] the same weighted by the slopes of the pictures.
-        force: [E, P, 2] differences times slopes.
-        carried: [E, 6, 6] a motion of the first frame as the opposite motion of the other.
-    """
-
-    misfit: Tensor
-    seen: Tensor
-    rows: Tensor
-    weighted: Tensor
-    force: Tensor
-    carried: Tensor
-
-
-@dataclass(frozen=True)
 class _Level:
-    """P pixels of each of N frames with what is believed of their depth. What they are compared by is up to the kinds of levels.
+    """Pictures at one size, and what is believed of the depth of their P pixels.
 
     Args:
-        rays: [N, P, 3] 1 along the optical axis.
-        log_depth: [N, P] as estimated.
-        spread: [N, P, K] weights of the knots.
-        lenses: [N, 3, 3] normalised float32.
+        pictures: [N, 3, H, W] from 0 to 1.
+        log_depth: [N, 1, h, w] as estimated.
+        lenses: [N, 3, 3] normalised.
+        side: pixels of the longer side.
+        pairs: [E, 2] first and second frame, in both orders.
+        settings: how pictures are compared.
     """
 
-    rays: Tensor
-    log_depth: Tensor
-    spread: Tensor
-    lenses: Tensor
-
-    def views(self, poses: Tensor, knots: Tensor, pixels: Tensor, frame: int, others: Tensor, settings: AlignmentSettings) -> _Views:
-        """Look up a frame's pixels in other frames [E] and compare."""
-        raise NotImplementedError
-
-    def projected(self, poses: Tensor, knots: Tensor, pixels: Tensor, frame: int, others: Tensor) -> _Projected:
-        """Where a frame's pixels are in other frames [E]."""
-        motion = (invert_rigid(poses[others]) @ poses[frame]).float()  # this camera to the others
-        turn, shift = motion[:, :3, :3], motion[:, :3, 3]
-        depth = (self.log_depth[frame] + self.spread[frame] @ knots[frame].float() + pixels[frame]).exp()
-        moved = (self.rays[frame] * depth[:, None]) @ turn.mT + shift[:, None]  # [E, P, 3]
-        inverse = 1 / moved[..., 2].clamp(min=NEAREST)
-        return _Projected(moved[..., :2] * inverse[..., None], inverse, moved[..., 2] > NEAREST, moved - shift[:, None], turn, shift)
-
-    def equations(
-        self, poses: Tensor, knots: Tensor, pixels: Tensor, frame: int, others: Tensor, settings: AlignmentSettings
-    ) -> _Equations:
-        """What a frame's pixels say, looked up in others [E]."""
-        views = self.views(poses, knots, pixels, frame, others, settings)
-        count, inner = len(poses), KNOTS**2
-        # Beside the motions of the others stands that of the frame itself, which is the opposite of all of them.
-        motions = views.rows[..., :6].flatten(1, 2).mT @ views.weighted[..., :6].flatten(1, 2)  # [E, 6, 6]
-        pulls = (views.rows[..., :6] * views.force[..., None]).sum((1, 2))  # [E, 6]
-        deep = (views.rows[..., 6:] * views.weighted).sum(2)  # [E, P, 7] products with the column of the depth
-        data, pull = deep[..., 6].sum(0), (views.rows[..., 6] * views.force).sum((0, 2))
-        curvature, slope = data + 1 / settings.pixel_spread**2, pull + pixels[frame] / settings.pixel_spread**2
-        size = 6 * count + inner
-        matrix, right, mixed = torch.zeros(size, size), torch.zeros(size), torch.zeros(len(data), size)
-        own = slice(6 * frame, 6 * frame + 6)
-        for number, other in enumerate(others.tolist()):
-            there, carried = slice(6 * other, 6 * other + 6), views.carried[number]
-            back = motions[number] @ carried
-            matrix[there, there] += motions[number]
-            matrix[there, own] -= back
-            matrix[own, there] -= back.T
-            matrix[own, own] += carried.T @ back
-            right[there] += pulls[number]
-            right[own] -= carried.T @ pulls[number]
-            mixed[:, there] += deep[number, :, :6]
-            mixed[:, own] -= deep[number, :, :6] @ carried
-        # The knots move all pixels of their frame.
-        spread = self.spread[frame]
-        matrix[: 6 * count, 6 * count :] = mixed[:, : 6 * count].T @ spread
-        matrix[6 * count :, : 6 * count] = matrix[: 6 * count, 6 * count :].T
-        matrix[6 * count :, 6 * count :] = spread.T @ (spread * data[:, None])
-        right[6 * count :] = spread.T @ pull
-        mixed[:, 6 * count :] = spread * data[:, None]
-        scaled = mixed / curvature[:, None]
-        used = mixed.abs().sum(0) > 0
-        columns = mixed[:, used]
-        matrix[used.nonzero(), used.nonzero()[:, 0]] -= scaled[:, used].T @ columns
-        return _Equations(matrix, right - scaled.T @ slope, mixed, curvature, slope)
-
-    def stepped(
-        self, poses: Tensor, knots: Tensor, pixels: Tensor, neighbours: list[Tensor], fixed: int, settings: AlignmentSettings
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Poses, knots and pixels after one step of Gauss and Newton over all frames."""
-        count = len(poses)
-        told = [self.equations(poses, knots, pixels, frame, others, settings) for frame, others in enumerate(neighbours)]
-        step = _solved(torch.stack([one.matrix for one in told]).double(), torch.stack([one.right for one in told]).double(), knots, fixed, settings)
-        moves, knot_step = step[: 6 * count], step[6 * count :].view(count, -1)
-        pixel_step = torch.stack([
-            -(one.slope + one.mixed @ torch.cat([moves, knot_step[frame]]).float()) / one.curvature for frame, one in enumerate(told)
-        ])  # fmt: skip
-        return _moved(poses, moves.view(count, 6)), knots + knot_step.clamp(-0.2, 0.2), pixels + pixel_step.clamp(-0.2, 0.2)
-
-@dataclass(frozen=True)
-class _Projected:
-    """Pixels of one frame in E others.
-
-    Args:
-        flat: [E, P, 2] on the plane at depth 1 of the others.
-        inverse: [E, P] inverse depth there.
-        ahead: [E, P] whether they are before the camera.
-        ray: [E, P, 3] what points move by as their log depth grows.
-        turn, shift: [E, 3, 3] and [E, 3] of the frame's camera to the others.
-    """
-
-    flat: Tensor
-    inverse: Tensor
-    ahead: Tensor
-    ray: Tensor
-    turn: Tensor
-    shift: Tensor
-
-    def rows(self) -> Tensor:
-        """How the places depend on turn and shift of the other frame in its own axes and on the log depth: [E, P, 2, 7]."""
-        (u, v), inverse = self.flat.unbind(-1), self.inverse
-        zero, away = torch.zeros_like(u), self.ray * inverse[..., None]
-        right = [u * v, -1 - u * u, v, -inverse, zero, u * inverse, away[..., 0] - u * away[..., 2]]
-        below = [1 + v * v, -u * v, -u, zero, -inverse, v * inverse, away[..., 1] - v * away[..., 2]]
-        return torch.stack([torch.stack(right, -1), torch.stack(below, -1)], dim=2)
-
-
-@dataclass(frozen=True)
-class _MatchLevel(_Level):
-    """Places that were found in other frames.
-
-    Args:
-        found: [N, N, G, 2] where, on the plane at depth 1.
-        sure: [N, N, G] from 0 to 1; 0 where they were not looked for.
-    """
-
-    found: Tensor
-    sure: Tensor
-
-    @classmethod
-    def of(cls, matches: PlaceMatches, log_depth: Tensor, lenses: Tensor) -> tuple[_MatchLevel, list[Tensor]]:
-        """Of matches, and the frames [E] in which those of each frame were looked for."""
-        count, inverse = len(lenses), torch.linalg.inv(lenses).float()
-        rays = F.pad(matches.centres, (0, 1), value=1.0) @ inverse.mT  # [N, G, 3]
-        first, second = torch.from_numpy(matches.pairs.astype(np.int64)).unbind(1)
-        found, sure = torch.zeros(count, count, rays.shape[1], 2), torch.zeros(count, count, rays.shape[1])
-        found[first, second] = (F.pad(matches.place, (0, 1), value=1.0) @ inverse[second].mT)[..., :2]
-        sure[first, second] = matches.sure
-        grid = (2 * matches.centres - 1).expand(count, 1, -1, -1)
-        depth = F.grid_sample(log_depth, grid, align_corners=False, padding_mode="border")[:, 0, 0]
-        spread = _knot_weights(matches.centres).expand(count, -1, -1)
-        return cls(rays, depth, spread, lenses.float(), found, sure), [second[first == frame] for frame in range(count)]
-
-    def views(self, poses: Tensor, knots: Tensor, pixels: Tensor, frame: int, others: Tensor, settings: AlignmentSettings) -> _Views:
-        """Compare with the places that were found."""
-        projected = self.projected(poses, knots, pixels, frame, others)
-        residual = projected.flat - self.found[frame, others]
-        spread = settings.match_error / self.lenses[others, 0, 0][:, None]
-        size = residual.square().sum(-1)
-        weight = self.sure[frame, others] * projected.ahead / (1 + size / (2 * spread) ** 2) ** 2
-        rows = projected.rows()
-        scaled = (weight / spread**2)[..., None]
-        middle = size.sqrt().where(self.sure[frame, others] > 0.1, torch.nan).nanmedian(-1).values
-        return _Views(middle, weight, rows, rows * scaled[..., None], residual * scaled, _carried(projected.turn, projected.shift))
-
-
-@dataclass(frozen=True)
-class _PictureLevel(_Level):
-    """Pictures at one size.
-
-    Args:
-        pictures: [N, 3 C + 1, h, w]: C channels, their slopes along x and along y per share of the picture, and log depth.
-        values: [N, C, P].
-    """
-
-    pictures: Tensor
-    values: Tensor
-
-    @classmethod
-    def of(cls, pictures: Tensor, log_depth: Tensor, lenses: Tensor, side: int, settings: AlignmentSettings) -> _PictureLevel:
-        """Reduce pictures [N, C, H, W] and log depth [N, 1, h, w] to a size, and choose pixels."""
+    def __init__(
+        self, pictures: Tensor, log_depth: Tensor, lenses: Tensor, side: int, pairs: np.ndarray, settings: AlignmentSettings
+    ):
         scale = side / max(pictures.shape[-2:])
         height, width = (max(4, round(length * scale)) for length in pictures.shape[-2:])
-        small = F.interpolate(pictures, (height, width), mode="bilinear", antialias=True, align_corners=False)
-        maps = F.interpolate(log_depth, (height, width), mode="bilinear", align_corners=False)
-        padded = F.pad(small, (1, 1, 1, 1), mode="replicate")
-        across, down = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2], padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
         columns, rows = (torch.arange(width) + 0.5) / width, (torch.arange(height) + 0.5) / height
         centres = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
-        chosen = _strongest((across.square() + down.square()).sum(1), settings.most_pixels)  # [N, P]
-        places = centres[chosen]
-        rays = F.pad(places, (0, 1), value=1.0) @ torch.linalg.inv(lenses).float().mT
-        return cls(
-            rays, maps.flatten(1).gather(1, chosen), _knot_weights(places), lenses.float(),
-            torch.cat([small, across * width / 2, down * height / 2, maps], dim=1),
-            small.flatten(2).gather(2, chosen[:, None].expand(-1, small.shape[1], -1)),
-        )  # fmt: skip
+        small = F.interpolate(pictures, (height, width), mode="bilinear", antialias=True, align_corners=False)
+        depth = F.interpolate(log_depth, (height, width), mode="bilinear", align_corners=False)
+        padded = F.pad(small, (1, 1, 1, 1), mode="replicate")
+        across, down = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2, (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+        self.maps = torch.cat([small, across, down, depth], dim=1).permute(0, 2, 3, 1).contiguous().numpy()  # [N, h, w, 10]
+        self.values = small.flatten(2).mT.contiguous().numpy()  # [N, P, 3]
+        self.log_depth = depth.flatten(1).double().numpy()
+        self.rays = (F.pad(centres.double(), (0, 1), value=1.0) @ torch.linalg.inv(lenses).mT).numpy()  # [N, P, 3]
+        self.spread = _knot_weights(centres).double().numpy()  # [P, K]
+        self.neighbours = [pairs[pairs[:, 0] == frame, 1] for frame in range(len(pictures))]
+        in_pixels = lenses.numpy() * np.array([width, height, 1.0])[:, None]
+        self.lenses = np.ascontiguousarray(in_pixels[:, [0, 1, 0, 1], [0, 1, 2, 2]])  # [N, 4]
+        self.size, self.settings = (height, width), settings
 
-    def views(self, poses: Tensor, knots: Tensor, pixels: Tensor, frame: int, others: Tensor, settings: AlignmentSettings) -> _Views:
-        """Compare with what the other pictures show there."""
-        projected = self.projected(poses, knots, pixels, frame, others)
-        lens = self.lenses[others]
-        place = projected.flat * lens[:, None, [0, 1], [0, 1]] + lens[:, None, :2, 2]
-        height, width = self.pictures.shape[-2:]
-        margin = torch.tensor([0.5 / width, 0.5 / height])
-        inside = projected.ahead & (place > margin).all(-1) & (place < 1 - margin).all(-1)
-        looked = F.grid_sample(self.pictures[others], (2 * place - 1)[:, None], align_corners=False, padding_mode="border")[:, :, 0]
-        seen, across, down, there = looked.split([self.values.shape[1]] * 3 + [1], dim=1)
-        there = there[:, 0] + (_knot_weights(place) @ knots[others].float()[..., None])[..., 0]
-        weight = inside * torch.exp(-(((there + projected.inverse.log()) / settings.hidden) ** 2))
-        residual, misfit, scale = _differences(seen, self.values[frame], weight, settings.noise)
-        robust = weight / (1 + residual.square().mean(1) / scale[:, None] ** 2) ** 2 / scale[:, None] ** 2
-        across, down = across * lens[:, 0, 0, None, None], down * lens[:, 1, 1, None, None]
-        xx, xy, yy = (
-            ((one * other).sum(1) * robust)[..., None] for one, other in ((across, across), (across, down), (down, down))
+    def projected(self, state: _State, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Depth [P] of a frame's pixels, the motions [E, 3, 4] to its neighbours, and the pixels' places and inverse depth there."""
+        depth = np.exp(self.log_depth[frame] + self.spread @ state.knots[frame] + state.pixels[frame])
+        others = self.neighbours[frame]
+        motions = (invert_rigid(state.poses[others]) @ state.poses[frame])[:, :3].numpy()
+        flat, inverse = np.empty((len(others), len(depth), 2)), np.empty((len(others), len(depth)))
+        alignment_kernels.project(self.rays[frame], depth, motions, flat, inverse)
+        return depth, motions, flat, inverse
+
+    def correct_depth(self, state: _State) -> None:
+        """Let the depth that hides what is behind it be that of the state."""
+        self.maps[..., -1] = self.depth_maps(state)
+
+    def depth_maps(self, state: _State) -> np.ndarray:
+        """Log depth [N, h, w] float32."""
+        corrected = self.log_depth + state.knots @ self.spread.T + state.pixels
+        return corrected.reshape(len(corrected), *self.size).astype(np.float32)
+
+    def compared(self, frame: int, flat: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Stiffness [E, P, 3] and force [E, P, 2] by which the pictures hold the places of a frame's pixels."""
+        looked, weight, means, sizes, medians = self._differences(frame, flat, inverse)
+        stiffness, force = np.empty((*inverse.shape, 3), np.float32), np.empty((*inverse.shape, 2), np.float32)
+        scales = 2 * np.maximum(medians, self.settings.noise)
+        lenses = self.lenses[self.neighbours[frame]]
+        alignment_kernels.hold(looked, self.values[frame], weight, means, sizes, scales, lenses, stiffness, force)
+        return stiffness, force
+
+    def _differences(self, frame: int, flat: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, ...]:
+        """What is looked up for a frame's pixels [E, P, 9], how much they count [E, P], and how far they are from the frame: means
+        [E, 3], mean squares about them [E, P], and medians of their roots [E]."""
+        others = self.neighbours[frame]
+        looked, weight = np.empty((*inverse.shape, 9), np.float32), np.empty(inverse.shape, np.float32)
+        alignment_kernels.look_up(
+            self.maps, others, self.lenses[others], flat, inverse, self.settings.hidden, looked, weight
         )
-        force = torch.stack([(slope * residual).sum(1) * robust for slope in (across, down)], dim=-1)
-        rows = projected.rows()
-        weighted = torch.stack([xx * rows[:, :, 0] + xy * rows[:, :, 1], xy * rows[:, :, 0] + yy * rows[:, :, 1]], dim=2)
-        return _Views(misfit, weight, rows, weighted, force, _carried(projected.turn, projected.shift))
+        means, sizes = np.empty((len(others), 3)), np.empty(inverse.shape, np.float32)
+        alignment_kernels.compare(looked, self.values[frame], weight, means, sizes)
+        step = 1 if inverse.shape[1] < 2000 else 3  # a share of many pixels tells the median as well
+        medians = [
+            math.sqrt(np.median(row[kept])) if kept.any() else 1.0
+            for row, kept in zip(sizes[:, ::step], weight[:, ::step] > 0.1, strict=True)
+        ]
+        return looked, weight, means, sizes, np.array(medians)
+
+    def fit(self, state: _State) -> tuple[np.ndarray, np.ndarray]:
+        """How well the pictures of pairs fit: `misfit` and `overlap` of an `Alignment`."""
+        count = len(self.values)
+        misfit, overlap = np.full((count, count), np.nan), np.zeros((count, count))
+        for frame, others in enumerate(self.neighbours):
+            _, _, flat, inverse = self.projected(state, frame)
+            _, weight, _, _, medians = self._differences(frame, flat, inverse)
+            own, total = self.values[frame], np.maximum(weight.sum(1), 1)[:, None]
+            mean = weight @ own / total
+            contrast = np.sqrt(np.maximum(weight @ (own**2) / total - mean**2, 0).mean(-1))
+            misfit[frame, others] = medians / np.maximum(contrast, self.settings.noise)
+            overlap[frame, others] = weight.mean(1)
+        return misfit, overlap
 
 
-def _solved(own: Tensor, right: Tensor, knots: Tensor, fixed: int, settings: AlignmentSettings) -> Tensor:
-    """The step [6 N + N K] from what each frame says of all motions and its own knots, [N, S, S] and [N, S]."""
-    count, inner = knots.shape
-    motions = 6 * count
-    matrix = torch.zeros(motions + count * inner, motions + count * inner, dtype=torch.float64)
-    force = torch.zeros(len(matrix), dtype=torch.float64)
-    matrix[:motions, :motions] = own[:, :motions, :motions].sum(0)
-    force[:motions] = right[:, :motions].sum(0)
-    believed = torch.eye(inner, dtype=torch.float64) / settings.smooth_spread**2
-    for frame in range(count):
-        place = slice(motions + inner * frame, motions + inner * (frame + 1))
-        matrix[:motions, place] = own[frame, :motions, motions:]
-        matrix[place, :motions] = own[frame, motions:, :motions]
-        matrix[place, place] = own[frame, motions:, motions:] + believed
-        force[place] = right[frame, motions:] + believed @ knots[frame]
-    diagonal = matrix.diagonal()
-    diagonal += 1e-4 * diagonal.abs() + 1e-3
-    kept = torch.ones(len(matrix), dtype=torch.bool)
-    kept[6 * fixed : 6 * fixed + 6] = False
-    step = torch.zeros_like(force)
-    step[kept] = -torch.linalg.solve(matrix[kept][:, kept], force[kept])
-    return step
+@dataclass(frozen=True)
+class _Told:
+    """What the pixels of one frame say, their depths eliminated, since each stands in the equations of its own frame alone (Schur
+    complement).
 
-
-def _moved(poses: Tensor, moves: Tensor) -> Tensor:
-    """Poses [N, 4, 4] moved in their own axes by turns and shifts [N, 6]."""
-    moved = poses.clone()
-    moved[:, :3, 3] = poses[:, :3, 3] + (poses[:, :3, :3] @ moves[:, 3:, None].clamp(-0.3, 0.3))[..., 0]
-    moved[:, :3, :3] = poses[:, :3, :3] @ matrices_from_vectors(moves[:, :3].clamp(-0.1, 0.1))
-    return moved
-
-
-def _differences(seen: Tensor, own: Tensor, weight: Tensor, noise: float) -> tuple[Tensor, Tensor, Tensor]:
-    """How pictures [E, C, P] differ once their means are made alike, since exposure changes.
-
-    Returns:
-        Differences [E, C, P], their median in shares of the contrast [E], and the scale [E] beyond which they are outliers.
+    Args:
+        place: [S] which of all unknowns (6 N motions, then N K knots) it is about.
+        matrix, right: [S, S] and [S].
+        mixed: [P, S] how the pixels' log depth depends on them; curvature, pull: [P].
     """
-    total = weight.sum(-1).clamp(min=1)[:, None, None]
-    mean_own, mean_seen = ((values * weight[:, None]).sum(-1, keepdim=True) / total for values in (own, seen))
-    residual = (seen - mean_seen) - (own - mean_own)
-    size = residual.square().mean(1).sqrt()
-    middle = size.where(weight > 0.1, torch.nan).nanmedian(-1).values.nan_to_num(1.0)
-    contrast = (((own - mean_own).square().mean(1) * weight).sum(-1) / total[:, 0, 0]).sqrt()
-    return residual, middle / contrast.clamp(min=noise), 2 * middle.clamp(min=noise)
+
+    place: np.ndarray
+    matrix: np.ndarray
+    right: np.ndarray
+    mixed: np.ndarray
+    curvature: np.ndarray
+    pull: np.ndarray
 
 
-def _carried(turn: Tensor, shift: Tensor) -> Tensor:
-    """What a motion (turn, shift) of the first camera in its own axes is in those of the second: [E, 6, 6] (adjoint of first to second)."""
-    across = torch.zeros_like(turn)  # [E, 3, 3] cross product with the shift
-    x, y, z = shift.unbind(-1)
-    across[:, 0, 1], across[:, 0, 2], across[:, 1, 2] = -z, y, -x
-    across[:, 1, 0], across[:, 2, 0], across[:, 2, 1] = z, -y, x
-    return torch.cat([torch.cat([turn, torch.zeros_like(turn)], 2), torch.cat([across @ turn, turn], 2)], 1)
+def _told(level: _Level, state: _State, frame: int, settings: AlignmentSettings) -> _Told:
+    """What a frame's pixels say of the motions of its neighbours, of its own, and of its knots."""
+    depth, motions, flat, inverse = level.projected(state, frame)
+    stiffness, force = level.compared(frame, flat, inverse)
+    others, count, inner = level.neighbours[frame], len(state.poses), KNOTS**2
+    edges = len(others)
+    curvature, pull, mixed = np.zeros((edges, 6, 6)), np.zeros((edges, 6)), np.empty((edges, 6, len(depth)))
+    deep, deep_pull = np.zeros(len(depth)), np.zeros(len(depth))
+    alignment_kernels.accumulate(
+        level.rays[frame], depth, motions, flat, inverse, stiffness, force, curvature, pull, mixed, deep, deep_pull
+    )
+    # A motion of the frame itself is the opposite one of all the others, in their axes.
+    carried = _carried(motions)
+    size = 6 * edges + 6 + inner
+    own, knots = slice(6 * edges, 6 * edges + 6), slice(6 * edges + 6, size)
+    matrix, right, columns = np.zeros((size, size)), np.zeros(size), np.zeros((size, len(depth)))
+    for edge in range(edges):
+        there, back = slice(6 * edge, 6 * edge + 6), curvature[edge] @ carried[edge]
+        matrix[there, there], matrix[there, own], matrix[own, there] = curvature[edge], -back, -back.T
+        matrix[own, own] += carried[edge].T @ back
+        right[there], columns[there] = pull[edge], mixed[edge]
+        right[own] -= carried[edge].T @ pull[edge]
+        columns[own] -= carried[edge].T @ mixed[edge]
+    # The knots move all pixels of the frame.
+    spread = level.spread
+    matrix[: knots.start, knots] = columns[: knots.start] @ spread
+    matrix[knots, : knots.start] = matrix[: knots.start, knots].T
+    matrix[knots, knots] = spread.T @ (spread * deep[:, None])
+    right[knots], columns[knots] = spread.T @ deep_pull, (spread * deep[:, None]).T
+    belief = 1 / settings.pixel_spread**2
+    deep, deep_pull = deep + belief, deep_pull + belief * state.pixels[frame]
+    root = deep**-0.5
+    scaled = columns * root
+    motions_place = (6 * np.concatenate([others, [frame]])[:, None] + np.arange(6)).ravel()
+    place = np.concatenate([motions_place, 6 * count + inner * frame + np.arange(inner)])
+    return _Told(place, matrix - scaled @ scaled.T, right - scaled @ (root * deep_pull), columns.T, deep, deep_pull)
+
+
+def _stepped(
+    level: _Level, state: _State, fixed: int, motions: MeasuredMotions | None, settings: AlignmentSettings, each: Callable
+) -> _State:
+    """The state after one step of Gauss and Newton over all frames, whose equations `each` collects."""
+    count, inner = len(state.poses), KNOTS**2
+    told = list(each(lambda frame: _told(level, state, frame, settings), range(count)))
+    matrix, right = np.zeros(((6 + inner) * count,) * 2), np.zeros((6 + inner) * count)
+    for one in told:
+        matrix[np.ix_(one.place, one.place)] += one.matrix
+        right[one.place] += one.right
+    if motions is not None:
+        curvature, pull = motion_equations(motions, state.poses)
+        matrix[: 6 * count, : 6 * count] += curvature.numpy()
+        right[: 6 * count] += pull.numpy()
+    diagonal = np.einsum("ii->i", matrix)
+    diagonal[6 * count :] += 1 / settings.smooth_spread**2
+    right[6 * count :] += state.knots.ravel() / settings.smooth_spread**2
+    diagonal += settings.damping * diagonal + 1e-6
+    kept = np.ones(len(right), bool)
+    kept[6 * fixed : 6 * fixed + 6] = False
+    step = np.zeros(len(right))
+    step[kept] = -np.linalg.solve(matrix[np.ix_(kept, kept)], right[kept])
+    pixels = np.stack([-(one.pull + one.mixed @ step[one.place]) / one.curvature for one in told])
+    turn, shift, deeper = LONGEST_STEP
+    moves = torch.from_numpy(step[: 6 * count].reshape(count, 6))
+    poses = state.poses.clone()
+    poses[:, :3, 3] += (poses[:, :3, :3] @ moves[:, 3:, None].clamp(-shift, shift))[..., 0]
+    poses[:, :3, :3] = poses[:, :3, :3] @ matrices_from_vectors(moves[:, :3].clamp(-turn, turn))
+    knots = step[6 * count :].reshape(count, inner)
+    return _State(poses, state.knots + knots.clip(-deeper, deeper), state.pixels + pixels.clip(-deeper, deeper))
+
+
+def _carried(motions: np.ndarray) -> np.ndarray:
+    """What a motion (turn, shift) of the first camera in its own axes is in those of the others: [E, 6, 6] (the adjoint)."""
+    turn, (x, y, z) = motions[:, :, :3], motions[:, :, 3].T
+    zero = np.zeros_like(x)
+    across = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(-1, 3, 3)
+    return np.concatenate([np.concatenate([turn, np.zeros_like(turn)], 2), np.concatenate([across @ turn, turn], 2)], 1)
 
 
 def _knot_weights(centres: Tensor) -> Tensor:
-    """Bilinear weights [..., P, K] of the knots at places [..., P, 2] of a picture."""
+    """Bilinear weights [P, K] of the knots at places [P, 2] of a picture."""
     along = (centres * (KNOTS - 1)).clamp(0, KNOTS - 1)
-    hats = (1 - (along[..., None, :] - torch.arange(KNOTS)[:, None]).abs()).clamp(min=0)  # [..., P, KNOTS, 2]
-    return (hats[..., :, None, 1] * hats[..., None, :, 0]).flatten(-2)
-
-
-def _strongest(strength: Tensor, most: int) -> Tensor:
-    """Pixels [N, P] that take part, of maps [N, h, w]: all, or the strongest of each square of pixels."""
-    height, width = strength.shape[1:]
-    index = torch.arange(height * width).view(1, height, width).expand(len(strength), -1, -1)
-    side = math.ceil(math.sqrt(height * width / most))
-    if side == 1:
-        return index.flatten(1)
-    padded = F.pad(strength, (0, -width % side, 0, -height % side), value=-1.0)
-    tiles = F.unfold(padded[:, None], side, stride=side)  # [N, side^2, P]
-    numbers = F.unfold(F.pad(index, (0, -width % side, 0, -height % side))[:, None].float(), side, stride=side)
-    return numbers.gather(1, tiles.argmax(1, keepdim=True))[:, 0].long()
+    hats = (1 - (along[:, None] - torch.arange(KNOTS)[:, None]).abs()).clamp(min=0)  # [P, KNOTS, 2]
+    return (hats[:, :, None, 1] * hats[:, None, :, 0]).flatten(1)

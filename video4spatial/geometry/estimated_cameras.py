@@ -20,15 +20,17 @@ from video4spatial.geometry import GeometryError
 class EstimatedCameras:
     """Cameras measured from the frames of a video; some frames may have none.
 
-    Frame 0 is the anchor, whose camera is given. A missing frame holds the anchor's pose, which must not be read as a
+    The anchor is the frame whose camera is given, usually frame 0. A missing frame holds the anchor's pose, which must not be read as a
     measurement. It is never filled in from a commanded path: that would score the command, not the video.
 
     Args:
         cameras: T cameras in the anchor's world. Metric, or with one unknown scale about the anchor.
-        rotation_known: [T] bool frames whose rotation was measured; default all. Frame 0 is always known.
+        rotation_known: [T] bool frames whose rotation was measured; default all. That of the anchor is always known.
         position_known: [T] bool frames whose position was measured as well; default those whose rotation was.
         confidence: [T] the estimator's own figure (inliers, correlation), 0 where a frame is missing; None without one.
         reasons: [T] why a frame, or only its position, is missing; empty where it is not.
+        anchor: which frame.
+        notes: sentences on how the cameras were found, for reports.
 
     Raises:
         ValueError: for masks that do not fit each other or the cameras.
@@ -39,6 +41,8 @@ class EstimatedCameras:
     position_known: np.ndarray | None = None
     confidence: np.ndarray | None = None
     reasons: tuple[str, ...] = ()
+    anchor: int = 0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.cameras)
@@ -57,8 +61,10 @@ class EstimatedCameras:
             if values is not None and len(values) != count
         ]  # fmt: skip
         if not problems:
-            if not (self.rotation_known[0] and self.position_known[0]):
-                problems.append("frame 0 is the anchor, whose camera is given, but it is marked as missing")
+            if not 0 <= self.anchor < count:
+                problems.append(f"anchor {self.anchor}: expected one of {count} frames")
+            elif not (self.rotation_known[self.anchor] and self.position_known[self.anchor]):
+                problems.append(f"frame {self.anchor} is the anchor, whose camera is given, but it is marked as missing")
             if (self.position_known & ~self.rotation_known).any():
                 problems.append("positions without rotations")
         if problems:
@@ -110,18 +116,18 @@ class EstimatedCameras:
 
     @property
     def placed(self) -> Cameras:
-        """The cameras of those frames whose position was measured, the anchor's first."""
+        """The cameras of those frames whose position was measured, and the anchor's, in the order of the video."""
         return self.cameras[np.flatnonzero(self.position_known).tolist()]
 
     @property
     def coverage(self) -> float:
-        """Share of frames 1..T-1 whose rotation was measured."""
-        return float(self.rotation_known[1:].mean()) if len(self) > 1 else 1.0
+        """Share of the frames beside the anchor whose rotation was measured."""
+        return (float(self.rotation_known.sum()) - 1) / (len(self) - 1) if len(self) > 1 else 1.0
 
     @property
     def reason(self) -> str:
         """Why frames are missing, with how many of each: the most frequent reason first; empty where none is."""
-        return counted(self.reasons[1:])
+        return counted(self.reasons[: self.anchor] + self.reasons[self.anchor + 1 :])
 
 
 def counted(reasons: Sequence[str]) -> str:

@@ -4,25 +4,19 @@
     shown = geometry.render(target, height, width)
     pictures = painted_over(shown.pictures, shown.known, colour)
 
-Frames of unknown cameras come first through `located_frames`.
+Frames of unknown cameras come first through `camera_estimation.estimate_cameras`.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from torch import Tensor
 
 from video4spatial.cameras import Cameras
 from video4spatial.geometry import GeometryError
 from video4spatial.geometry.consistency import doubted
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
-from video4spatial.geometry.plane_sweep import camera_spread, plane_sweep
 from video4spatial.geometry.scene_geometry import DepthEstimator, DepthMaps, SceneGeometry
-from video4spatial.geometry.structure_from_motion import cameras_by_mapping
-
-TYPICAL_DEPTH = 2.5
-"""Metres that structure from motion, which has no scale, is taken to have before the anchor in the middle."""
 
 LEAST_KEPT = 0.7
 """Share of its confidence that the depth of a frame keeps if its camera fits: above 0.85 on rooms, with cameras of other frames mostly
@@ -137,31 +131,3 @@ def _note_other_lenses(reasons: list[str], cameras: Cameras, placed: np.ndarray,
         if not 1 / (1 + OTHER_PIXELS) < pixels[index] < 1 + OTHER_PIXELS:
             note = f"its camera's pixels are {1 / pixels[index]:.2f} times as wide as high: is its lens that of another picture?"
             reasons[index] = "; ".join(filter(None, (reasons[index], note)))
-
-
-def located_frames(frames: np.ndarray, intrinsics: Tensor, anchor: Cameras) -> EstimatedCameras:
-    """The cameras of frames by structure from motion, brought to metres by `TYPICAL_DEPTH`.
-
-    Args:
-        frames: [T, H, W, 3] uint8; frame 0 is the anchor.
-        intrinsics: [T, 3, 3] normalised.
-        anchor: camera of frame 0 (T = 1), in whose world the others are placed.
-
-    Returns:
-        Cameras in the anchor's world, with the reason for every frame that could not be placed.
-
-    Raises:
-        GeometryError: where the frames cannot be related to each other, pycolmap is missing, or the anchor's depth, which
-            sets the scale, cannot be found.
-    """
-    try:
-        found = cameras_by_mapping(frames, intrinsics, anchor)
-    except (ImportError, GeometryError) as error:
-        raise GeometryError(f"the context's cameras are unknown: {error}") from error
-    placed = np.flatnonzero(found.position_known)
-    cameras = found.cameras[placed]
-    depth = plane_sweep(frames[placed], cameras, camera_spread(cameras), [0]).depth
-    if not (depth > 0).any():
-        raise GeometryError("stereo matched nothing in the anchor frame, so that nothing sets the scale")
-    factor = TYPICAL_DEPTH / float(np.median(depth[depth > 0]))
-    return replace(found, cameras=found.cameras.relative_to(0).scaled(factor, anchor.metric).placed_at(anchor))

@@ -67,7 +67,7 @@ class MotionEstimator(Protocol):
     licence: str
 
     def likeness(self, frames: np.ndarray, intrinsics: Tensor) -> np.ndarray:
-        """How much of each frame is seen in each other one: [N, N] from 0 to 1.
+        """How much of each frame is surely found in each other one: [N, N] from 0 to 1.
 
         Args:
             frames: [N, H, W, 3] uint8.
@@ -122,7 +122,8 @@ def solve_pose_graph(motions: MeasuredMotions, count: int, anchor: int | None = 
     Args:
         motions: of pairs of frames.
         count: N frames.
-        anchor: frame whose pose is the identity; None, or a frame that no pair connects with any other, takes the first of the largest group.
+        anchor: frame whose pose is the identity; None, or a frame that no pair connects with any other, takes the first of the largest
+            group.
     """
     motions = motions[(motions.rotation_error < MOST_TURN_ERROR).numpy()]
     _, groups = connected_components(_graph(motions, count), directed=False)
@@ -231,40 +232,68 @@ class _Problem:
         return positions + self._solved(-to_first, to_first, misfit, weight, len(positions))
 
     def moved(self, rotations: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Both after one reweighted step on SE(3)."""
+        """Both after one reweighted step on SE(3), in the cameras' own axes."""
+        own, other, misfit, weight = self.slopes(rotations, positions)
+        step = self._solved(own, other, misfit, weight, len(rotations))
+        shift = (rotations @ step[:, 3:, None])[..., 0]
+        return rotations @ matrices_from_vectors(step[:, :3]), positions + shift
+
+    def slopes(self, rotations: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """How misfits depend on turn and shift of the first and of the second cameras [P, 6, 6], the misfits and their weights [P, 6]."""
         turn = self._turn_misfit(rotations)
         shift, expected = self._shift_misfit(rotations, positions)
         weights = self.weights(rotations, positions)
         scales = weights[0] / self.motions.rotation_error**2, weights[1] / self.motions.translation_error**2
-        zero, eye = torch.zeros_like(rotations[self.first]), torch.eye(3, dtype=torch.float64).expand(len(turn), 3, 3)
-        to_first = rotations[self.first].mT
-        back = rotations[self.second].mT @ rotations[self.first]
-        own = torch.cat([torch.cat([-back, zero], 2), torch.cat([_cross(expected), -to_first], 2)], 1)  # [P, 6, 6]
-        other = torch.cat([torch.cat([eye, zero], 2), torch.cat([zero, to_first], 2)], 1)
+        between = rotations[self.first].mT @ rotations[self.second]
+        zero, eye = torch.zeros_like(between), torch.eye(3, dtype=torch.float64).expand_as(between)
+        own = torch.cat([torch.cat([-between.mT, zero], 2), torch.cat([_cross(expected), -eye], 2)], 1)
+        other = torch.cat([torch.cat([eye, zero], 2), torch.cat([zero, between], 2)], 1)
         weight = torch.cat([scales[0][:, None].expand(-1, 3), scales[1][:, None].expand(-1, 3)], 1)
-        step = self._solved(own, other, torch.cat([turn, shift], 1), weight, len(rotations))
-        return rotations @ matrices_from_vectors(step[:, :3]), positions + step[:, 3:]
+        return own, other, torch.cat([turn, shift], 1), weight
 
     def _solved(self, own: Tensor, other: Tensor, misfit: Tensor, weight: Tensor, count: int) -> Tensor:
         """Least-squares step [M, D] for misfits [P, D] that depend on their first camera by [P, D, D] and on their second."""
         size = own.shape[-1]
         weight = weight if weight.ndim == 2 else weight[:, None].expand(-1, size)
-        matrix = torch.zeros(count, count, size, size, dtype=torch.float64)
-        right = torch.zeros(count, size, dtype=torch.float64)
-        ends = ((self.first, own), (self.second, other))
-        for one, slope in ends:
-            right.index_add_(0, one, (slope.mT @ (weight * misfit)[..., None])[..., 0])
-            for two, other_slope in ends:
-                matrix.index_put_((one, two), slope.mT @ (weight[..., None] * other_slope), accumulate=True)
-        matrix = matrix.transpose(1, 2).reshape(count * size, count * size)
+        matrix, right = _normal_equations(self.first, self.second, own, other, misfit, weight, count)
         diagonal = matrix.diagonal()
         diagonal += 1e-6 * diagonal + 1e-9
         kept = torch.ones(count * size, dtype=torch.bool)
         kept[self.anchor * size : (self.anchor + 1) * size] = False
         step = torch.zeros(count * size, dtype=torch.float64)
         if kept.any():
-            step[kept] = -torch.linalg.solve(matrix[kept][:, kept], right.flatten()[kept])
+            step[kept] = -torch.linalg.solve(matrix[kept][:, kept], right[kept])
         return step.view(count, size)
+
+
+def motion_equations(motions: MeasuredMotions, poses: Tensor) -> tuple[Tensor, Tensor]:
+    """What measured motions say of poses: half the curvature and half the slope of their robust cost.
+
+    Args:
+        motions: of P pairs of N cameras.
+        poses: camera_to_world [N, 4, 4].
+
+    Returns:
+        [6 N, 6 N] and [6 N], in turn and shift of every camera in its own axes.
+    """
+    first, second = torch.from_numpy(motions.pairs.astype(np.int64)).unbind(1)
+    slopes = _Problem(motions, first, second, 0).slopes(poses[:, :3, :3], poses[:, :3, 3])
+    return _normal_equations(first, second, *slopes, len(poses))
+
+
+def _normal_equations(
+    first: Tensor, second: Tensor, own: Tensor, other: Tensor, misfit: Tensor, weight: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """Matrix [M D, M D] and right side [M D] for weighted misfits [P, D] of pairs."""
+    size = own.shape[-1]
+    matrix = torch.zeros(count, count, size, size, dtype=torch.float64)
+    right = torch.zeros(count, size, dtype=torch.float64)
+    ends = ((first, own), (second, other))
+    for one, slope in ends:
+        right.index_add_(0, one, (slope.mT @ (weight * misfit)[..., None])[..., 0])
+        for two, other_slope in ends:
+            matrix.index_put_((one, two), slope.mT @ (weight[..., None] * other_slope), accumulate=True)
+    return matrix.transpose(1, 2).reshape(count * size, count * size), right.flatten()
 
 
 def rotation_vectors(rotations: Tensor) -> Tensor:

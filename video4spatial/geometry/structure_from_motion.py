@@ -99,6 +99,7 @@ class SparseModel:
         intrinsics: [3, 3] normalised, of the lens that was found for all pictures; None where lenses were given.
         points: how many points there are.
         error_pixels: mean distance of features from their points, in pixels of the pictures that COLMAP saw.
+        seen: [M, 3] by number of the picture: where its points are, in shares of its width and height, and their depth.
     """
 
     poses: dict[int, Tensor]
@@ -106,6 +107,7 @@ class SparseModel:
     intrinsics: Tensor | None
     points: int
     error_pixels: float
+    seen: dict[int, np.ndarray]
 
 
 def import_pycolmap() -> ModuleType:
@@ -117,7 +119,10 @@ def import_pycolmap() -> ModuleType:
     try:
         import pycolmap
     except ImportError as error:
-        raise ImportError("finding cameras of footage needs pycolmap: pip install 'video4spatial[sfm]'") from error
+        raise ImportError(
+            "structure from motion needs pycolmap, which comes with this package where it has wheels; none is installed "
+            "here: pip install 'pycolmap>=4.0'"
+        ) from error
     return pycolmap
 
 
@@ -302,7 +307,8 @@ def _video_pairs(pycolmap: ModuleType, database: Path, settings: MappingSettings
     for first in range(count):
         for second in range(first + 1, count):
             if (first, second) not in pairs and min(len(largest[first]), len(largest[second])) > 1:
-                alike[first, second] = alike[second, first] = len(match(Features(largest[first][:, :2], largest[first]), Features(largest[second][:, :2], largest[second])))
+                one, other = (Features(largest[number][:, :2], largest[number]) for number in (first, second))
+                alike[first, second] = alike[second, first] = len(match(one, other))
     for index in range(count):
         for other in np.argsort(-alike[index], kind="stable")[: settings.alike]:
             if alike[index, other] >= FEWEST_ALIKE:
@@ -357,7 +363,19 @@ def _read_back(model, with_lens: bool) -> SparseModel:
         lens.intrinsics if with_lens else None,
         model.num_points3D(),
         float(model.compute_mean_reprojection_error()),
+        {number: _seen(model, image, poses[number]) for number, image in images.items()},
     )
+
+
+def _seen(model, image, pose: Tensor) -> np.ndarray:
+    """The points that a picture shows: [M, 3] places as shares of its size, and depth."""
+    camera = model.cameras[image.camera_id]
+    found = [(point.xy, model.points3D[point.point3D_id].xyz) for point in image.points2D if point.has_point3D()]
+    if not found:
+        return np.zeros((0, 3))
+    places, points = (np.array(values) for values in zip(*found, strict=True))
+    depth = (points - pose[:3, 3].numpy()) @ pose[:3, 2].numpy()
+    return np.concatenate([places / [camera.width, camera.height], depth[:, None]], axis=1)
 
 
 def _number(image) -> int:

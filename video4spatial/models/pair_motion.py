@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from video4spatial.geometry.alignment import PlaceMatches
 from video4spatial.geometry.pose_graph import MeasuredMotions
-from video4spatial.models.pair_pose import PairPoseNetwork, PlaceFeatures, place_centres
+from video4spatial.models.pair_pose import PairPoseNetwork, PlaceFeatures
 
 PAIRS_AT_ONCE = 64
 
@@ -61,17 +60,6 @@ class PairMotionNetwork:
         ]
         rotation, translation, turn_error, shift_error = (torch.cat(values).double().cpu() for values in zip(*found, strict=True))
         return MeasuredMotions(both, rotation, translation, turn_error.exp(), shift_error.exp())
-
-    @torch.no_grad()
-    def matches(self, frames: np.ndarray, intrinsics: Tensor, pairs: np.ndarray) -> PlaceMatches:
-        """Where places of the first frames of pairs [P, 2] are in the second ones. See `MotionEstimator`."""
-        places = self._places(frames, intrinsics)
-        found = [
-            self.network.matches(places[chunk[:, 0]], places[chunk[:, 1]])
-            for chunk in np.array_split(pairs, max(1, len(pairs) // PAIRS_AT_ONCE))
-        ]
-        place, sure = (torch.cat([getattr(one, name) for one in found]).cpu() for name in ("place", "sure"))
-        return PlaceMatches(pairs, place_centres(self.network.grid), place, sure)
 
     def _places(self, frames: np.ndarray, intrinsics: Tensor) -> PlaceFeatures:
         device, size = self.network.device, (self.network.config.size,) * 2

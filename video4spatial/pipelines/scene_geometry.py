@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 
@@ -11,10 +12,12 @@ from torch import Tensor
 
 from video4spatial.cameras import Cameras
 from video4spatial.geometry import GeometryError
+from video4spatial.geometry.camera_estimation import estimate_cameras
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
-from video4spatial.geometry.estimation import estimate_scene, located_frames
+from video4spatial.geometry.estimation import estimate_scene
 from video4spatial.geometry.scene_geometry import DepthEstimator, DepthMaps, SceneGeometry
 from video4spatial.media import resize_and_crop
+from video4spatial.models.pair_motion import PairMotionNetwork
 from video4spatial.models.stereo_depth import StereoDepth
 from video4spatial.pretrained import FOLDER
 from video4spatial.spread import evenly_spread
@@ -22,6 +25,8 @@ from video4spatial.spread import evenly_spread
 MOST_READ = 64
 """Frames that are given depth, evenly spread, the anchor among them; more would show little that is new."""
 
+TYPICAL_DEPTH = 2.5
+"""Metres that lie before the anchor in the middle, where nothing else tells the unit."""
 
 GENERATED = 0.5
 """How far the depth of generated frames is believed, as a share of that of footage."""
@@ -35,6 +40,17 @@ def built_in_stereo(device: str = "cpu") -> StereoDepth:
         device: where it computes.
     """
     return StereoDepth.from_pretrained(FOLDER / "stereo", device)
+
+
+@cache
+def built_in_motions(device: str = "cpu") -> PairMotionNetwork | None:
+    """The network of motions between pairs of frames that ships with the package, loaded once; None where it does not ship.
+
+    Args:
+        device: where it computes.
+    """
+    folder = FOLDER / "pair_pose"
+    return PairMotionNetwork.from_pretrained(folder, device) if folder.is_dir() else None
 
 
 def estimate_geometry(
@@ -51,7 +67,8 @@ def estimate_geometry(
         frames: [N, H, W, 3] uint8.
         cameras: of the frames, in any unit; None finds them in the frames.
         intrinsics: [3, 3] normalised lens of the frames, where no cameras are given.
-        anchor: frame whose camera the world is relative to where cameras are found, counted from either end.
+        anchor: frame whose camera the world is relative to where cameras are found, counted from either end. Where it cannot be placed
+            beside any other, the world is relative to one that can, and it has no camera.
         device: where the network computes.
         depth: what reads depth, or depth maps of all frames that are known; None for the built-in stereo network.
 
@@ -60,19 +77,19 @@ def estimate_geometry(
     """
     count, anchor = len(frames), anchor % len(frames)
     chosen = evenly_spread(count, min(MOST_READ, count), anchor)
-    depth = built_in_stereo(str(device)) if depth is None else depth
+    stereo = built_in_stereo(str(device))
+    depth = stereo if depth is None else depth
+    maps = depth.select(chosen) if isinstance(depth, DepthMaps) else depth
     try:
         if cameras is not None:
-            maps = depth.select(chosen) if isinstance(depth, DepthMaps) else depth
             return estimate_scene(frames, cameras, maps, chosen, origin={"cameras": "given", "scale": "given"})
-        # Estimators place frames relative to their first.
-        order = [anchor, *(index for index in range(count) if index != anchor)]
-        found = _found(frames[order], intrinsics)
-        origin = {"cameras": "structure from motion", "scale": "the usual depth before the anchor"}
-        places = sorted(order.index(index) for index in chosen)
-        maps = depth.select([order[place] for place in places]) if isinstance(depth, DepthMaps) else depth
-        read = estimate_scene(frames[order], found, maps, places, origin=origin)
-        return read.select(np.argsort(order).tolist())
+        found = estimate_cameras(frames, intrinsics, motions=built_in_motions(str(device)), depth=stereo, anchor=anchor)
+        if found.position_known.sum() < 2:
+            return _without_cameras(frames, found)
+        words = "; ".join(found.notes) or found.cameras.convention
+        scale = "metres, by the depth of single pictures" if found.cameras.metric else "unknown"
+        read = estimate_scene(frames, found, maps, chosen, origin={"cameras": words, "scale": scale})
+        return read if found.cameras.metric else _of_usual_depth(read, found.anchor)
     except GeometryError as error:
         return SceneGeometry.unknown(frames, cameras, str(error))
 
@@ -98,7 +115,19 @@ def geometry_of_more(geometry: SceneGeometry, frames: np.ndarray, cameras: Camer
     return replace(read, confidence=GENERATED * read.confidence)
 
 
-def _found(frames: np.ndarray, intrinsics: Tensor) -> EstimatedCameras:
-    """Cameras of frames from the frames alone, relative to the first."""
-    start = Cameras(torch.eye(4, dtype=torch.float64)[None], intrinsics)
-    return located_frames(frames, intrinsics.expand(len(frames), 3, 3), start)
+def _without_cameras(frames: np.ndarray, found: EstimatedCameras) -> SceneGeometry:
+    """Frames of which none could be placed beside the anchor: then the anchor's camera, which is known by name alone, helps nobody."""
+    words = "; ".join(found.notes)
+    reasons = [reason or words for index, reason in enumerate(found.reasons) if index != found.anchor] or [words]
+    usual = Counter(reasons).most_common(1)[0][0]
+    texts = tuple(usual if index == found.anchor else reason or words for index, reason in enumerate(found.reasons))
+    return replace(SceneGeometry.unknown(frames), reasons=texts, origin={"cameras": words or "unknown"})
+
+
+def _of_usual_depth(geometry: SceneGeometry, anchor: int) -> SceneGeometry:
+    """A geometry without metres, brought to those under which the anchor sees what is before it as far away as usual."""
+    known = geometry.depth[anchor][geometry.depth[anchor] > 0]
+    known = known if len(known) else geometry.depth[geometry.depth > 0]
+    if not len(known):
+        return geometry
+    return geometry.scaled(TYPICAL_DEPTH / float(np.median(known)), metric=True, words="the usual depth before the anchor")

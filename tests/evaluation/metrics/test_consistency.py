@@ -85,7 +85,7 @@ def test_a_video_that_stands_still_is_no_proof_of_rigidity(clip):
 
 
 def test_registered_share(clip):
-    pytest.importorskip("pycolmap", reason="the extra sfm")
+    pytest.importorskip("pycolmap")
     scene = generate_scene(clip.provenance["scene_seed"])
     large = render(scene, clip.target_cameras, 128, 128, supersample=2).rgb
     clip = replace(clip, target_frames=None, target_depth=None)

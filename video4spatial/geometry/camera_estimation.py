@@ -1,0 +1,377 @@
+"""The cameras of a video from its frames alone, in metres where an estimator of depth knows them.
+
+Two ways that fail on different footage: structure from motion by features (`structure_from_motion`), which real and detailed pictures suit,
+and motions of pairs by a network, joined and made to fit the pictures through their depth (`pose_graph`, `alignment`), which small, smooth
+and short videos suit. Which of them is right is told by a test that needs no truth (`reprojection`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from video4spatial.cameras import Cameras
+from video4spatial.geometry import GeometryError
+from video4spatial.geometry.alignment import Alignment, AlignmentSettings, align_pictures
+from video4spatial.geometry.estimated_cameras import EstimatedCameras
+from video4spatial.geometry.metric_scale import metric_scale, single_depth
+from video4spatial.geometry.pose_graph import MeasuredMotions, MotionEstimator, PoseGraph, chosen_pairs, solve_pose_graph
+from video4spatial.geometry.reprojection import VideoMatches, borne_out, video_matches
+from video4spatial.geometry.scene_geometry import DepthEstimator
+from video4spatial.geometry.structure_from_motion import VIDEO_FRAMES, map_pictures
+from video4spatial.naming import unknown
+
+METHODS = ("auto", "structure_from_motion", "network")
+
+ENOUGH_MATCHES = 60
+"""Matches between neighbours, in the middle, from which on structure from motion is tried."""
+
+GOOD_SHARE = 0.8
+"""Share of matches that bear cameras out, above which nothing else is tried."""
+
+BAD_SHARE = 0.25
+"""A frame of which no pair bears out more matches is not where its camera says."""
+
+ALIGNED_GAPS = (1, 2, 4)
+"""Frames between the two of a pair whose pictures are aligned."""
+
+MISFIT = 0.07
+"""Difference of two aligned pictures, in shares of their contrast, above which they are not aligned; noisy videos are allowed more: ..."""
+
+USUAL_MISFITS = 3.0
+"""... so many times what is usual among their pairs."""
+
+CONTRAST_SIDE, LEAST_CONTRAST = 16, 0.01
+"""Pixels of the side at which it is looked whether a picture shows anything, and the deviation of its brightness (from 0 to 1) if so."""
+
+READ_SIDE = 64
+"""Pixels of the shorter side of the pictures of which depth is read for alignment."""
+
+READINGS = 1
+"""How often depth is read again from the cameras that were found with it."""
+
+SPREADS, SPREADS_AGAIN = (0.2, 0.2), (0.1, 0.15)
+"""Deviations of log depth, smooth and of single pixels, of what is read in single pictures, and of what is read again."""
+
+LEAST_OVERLAP = 0.1
+"""Share of a picture that another one must show."""
+
+
+def estimate_cameras(
+    frames: np.ndarray,
+    intrinsics: Tensor,
+    method: str = "auto",
+    *,
+    motions: MotionEstimator | None = None,
+    depth: DepthEstimator | None = None,
+    anchor: int = 0,
+) -> EstimatedCameras:
+    """Find where the frames of a video were taken from.
+
+    Args:
+        frames: [N, H, W, 3] uint8 in the order of time.
+        intrinsics: [N, 3, 3] or [3, 3] normalised lenses, kept as they are.
+        method: `structure_from_motion`, `network`, or `auto` for the better of the two.
+        motions: what reads motions from pairs; needed by `network`.
+        depth: what reads depth in metres; without it pictures are not aligned, and structure from motion keeps a unit of its own.
+        anchor: frame in whose axes the world is told, counted from either end. Where it cannot be placed beside any other, it is a frame
+            of the largest group that can.
+
+    Returns:
+        Cameras with a reason for every frame that was not placed, and `notes` on how they were found. The confidence of a frame is the
+        share of its matches that bear it out where it has any, else the weight of its motions.
+
+    Raises:
+        ValueError: for an unknown method, a method without what it needs, or lenses that do not fit the frames.
+        ImportError: for `structure_from_motion` without pycolmap.
+    """
+    if method not in METHODS:
+        raise ValueError(unknown("`method`", method, METHODS) + f"; expected one of {', '.join(METHODS)}")
+    if method == "network" and motions is None:
+        raise ValueError("`method` network needs `motions`, an estimator of motions between frames.")
+    count = len(frames)
+    if not count or intrinsics.shape[-2:] != (3, 3) or (intrinsics.ndim == 3 and len(intrinsics) != count):
+        given = f"{count} frames and `intrinsics` {list(intrinsics.shape)}"
+        raise ValueError(f"{given}: expected at least one frame and [3, 3] or one lens per frame.")
+    video = _Video(frames, intrinsics.double().expand(count, 3, 3), anchor % count, motions, depth)
+    if count == 1:
+        return video.unplaced("", "one frame: there is no motion to be found")
+    shown = np.flatnonzero(_contrasts(frames) > LEAST_CONTRAST)
+    if len(shown) < count:
+        return _among(video, shown, method)
+    return _estimated(video, method)
+
+
+def _estimated(video: _Video, method: str) -> EstimatedCameras:
+    if method == "network":
+        return video.checked(video.by_motions(), video_matches(video.frames))
+    if method == "structure_from_motion":
+        return video.checked(video.by_features(), video_matches(video.frames))
+    return _better(video)
+
+
+def _contrasts(frames: np.ndarray) -> np.ndarray:
+    """Deviation of the brightness [N] of frames, from 0 to 0.5, without their noise."""
+    small = [cv2.resize(frame, (CONTRAST_SIDE,) * 2, interpolation=cv2.INTER_AREA) for frame in frames]
+    return np.stack(small).mean(-1).std((1, 2)) / 255
+
+
+def _among(video: _Video, shown: np.ndarray, method: str) -> EstimatedCameras:
+    """Cameras of a video of which only the frames `shown` show anything."""
+    blank = "its picture is blank: nothing in it can be found in another"
+    if len(shown) < 2:
+        reasons = {frame: "all other pictures are blank" if frame in shown else blank for frame in range(len(video))}
+        return video.told({}, video.anchor, reasons, False)
+    place = int(np.argmin(np.abs(shown - video.anchor)))
+    found = _estimated(_Video(video.frames[shown], video.intrinsics[shown], place, video.motions, video.depth), method)
+    reasons = dict.fromkeys(range(len(video)), blank) | {int(frame): reason for frame, reason in zip(shown, found.reasons, strict=True)}
+    poses = {int(shown[index]): found.cameras.camera_to_world[index] for index in np.flatnonzero(found.position_known)}
+    confidence = np.zeros(len(video))
+    confidence[shown] = found.confidence
+    cameras = found.cameras
+    return video.told(poses, int(shown[found.anchor]), reasons, cameras.metric, confidence, cameras.convention, found.notes)
+
+
+def _better(video: _Video) -> EstimatedCameras:
+    """The cameras that matches bear out best."""
+    matches = video_matches(video.frames)
+    found, notes = [], []
+    if matches.usual >= ENOUGH_MATCHES:
+        try:
+            found.append(("structure from motion", video.checked(video.by_features(), matches)))
+        except ImportError as error:
+            notes.append(str(error))
+    else:
+        few = f"neighbouring frames share {matches.usual:.0f} features, it needs {ENOUGH_MATCHES}"
+        notes.append(f"structure from motion was not tried: {few}")
+    if not found or _share(found[0][1], matches) < GOOD_SHARE or not found[0][1].position_known.all():
+        if video.motions is None:
+            notes.append("there is no network of motions between frames here, which may find what features do not")
+        else:
+            found.append(("the network's motions", video.checked(video.by_motions(), matches)))
+    if not found:
+        return video.unplaced("nothing was at hand that could find its camera", *notes)
+    shares = [_share(estimate, matches) for _, estimate in found]
+    # Where no frame has matches, as many frames as possible are placed.
+    scores = [(share, int(estimate.position_known.sum())) for share, (_, estimate) in zip(shares, found, strict=True)]
+    best = max(range(len(found)), key=scores.__getitem__)
+    told = ", ".join(f"{name}: {100 * share:.0f} %" for (name, _), share in zip(found, shares, strict=True))
+    chosen = f"cameras by {found[best][0]}; matches that bear cameras out: {told}"
+    return replace(found[best][1], notes=(chosen, *notes, *found[best][1].notes))
+
+
+def _share(estimate: EstimatedCameras, matches: VideoMatches) -> float:
+    return borne_out(matches, estimate.cameras, estimate.position_known)[0]
+
+
+@dataclass(frozen=True)
+class _Video:
+    """What is asked about."""
+
+    frames: np.ndarray
+    intrinsics: Tensor
+    anchor: int
+    motions: MotionEstimator | None
+    depth: DepthEstimator | None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def unplaced(self, reason: str, *notes: str) -> EstimatedCameras:
+        """Cameras of which the anchor's alone is known."""
+        return self.told({}, self.anchor, dict.fromkeys(range(len(self)), reason), False, notes=notes)
+
+    def told(
+        self, poses: dict[int, Tensor], anchor: int, reasons: dict[int, str], metric: bool, confidence: np.ndarray | None = None,
+        convention: str = "estimated from the frames", notes: tuple[str, ...] = (),
+    ) -> EstimatedCameras:  # fmt: skip
+        """Poses [4, 4] by frame, and why the others are missing, as cameras in the axes of the anchor."""
+        count = len(self)
+        known = np.array([frame in poses or frame == anchor for frame in range(count)])
+        matrices = torch.stack([poses.get(frame, poses.get(anchor, torch.eye(4, dtype=torch.float64))) for frame in range(count)])
+        cameras = Cameras(matrices, self.intrinsics, metric=metric, convention=convention).relative_to(anchor)
+        texts = tuple("" if known[frame] else reasons[frame] for frame in range(count))
+        values = np.zeros(count) if confidence is None else np.where(known, confidence, 0.0)
+        return EstimatedCameras(cameras, known, known.copy(), values, texts, anchor, notes)
+
+    # ---- structure from motion ----------------------------------------------------------------------------------
+
+    def by_features(self) -> EstimatedCameras:
+        """Cameras by COLMAP, brought to metres by the depth of single pictures."""
+        try:
+            model = map_pictures(self.frames, VIDEO_FRAMES, self.intrinsics)
+        except GeometryError as error:
+            return self.unplaced(str(error))
+        anchor = self.anchor if self.anchor in model.poses else min(model.poses)
+        notes, poses, metric = (), model.poses, False
+        if self.depth is not None:
+            try:
+                scale = metric_scale(model.seen, self.frames, self.intrinsics, self.depth)
+            except GeometryError as error:
+                notes = (f"lengths have no unit: {error}",)
+            else:
+                notes, metric = (scale.in_words(),), True
+                poses = {frame: _scaled(pose, scale.factor) for frame, pose in poses.items()}
+        reasons = dict.fromkeys(range(len(self)), "COLMAP did not register the frame")
+        return self.told(
+            poses, anchor, reasons, metric, np.ones(len(self)), "structure from motion (COLMAP)", notes
+        )
+
+    # ---- motions of pairs ---------------------------------------------------------------------------------------
+
+    def by_motions(self) -> EstimatedCameras:
+        """Cameras by the network's motions, made to fit the pictures where their depth can be read."""
+        pairs = chosen_pairs(len(self), self.motions.likeness(self.frames, self.intrinsics))
+        measured = self.motions(self.frames, self.intrinsics, pairs)
+        graph = solve_pose_graph(measured, len(self), self.anchor)
+        anchor = self.anchor if graph.members[self.anchor] and graph.members.sum() > 1 else int(np.argmax(graph.members))
+        notes: tuple[str, ...] = ()
+        placed, poses, confidence = graph.members, graph.poses, graph.agreement
+        reasons = {frame: "no pair of pictures leads to the frame: they share too little of what they show" for frame in range(len(self))}
+        if placed.sum() > 1:
+            try:
+                poses, doubtful, confidence = self._aligned(graph, measured, anchor)
+            except GeometryError as error:
+                notes = (f"pictures were not aligned: {error}",)
+            else:
+                for frame in np.flatnonzero(doubtful):
+                    reasons[frame] = "its picture fits no other one where the motions of pairs would have it"
+                placed = placed & ~doubtful
+        found = {int(frame): poses[frame] for frame in np.flatnonzero(placed)}
+        convention = f"motions between frames ({self.motions.name}), pictures aligned through their depth"
+        return self.told(found, anchor, reasons, True, confidence, convention, notes)
+
+    def _aligned(self, graph: PoseGraph, measured: MeasuredMotions, anchor: int) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        """Poses [N, 4, 4] under which pictures fit, which frames [N] fit nowhere, and how surely each is placed [N].
+
+        Raises:
+            GeometryError: without depth.
+        """
+        if self.depth is None:
+            raise GeometryError("there is no estimator of depth")
+        members = np.flatnonzero(graph.members)
+        place = np.full(len(self), -1)
+        place[members] = np.arange(len(members))
+        frames, intrinsics = self.frames[members], self.intrinsics[members]
+        kept = measured[graph.members[measured.pairs].all(1)]
+        kept = replace(kept, pairs=place[kept.pairs])
+        pairs = np.unique(np.sort(kept.pairs, axis=1), axis=0)
+        gaps = np.diff(members[pairs], axis=1)[:, 0]
+        pairs = pairs[(gaps <= max(ALIGNED_GAPS)) | (gaps > 2 * max(ALIGNED_GAPS))]
+        cameras = Cameras(graph.poses[members], intrinsics, metric=True)
+        found, fits = aligned_video(frames, cameras, self.depth, pairs, int(place[anchor]), kept)
+        poses = graph.poses.clone()
+        poses[members] = found.cameras.camera_to_world
+        doubtful, confidence = np.zeros(len(self), bool), np.zeros(len(self))
+        # Frames whose pictures fit hang together with the anchor; where none do, the network must be sure of the motion.
+        sure = graph.agreement[members] > 0.5
+        doubtful[members] = ~fits & ~sure
+        doubtful[anchor] = False
+        confidence[members] = np.where(fits, 1.0, 0.5 * graph.agreement[members])
+        return poses, doubtful, confidence
+
+    # ---- the test -----------------------------------------------------------------------------------------------
+
+    def checked(self, estimate: EstimatedCameras, matches: VideoMatches) -> EstimatedCameras:
+        """The cameras without those that the matches of their frames contradict."""
+        _, shares = borne_out(matches, estimate.cameras, estimate.position_known)
+        wrong = estimate.position_known & (shares < BAD_SHARE)
+        wrong[estimate.anchor] = False
+        kept = {int(frame): estimate.cameras.camera_to_world[frame] for frame in np.flatnonzero(estimate.position_known & ~wrong)}
+        reasons = {
+            frame: f"{100 * (1 - shares[frame]):.0f} % of its matches contradict its camera" if wrong[frame] else estimate.reasons[frame]
+            for frame in range(len(self))
+        }
+        confidence = np.where(np.isnan(shares), estimate.confidence, estimate.confidence * np.nan_to_num(shares))
+        return self.told(
+            kept, estimate.anchor, reasons, estimate.cameras.metric, confidence, estimate.cameras.convention, estimate.notes
+        )
+
+
+def _scaled(pose: Tensor, factor: float) -> Tensor:
+    scaled = pose.clone()
+    scaled[:3, 3] *= factor
+    return scaled
+
+
+def aligned_video(
+    frames: np.ndarray, cameras: Cameras, depth: DepthEstimator, pairs: np.ndarray, anchor: int, motions: MeasuredMotions
+) -> tuple[Alignment, np.ndarray]:
+    """Align the pictures of a video from roughly known cameras: first neighbours and coarse pictures, then all.
+
+    Pairs that end up misaligned are left out, so that the others and the measured motions decide, and then tried once more. Once cameras
+    are about right, depth is read again: from several frames, which says much more than single pictures do.
+
+    Args:
+        frames: [N, H, W, 3] uint8.
+        cameras: N cameras to start from, in metres.
+        depth: the estimator, which knows metres.
+        pairs: [P, 2] whose pictures overlap.
+        anchor: frame whose camera stays.
+        motions: measured between the frames.
+
+    Returns:
+        The alignment, and which frames [N] hang together with the anchor by pictures that fit.
+
+    Raises:
+        GeometryError: where no depth can be read.
+    """
+    small = _small(frames)
+    read = single_depth(small, cameras.intrinsics, depth)
+
+    def align(
+        cameras: Cameras, chosen: np.ndarray, sides: tuple[int, ...], iterations: tuple[int, ...], spreads: tuple[float, float] = SPREADS
+    ) -> Alignment:
+        settings = AlignmentSettings(sides, iterations, *spreads)
+        return align_pictures(frames, cameras, read, pairs[chosen], anchor, motions, settings)
+
+    gaps, every = np.abs(np.diff(pairs, axis=1)[:, 0]), np.ones(len(pairs), bool)
+    for chosen in (gaps <= 1, gaps <= 2):
+        if chosen.any():
+            cameras = align(cameras, chosen, (16,), (8,)).cameras
+    found = align(cameras, every, (16, 32), (8, 10))
+    good = _fitting(found, pairs)
+    if not good.all() and good.any():
+        again = align(align(found.cameras, good, (32,), (8,)).cameras, every, (16, 32), (8, 8))
+        better = _fitting(again, pairs)
+        if better.sum() > good.sum():
+            found, good = again, better
+    for _ in range(READINGS):
+        if good.any():
+            read = _read_again(small, found, depth)
+            found = align(found.cameras, good, (32, 64), (4, 8), SPREADS_AGAIN)
+    good[good] = _fitting(found, pairs[good])
+    edges = pairs[good]
+    _, groups = connected_components(coo_matrix((np.ones(len(edges)), edges.T), shape=(len(frames),) * 2), directed=False)
+    return found, groups == groups[anchor]
+
+
+def _small(frames: np.ndarray) -> np.ndarray:
+    """Frames of which depth is to be read: in large ones nothing more would be seen of what alignment needs."""
+    height, width = frames.shape[1:3]
+    scale = READ_SIDE / min(height, width)
+    if scale >= 1:
+        return frames
+    return np.stack([cv2.resize(frame, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA) for frame in frames])
+
+
+def _read_again(frames: np.ndarray, found: Alignment, depth: DepthEstimator) -> np.ndarray:
+    """Depth [N, h, w] of frames from their cameras; where that says nothing, what alignment made of the depth before."""
+    maps = depth(frames, found.cameras, list(range(len(frames)))).depth
+    before = [cv2.resize(np.exp(one), maps.shape[:0:-1], interpolation=cv2.INTER_LINEAR) for one in found.log_depth]
+    return np.where(maps > 0, maps, np.stack(before))
+
+
+def _fitting(alignment: Alignment, pairs: np.ndarray) -> np.ndarray:
+    """Which pairs [P] of an alignment show the same at the same places."""
+    first, second = pairs.T
+    misfit = np.fmax(alignment.misfit[first, second], alignment.misfit[second, first])
+    overlap = np.minimum(alignment.overlap[first, second], alignment.overlap[second, first])
+    limit = max(MISFIT, USUAL_MISFITS * float(np.nanmedian(misfit)) if len(misfit) else 0.0)
+    return (misfit < limit) & (overlap > LEAST_OVERLAP)
