@@ -9,12 +9,11 @@ from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.sample_options import asked_size
 from video4spatial.cli.terminal import console, load_pipeline, note, route_messages, say, stage
 from video4spatial.naming import unknown
-from video4spatial.pretrained import ModelFolder, built_in_models, read_model_folder
+from video4spatial.pretrained import ModelFolder, read_model_folder
 
 ROOMS = "rooms_nav_v1"
 """Test set where no other is named."""
 
-SEEN_MODEL = "rooms-16"
 SHOWN_ROWS = ("model", "model_with_context_cameras", "reconstruct_and_render", "image_to_video")
 """Rows whose videos the report shows."""
 
@@ -53,8 +52,8 @@ def navigation_parser() -> Parser:
     add("--seed", metavar="S", type=integer(0), default=0, help="of the noise (default %(default)s)")
     add("--validation-scenes", metavar="N", type=integer(1), default=16,
         help="validation scenes on which the blur of copy_nearest_blurred is fitted (default %(default)s)")  # fmt: skip
-    add("--seen-model", metavar="PATH_OR_NAME", default=SEEN_MODEL,
-        help="model trained on few scenes, for the row seen_scenes (default %(default)s)")  # fmt: skip
+    add("--seen-model", metavar="PATH_OR_NAME",
+        help="model trained on few scenes, for the rows seen_scenes (default: none, they stay empty)")  # fmt: skip
     add("--seen-scenes", metavar="N", type=integer(1), default=16,
         help="number of scenes it was trained on, the first of the training scenes (default %(default)s)")  # fmt: skip
     add("--processes", metavar="N", type=integer(1), default=os.cpu_count() or 1,
@@ -79,14 +78,12 @@ def navigation(arguments: list[str]) -> None:
             height, width = asked_size(options.size, folder)
             folder = replace(folder, height=height, width=width)
         seen = None
-        if not options.captures and (options.seen_model != SEEN_MODEL or SEEN_MODEL in built_in_models()):
+        if not options.captures and options.seen_model is not None:
             seen = read_model_folder(options.seen_model)
         for name in ("json", "details", "report", "write_test_set"):
             check_file(getattr(options, name), f"--{name.replace('_', '-')}")
         _check_captures(options)
     route_messages()
-    if seen is None and not options.captures:
-        note(f"{SEEN_MODEL} is not part of this installation, so the rows seen_scenes stay empty (--seen-model).")
     with user_mistakes():
         rows = _rows(options.rows)
     clips, about = _clips(options, folder)

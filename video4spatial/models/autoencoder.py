@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, AutoencoderKLWan
 from torch import nn
 from torch.nn import functional as F
 
-from video4spatial.pretrained import autoencoder_compression
+from video4spatial.compression import spatial_compression_of
 
 Autoencoder = AutoencoderKL | AutoencoderKLWan
 
@@ -66,7 +66,7 @@ def spatial_compression(autoencoder: Autoencoder | Mapping[str, Any]) -> int:
     Args:
         autoencoder: of pictures or video, or its configuration.
     """
-    return autoencoder_compression(autoencoder if isinstance(autoencoder, Mapping) else autoencoder.config)
+    return spatial_compression_of(autoencoder if isinstance(autoencoder, Mapping) else autoencoder.config)
 
 
 def pixel_patch(autoencoder: Autoencoder) -> int:

@@ -4,13 +4,13 @@ The built-in models, the check of a model folder, and the shapes of models, for 
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from video4spatial.compression import spatial_compression_of
 from video4spatial.naming import did_you_mean, unknown
 
 FOLDER = Path(__file__).parent
@@ -145,19 +145,8 @@ def read_model_folder(name_or_path: str | Path) -> ModelFolder:
     )
 
 
-def autoencoder_compression(config: Mapping) -> int:
-    """Pixels per latent pixel along each picture axis.
-
-    Args:
-        config: of an autoencoder of pictures or video.
-    """
-    if "z_dim" in config:
-        return config.get("scale_factor_spatial", 8)
-    return math.isqrt(config["in_channels"] // 3) * 2 ** (len(config["block_out_channels"]) - 1)
-
-
 def _grid(transformer: Mapping, autoencoder: Mapping) -> int:
-    return autoencoder_compression(autoencoder) * transformer.get("patch_size", (1, 2, 2))[1]
+    return spatial_compression_of(autoencoder) * transformer.get("patch_size", (1, 2, 2))[1]
 
 
 def _component_problems(folder: Path) -> list[str]:

@@ -61,10 +61,19 @@ def save_pipeline(pipeline: Video4SpatialPipeline, folder: str | Path) -> None:
     """
     with written_aside(folder) as aside:
         pipeline.save_pretrained(aside)
-        for configuration in aside.rglob("*.json"):
-            content = json.loads(configuration.read_text())
-            if isinstance(content, dict) and content.pop("_name_or_path", None) is not None:
-                configuration.write_text(json.dumps(content, indent=2) + "\n")
+        forget_origin(aside)
+
+
+def forget_origin(folder: Path) -> None:
+    """Take out of a folder's configurations which folders its parts were loaded from.
+
+    Args:
+        folder: of a model, or of a pipeline.
+    """
+    for configuration in folder.rglob("*.json"):
+        content = json.loads(configuration.read_text())
+        if isinstance(content, dict) and content.pop("_name_or_path", None) is not None:
+            configuration.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def save_in_half_precision(

@@ -7,7 +7,7 @@ import lightning
 import torch
 
 from video4spatial.files import written_aside
-from video4spatial.training.model_folder import averaged
+from video4spatial.training.model_folder import averaged, forget_origin
 
 
 class ExportNetwork(lightning.Callback):
@@ -39,3 +39,4 @@ class ExportNetwork(lightning.Callback):
             network = copy.deepcopy(network).cpu().eval()
             with written_aside(self.folder) as aside:
                 (network.to(torch.float16) if self.half else network).save_pretrained(aside)
+                forget_origin(aside)
