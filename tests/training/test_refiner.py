@@ -166,6 +166,22 @@ def test_a_refiner_learns_whom_to_believe(data):
     assert losses["psnr"] > first["psnr"] + 1.5
 
 
+def test_nearly_right_pictures_count_as_much_as_bad_ones():
+    """With the relative term, one and the same relative change of the error of a good and of a bad picture is worth the same."""
+    module = RefinerModule(**TINY, gradient_weight=0.0, relative_weight=0.1)
+    truth = torch.zeros(2, 3, 16, 16)
+
+    def loss(good: float, bad: float) -> float:
+        decoded = torch.stack([truth[0] + good, truth[1] + bad])
+        return float(module.losses(PictureBatch(decoded, None, truth))["loss"])
+
+    absolute = RefinerModule(**TINY, gradient_weight=0.0)
+    base = {pair: float(absolute.losses(PictureBatch(torch.stack([truth[0] + pair[0], truth[1] + pair[1]]), None, truth))["loss"])
+            for pair in ((0.1, 0.4), (0.05, 0.4), (0.1, 0.2))}  # fmt: skip
+    gains = [(loss(0.1, 0.4) - base[0.1, 0.4]) - (loss(*pair) - base[pair]) for pair in ((0.05, 0.4), (0.1, 0.2))]
+    assert gains[0] == pytest.approx(gains[1], rel=0.05) and gains[0] == pytest.approx(0.1 * np.log(4) / 2, rel=0.05)
+
+
 REFUSED = {
     "batch_size": ({"batch_size": 0}, "batch_size 0: expected at least 1"),
     "guided": ({"guided": 1.5}, "guided 1.5: give a share from 0 to 1"),
