@@ -32,6 +32,9 @@ METHODS = ("auto", "structure_from_motion", "network")
 ENOUGH_MATCHES = 60
 """Matches between neighbours, in the middle, from which on structure from motion is tried."""
 
+WITHOUT_ANCHOR = 0.5
+"""What cameras are worth that do not have that of the anchor."""
+
 GOOD_SHARE = 0.8
 """Share of matches that bear cameras out, above which nothing else is tried."""
 
@@ -158,8 +161,12 @@ def _better(video: _Video) -> EstimatedCameras:
     if not found:
         return video.unplaced("nothing was at hand that could find its camera", *notes)
     shares = [_share(estimate, matches) for _, estimate in found]
-    # Where no frame has matches, as many frames as possible are placed.
-    scores = [(share, int(estimate.position_known.sum())) for share, (_, estimate) in zip(shares, found, strict=True)]
+    # A path cannot start at an anchor that has no camera. Where no frame has matches, as many frames as possible are placed.
+    worth = [1.0 if estimate.position_known[video.anchor] else WITHOUT_ANCHOR for _, estimate in found]
+    scores = [
+        (factor * share, factor, int(estimate.position_known.sum()))
+        for factor, share, (_, estimate) in zip(worth, shares, found, strict=True)
+    ]
     best = max(range(len(found)), key=scores.__getitem__)
     told = ", ".join(f"{name}: {100 * share:.0f} %" for (name, _), share in zip(found, shares, strict=True))
     chosen = f"cameras by {found[best][0]}; matches that bear cameras out: {told}"
