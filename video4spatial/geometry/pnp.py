@@ -86,6 +86,10 @@ def cameras_by_points(
     )  # fmt: skip
 
 
+LEAST_SPREAD = 1e-6
+"""Points that are nearer to each other, as a share of their distance, are one point, from which no pose follows."""
+
+
 def absolute_pose(
     pixels: np.ndarray, points: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int], error: float
 ) -> tuple[Tensor, np.ndarray]:
@@ -115,6 +119,8 @@ def absolute_pose(
         found = pycolmap.estimate_and_refine_absolute_pose(pixels, points, camera, options)
         motion = None if found is None else found["cam_from_world"].matrix()
         inliers = None if found is None else found["inlier_mask"]
+        if motion is not None and np.ptp(points[inliers], axis=0).max(initial=0) <= LEAST_SPREAD * np.abs(points).max():
+            motion = None
     if motion is None:
         return torch.eye(4, dtype=torch.float64), np.zeros(len(pixels), dtype=bool)
     world_to_camera = torch.eye(4, dtype=torch.float64)
