@@ -73,8 +73,8 @@ class Video4SpatialPipeline(DiffusionPipeline):
         geometry_frames: most context frames of which geometry is read, for models with a geometry prompt.
         domain: what the model has seen, in words; shown to users who bring other footage.
         num_inference_steps: denoising steps that suit the model, where a call names none.
-        aspects: least and greatest width / height of the pictures it was trained with, of about height x width pixels; None where all were
-            height x width.
+        least_aspect, greatest_aspect: width / height of the pictures it was trained with, of about height x width pixels; None where all
+            were height x width.
     """
 
     model_cpu_offload_seq = "text_encoder->transformer->vae->refiner"
@@ -96,7 +96,8 @@ class Video4SpatialPipeline(DiffusionPipeline):
         geometry_frames: int = 32,
         domain: str = "",
         num_inference_steps: int = 16,
-        aspects: list[float] | None = None,
+        least_aspect: float | None = None,
+        greatest_aspect: float | None = None,
     ):
         super().__init__()
         self.register_modules(
@@ -111,7 +112,8 @@ class Video4SpatialPipeline(DiffusionPipeline):
             geometry_frames=geometry_frames,
             domain=domain,
             num_inference_steps=num_inference_steps,
-            aspects=aspects,
+            least_aspect=least_aspect,
+            greatest_aspect=greatest_aspect,
         )
         self._vae_lock = threading.Lock()  # video autoencoders keep what they know of earlier frames while they work
 

@@ -138,7 +138,7 @@ def read_model_folder(name_or_path: str | Path) -> ModelFolder:
         geometry_frames=index.get("geometry_frames", 32),
         domain=index.get("domain", ""),
         num_inference_steps=index.get("num_inference_steps", 16),
-        aspects=tuple(index["aspects"]) if index.get("aspects") else None,
+        aspects=(index["least_aspect"], index["greatest_aspect"]) if index.get("least_aspect") else None,
         grid=_grid(_read_json(path / "transformer" / "config.json", []), _read_json(path / "vae" / "config.json", [])),
         reads_text=any(index.get("text_encoder") or ()),
         transformer=_read_json(path / "transformer" / "config.json", []),

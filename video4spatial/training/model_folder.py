@@ -45,7 +45,8 @@ def build_pipeline(module: lightning.LightningModule, data: lightning.LightningD
         target_frames=data.hparams.target_frames,
         context_frames=data.curriculum.context_frames[1],
         domain=domain,
-        aspects=[min(aspects), max(aspects)] if len(aspects) > 1 else None,
+        least_aspect=min(aspects) if len(aspects) > 1 else None,
+        greatest_aspect=max(aspects) if len(aspects) > 1 else None,
     )
 
 
