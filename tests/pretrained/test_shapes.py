@@ -10,7 +10,7 @@ from video4spatial.pretrained import PUBLIC_MODELS, built_in_models, read_model_
 def test_every_built_in_model_has_a_shape():
     for name in built_in_models():
         model = read_model_shape(name)
-        assert model.dtype == "float32" and model.height == model.width == 64 and model.steps < 50
+        assert model.dtype == "float32" and model.height == model.width == 128 and model.steps < 50
 
 
 def test_a_transformer_alone_is_enough(tmp_path):

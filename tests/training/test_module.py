@@ -6,7 +6,14 @@ import torch
 from tests.conftest import TINY
 from video4spatial.clips import Navigate
 from video4spatial.models import Video4SpatialTransformer3DModel
-from video4spatial.models.autoencoder import decode_pictures, encode, measure_latent_statistics, picture_posterior
+from video4spatial.models.autoencoder import (
+    decode_pictures,
+    encode,
+    encode_raw,
+    fold_encoder,
+    measure_latent_statistics,
+    picture_posterior,
+)
 from video4spatial.training.autoencoder import AutoencoderModule, build_autoencoder, start_linear
 from video4spatial.training.bank import render_bank
 from video4spatial.training.curriculum import Curriculum
@@ -213,6 +220,22 @@ def test_the_autoencoder_starts_as_principal_components():
     measure_latent_statistics(autoencoder, [pictures.unsqueeze(2)])
     latents = encode(autoencoder, pictures.unsqueeze(2))
     assert latents.mean((0, 2, 3, 4)).abs().max() < 1e-4 and abs(latents.square().mean() - 1) < 1e-3
+
+
+def test_an_affine_encoder_is_folded_and_computes_the_same(tiny_vae):
+    torch.manual_seed(0)
+    frames = render_bank([3], walk_frames=24, targets_per_scene=1, target_frames=2, height=32, width=32).frames[0]
+    pictures = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
+    autoencoder = build_autoencoder((32,), latent_channels=12)
+    autoencoder.requires_grad_(False)
+    written = autoencoder.encoder
+    assert fold_encoder(autoencoder) is autoencoder and autoencoder.encoder is written  # as initialised it is not affine
+    start_linear(autoencoder, pictures)
+    exact = encode_raw(autoencoder, pictures.unsqueeze(2))
+    assert fold_encoder(autoencoder).encoder is not written
+    torch.testing.assert_close(encode_raw(autoencoder, pictures.unsqueeze(2)), exact, atol=1e-2 * float(exact.std()), rtol=0)
+    written = tiny_vae.encoder
+    assert fold_encoder(tiny_vae).encoder is written
 
 
 def test_refining_leaves_the_encoder_as_it_was():
