@@ -24,7 +24,7 @@ def demo_parser() -> Parser:
     """Options of `sample.py demo`."""
     parser = Parser("sample.py demo", "Follow a path through a simulated test scene and compare with the truth.")
     add = parser.add_argument
-    add("--scene", metavar="N", type=integer(0), default=0,
+    add("--scene", metavar="N", type=integer(0), default=7,
         help="clip of the frozen test set, none of whose scenes was trained on (default %(default)s)")  # fmt: skip
     add("--known-cameras", action="store_true",
         help="also tell the model the cameras of the context (default: the video alone)")  # fmt: skip
