@@ -1,9 +1,11 @@
 """The navigation benchmark with a tiny model: every row, every cell, reproducible, ready for a results file."""
 
 import json
+import re
 
 import pytest
 
+from video4spatial.evaluation import benchmark
 from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, SEEN_ROWS, Recording, benchmark_navigation
 from video4spatial.evaluation.results import write_results
 from video4spatial.evaluation.rows import ROWS, Row
@@ -39,6 +41,12 @@ def test_all_rows(tiny_pipeline, clips, tmp_path):
     assert "model" not in settings["paired_differences"]
     write_results(tmp_path / "navigation_rooms.json", "navigation", settings, rows)
     json.loads((tmp_path / "navigation_rooms.json").read_text())
+
+
+def test_how_long_it_takes_is_said_without_a_terminal_too(tiny_pipeline, clips, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "SECONDS_BETWEEN_LINES", 0)
+    benchmark_navigation(tiny_pipeline, clips, ["static", "mean_colour"], metrics=["psnr"], generation=GenerationSettings(1))
+    assert re.search(r"^2 of 4 videos scored, about \d+ min left$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_seen_scenes_use_their_own_model(tiny_pipeline, clips):

@@ -108,7 +108,6 @@ def navigation(arguments: list[str]) -> None:
         peer=peer,
         recording=recording,
         processes=options.processes,
-        progress=console.is_terminal,
     )
     told = {"model": options.model, "size": f"{folder.width}x{folder.height}"} | ({"peer": options.peer} if options.peer else {})
     settings = {**told, **about, **settings}

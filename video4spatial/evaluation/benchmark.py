@@ -1,10 +1,12 @@
 """Benchmark of a model on navigation clips, always beside the reference rows."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from video4spatial.clips import Clip
@@ -17,6 +19,9 @@ from video4spatial.evaluation.scoring import ScoredClip, ScoringPool
 from video4spatial.evaluation.test_set import TestEntry
 from video4spatial.naming import unknown
 from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline
+
+SECONDS_BETWEEN_LINES = 30
+"""Where there is no terminal to draw a bar on."""
 
 NAVIGATION_ROWS = tuple(ROWS)
 """Names of all rows, in the order of results files."""
@@ -157,9 +162,29 @@ def _run(
                 recording.frames.setdefault(row.name, {})[of_clip.clip.name] = frames
 
 
+class _Lines:
+    """Says now and then how many of `total` videos are scored, and how long the rest will take."""
+
+    def __init__(self, total: int):
+        self.total, self.done, self.started = total, 0, time.monotonic()
+        self.said = self.started
+
+    def advance(self) -> None:
+        """Count one."""
+        self.done += 1
+        now = time.monotonic()
+        if now - self.said >= SECONDS_BETWEEN_LINES:
+            left = (now - self.started) / self.done * (self.total - self.done)
+            print(f"{self.done} of {self.total} videos scored, about {left / 60:.0f} min left", flush=True)
+            self.said = now
+
+
 @contextmanager
 def _progress(total: int, shown: bool) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
-    """A bar, with what names the row at work and what counts a video that is done."""
+    """A bar, or lines where there is no terminal, with what names the row at work and what counts a video that is done."""
+    if shown and not Console().is_terminal:
+        yield lambda row: None, _Lines(total).advance
+        return
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
