@@ -5,6 +5,7 @@ runs with one thread repeat. With more threads sums are rounded in another order
 rarely in which frames are registered.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -195,8 +196,10 @@ def map_pictures(
 
     Raises:
         GeometryError: where the pictures cannot be related to each other.
-        ImportError: without pycolmap.
+        ImportError: without pycolmap, or beside a library with which it reads no pictures.
     """
+    if "decord" in sys.modules:
+        raise ImportError("decord was used in this process, and COLMAP reads no pictures beside it: read videos with PyAV (the default)")
     pycolmap = import_pycolmap()
     with _quiet(pycolmap), TemporaryDirectory() as name:
         folder = Path(name)
