@@ -79,6 +79,18 @@ def geometry() -> str:
     return "\n".join(lines)
 
 
+def cameras() -> str:
+    """Cameras of 32 frames from the frames alone: means over scenes of each scene's median."""
+    content = json.loads((RESULTS / "geometry.json").read_text())
+    names = {"placed": "frames placed", "rotation_degrees": "rotation error (°)", "position_metres": "position error (m)"}
+    lines = _head("row", *names.values(), "scenes")
+    for row in content["rows"]:
+        if row["name"].startswith("cameras_"):
+            cells = [f"{row['metrics'][name]['value']:.2f}" for name in names]
+            lines.append(_line(f"`{row['name']}`", *cells, str(row["metrics"]["placed"]["n"])))
+    return "\n".join(lines)
+
+
 def _depth_cell(cell: dict | None) -> str:
     if cell is None:
         return "–"
@@ -238,7 +250,7 @@ FIGURES = {
     "context_cache": context_cache, "context_plans": context_plans,
     "navigation_rooms": lambda: navigation("navigation_rooms.json", MAIN_ROWS),
     "navigation_rooms_all": lambda: navigation("navigation_rooms.json"), "navigation_real": lambda: navigation("navigation_real.json"),
-    "scoring": scoring, "geometry": geometry, "curation": curation, "speeds": speeds,
+    "scoring": scoring, "geometry": geometry, "cameras": cameras, "curation": curation, "speeds": speeds,
     "metric_validation": metric_validation,
 }  # fmt: skip
 
