@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.geometry.pieces import for_each

@@ -115,8 +115,10 @@ def import_pycolmap() -> ModuleType:
     """The library, which is loaded only where it is used.
 
     Raises:
-        ImportError: with what to install.
+        ImportError: with what to install, or beside a library with which COLMAP reads no pictures.
     """
+    if "decord" in sys.modules:
+        raise ImportError("decord was used in this process, and COLMAP reads no pictures beside it: read videos with PyAV (the default)")
     try:
         import pycolmap
     except ImportError as error:
@@ -198,8 +200,6 @@ def map_pictures(
         GeometryError: where the pictures cannot be related to each other.
         ImportError: without pycolmap, or beside a library with which it reads no pictures.
     """
-    if "decord" in sys.modules:
-        raise ImportError("decord was used in this process, and COLMAP reads no pictures beside it: read videos with PyAV (the default)")
     pycolmap = import_pycolmap()
     with _quiet(pycolmap), TemporaryDirectory() as name:
         folder = Path(name)

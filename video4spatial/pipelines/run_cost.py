@@ -22,8 +22,8 @@ WAN_TEXT_TOKENS = 512
 """Tokens that every text is filled up to."""
 
 DEPTH_SECONDS, CAMERA_SECONDS, GEOMETRY_GB = 0.2, 0.4, 0.6
-"""Of one core for each frame whose depth is read and whose camera is found, and of memory, on 32 frames of 128 x 128 pixels on a server of 2020
-(`benchmarks/geometry.py` measures the seconds)."""
+"""Seconds of one core for each frame whose depth is read and whose camera is found, and memory, on 32 frames of 128 x 128 pixels on a
+server's processor (`benchmarks/geometry.py` measures the seconds)."""
 
 ITEM_SIZES = {"bfloat16": 2, "float32": 4}
 """Bytes per number."""
@@ -152,8 +152,8 @@ class RunCost:
             seconds = self.context_frames * (DEPTH_SECONDS + (0 if self.settings.context_cameras else CAMERA_SECONDS))
             what = "depth" if self.settings.context_cameras else "cameras and depth"
             notes.append(
-                f"{what} of {self.context_frames} frames are read before all this: about {seconds:.0f} s of one core and {GEOMETRY_GB:g} GB of "
-                "main memory"
+                f"{what} of {self.context_frames} frames are read before all this: about {seconds:.0f} s of one core and "
+                f"{GEOMETRY_GB:g} GB of main memory"
             )
         if self.full:
             notes.append("this model attends in full, so nothing of its context can be cached")

@@ -1,13 +1,11 @@
 """The peer that knows nothing of the scene: any image-to-video pipeline."""
 
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
 
-from video4spatial.evaluation.rows.inputs import PeerError
 from video4spatial.evaluation.rows.peers import image_to_video, load_image_to_video
 
 

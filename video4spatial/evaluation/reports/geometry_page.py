@@ -42,10 +42,16 @@ def write_geometry_page(folder: Path, geometry: SceneGeometry, title: str, notes
     _written(folder / "depth.png", np.concatenate(pictures))
     above = from_above(geometry)
     above.savefig(folder / "above.png", dpi=110)
-    entries = [{"index": index, "picture": picture_uri(picture), "reason": geometry.reasons[index]} for index, picture in zip(shown, pictures)]
+    entries = [
+        {"index": index, "picture": picture_uri(picture), "reason": geometry.reasons[index]}
+        for index, picture in zip(shown, pictures)
+    ]
     known = (geometry.depth > 0).mean((1, 2))
     rows = [
-        (index, "yes" if geometry.placed[index] else "no", f"{known[index]:.0%}", f"{_mean(geometry.confidence[index]):.2f}", geometry.reasons[index])
+        (
+            index, "yes" if geometry.placed[index] else "no", f"{known[index]:.0%}", f"{_mean(geometry.confidence[index]):.2f}",
+            geometry.reasons[index],
+        )
         for index in range(len(geometry))
     ]
     return write_page(
@@ -74,7 +80,8 @@ def depth_picture(geometry: SceneGeometry, index: int) -> np.ndarray:
         for name, values in (("magma", nearness), ("viridis", geometry.confidence[index]))
     ]
     frame = cv2.resize(geometry.frames[index], size, interpolation=cv2.INTER_AREA)
-    return np.concatenate([frame, *(cv2.resize(values.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for values in painted)], axis=1)
+    maps = [cv2.resize(values.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for values in painted]
+    return np.concatenate([frame, *maps], axis=1)
 
 
 def from_above(geometry: SceneGeometry) -> Figure:
