@@ -13,7 +13,7 @@ from video4spatial.clips import Clip, Navigate
 from video4spatial.clips.simulated import simulated_navigation_clip
 from video4spatial.geometry.scene_geometry import SceneGeometry
 from video4spatial.models.refiner import PictureRefiner
-from video4spatial.pipelines import GenerationSettings, generate
+from video4spatial.pipelines import GenerationSettings, generate, generation
 from video4spatial.pipelines.generation import SceneSession, encode_scene, load_scene, scene_geometry
 from video4spatial.pipelines.scene_geometry import estimate_geometry
 
@@ -119,10 +119,29 @@ def test_sessions_lengthen_the_geometry(pipeline, walk, truth):
     assert session.move("forward 0.2", 3).rendering.known.any()
 
 
+def test_one_picture_is_shown_as_far_as_it_reaches(walk):
+    one = walk.with_context([walk.anchor])
+    geometry = scene_geometry(one, GenerationSettings())
+    assert geometry.placed.all() and geometry.cameras.metric and "one frame" in geometry.origin["cameras"]
+    known = geometry.render(geometry.along(one.instruction.cameras, 0), 32, 32).known.mean((1, 2))
+    assert known[0] > 0.9 and known[0] > known[-1] > 0
+
+
+def test_an_anchor_that_is_lost_stands_alone(walk, monkeypatch):
+    """A path cannot start from a geometry in which the anchor has no camera."""
+    read = estimate_geometry(walk.context_frames, walk.context_cameras, walk.context_cameras.intrinsics[0], walk.anchor)
+    placed = np.arange(len(read)) != walk.anchor
+    monkeypatch.setattr(generation, "estimate_geometry", lambda *_: replace(read, placed=placed))
+    found = scene_geometry(walk, GenerationSettings())
+    assert np.flatnonzero(found.placed).tolist() == [walk.anchor] and (found.depth[walk.anchor] > 0).any()
+
+
 def test_pictures_that_tell_nothing_still_give_a_video(pipeline, walk):
     blank = replace(walk, context_frames=np.full_like(walk.context_frames, 128))
     geometry = estimate_geometry(blank.context_frames, None, walk.context_cameras.intrinsics[0], walk.anchor)
-    assert len(set(geometry.reasons)) == 1 and geometry.reasons[0] and not geometry.placed.any()
+    others = [index for index in range(len(geometry)) if index != walk.anchor]
+    assert all("blank" in geometry.reasons[index] for index in others) and "blank" in geometry.origin["cameras"]
+    assert np.flatnonzero(geometry.placed).tolist() == [walk.anchor] and "picture alone" in geometry.reasons[walk.anchor]
     assert generate(pipeline, blank, GenerationSettings(num_inference_steps=1)).frames.shape == (4, 32, 32, 3)
     one = walk.with_context([walk.anchor])
     assert generate(pipeline, one, KNOWN).frames.shape == (4, 32, 32, 3)

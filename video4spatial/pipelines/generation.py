@@ -24,7 +24,7 @@ from video4spatial.models import CacheStorage
 from video4spatial.models.autoencoder import temporal_compression
 from video4spatial.pipelines.pipeline import Video4SpatialPipeline, VideoOutput
 from video4spatial.pipelines.scene_context import SceneContext
-from video4spatial.pipelines.scene_geometry import estimate_geometry, geometry_of_more
+from video4spatial.pipelines.scene_geometry import anchor_alone, estimate_geometry, geometry_of_more
 from video4spatial.pipelines.settings import GenerationSettings, check_settings, shows_geometry
 
 
@@ -115,7 +115,11 @@ def scene_geometry(clip: Clip, settings: GenerationSettings, device: torch.devic
         height, width = frames.shape[1:3]
         lenses = [path.intrinsics[0] for path in (clip.target_cameras, clip.context_cameras) if path is not None]
         lens = lenses[0] if lenses else intrinsics_from_fov(DEFAULT_FOV_DEGREES, width / height)
-        return estimate_geometry(frames, cameras, lens, clip.anchor, device)
+        geometry = estimate_geometry(frames, cameras, lens, clip.anchor, device)
+        if geometry.placed[clip.anchor]:
+            return geometry
+        alone = "the anchor could not be placed beside the other frames"  # no path can start from a geometry without it
+        return anchor_alone(frames, lens, clip.anchor, tuple(reason or alone for reason in geometry.reasons), device)
     geometry = SceneGeometry.load(settings.geometry)
     if len(geometry) != len(clip.context_frames):
         raise ValueError(

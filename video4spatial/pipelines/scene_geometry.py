@@ -73,7 +73,8 @@ def estimate_geometry(
         depth: what reads depth, or depth maps of all frames that are known; None for the built-in stereo network.
 
     Returns:
-        The geometry, with a reason for each frame of which something is not known; that may be all of them.
+        The geometry, with a reason for each frame of which something is not known. Where no frame can be placed beside the anchor, it is
+        what the anchor's picture alone says (`anchor_alone`).
     """
     count, anchor = len(frames), anchor % len(frames)
     chosen = evenly_spread(count, min(MOST_READ, count), anchor)
@@ -85,7 +86,7 @@ def estimate_geometry(
             return estimate_scene(frames, cameras, maps, chosen, origin={"cameras": "given", "scale": "given"})
         found = estimate_cameras(frames, intrinsics, motions=built_in_motions(str(device)), depth=stereo, anchor=anchor)
         if found.position_known.sum() < 2:
-            return _without_cameras(frames, found)
+            return anchor_alone(frames, intrinsics, anchor, _why_alone(found), device)
         words = "; ".join(found.notes) or found.cameras.convention
         scale = "metres, by the depth of single pictures" if found.cameras.metric else "unknown"
         read = estimate_scene(frames, found, maps, chosen, origin={"cameras": words, "scale": scale})
@@ -115,13 +116,36 @@ def geometry_of_more(geometry: SceneGeometry, frames: np.ndarray, cameras: Camer
     return replace(read, confidence=GENERATED * read.confidence)
 
 
-def _without_cameras(frames: np.ndarray, found: EstimatedCameras) -> SceneGeometry:
-    """Frames of which none could be placed beside the anchor: then the anchor's camera, which is known by name alone, helps nobody."""
+def anchor_alone(
+    frames: np.ndarray, intrinsics: Tensor, anchor: int, reasons: tuple[str, ...], device: torch.device | str = "cpu"
+) -> SceneGeometry:
+    """What the anchor's picture alone says, where no other frame could be placed beside it.
+
+    Args:
+        frames: [N, H, W, 3] uint8.
+        intrinsics: [3, 3] normalised lens.
+        anchor: index of the frame that the world is relative to.
+        reasons: N of them, why the frames are not placed; that of the anchor is why it is alone.
+        device: where the network computes.
+
+    Returns:
+        The geometry in metres, of which only the anchor has camera and depth.
+    """
+    standing = Cameras(torch.eye(4, dtype=torch.float64).repeat(len(frames), 1, 1), intrinsics, metric=True)
+    placed = np.arange(len(frames)) == anchor
+    others = tuple("" if index == anchor else reason for index, reason in enumerate(reasons))
+    words = {"cameras": f"the anchor's alone: {reasons[anchor]}", "scale": "metres, by the depth of a single picture"}
+    found = EstimatedCameras(standing, placed, reasons=others, anchor=anchor)
+    return estimate_scene(frames, found, built_in_stereo(str(device)), [anchor], origin=words)
+
+
+def _why_alone(found: EstimatedCameras) -> tuple[str, ...]:
+    """Why each frame was not placed; for the anchor the most usual reason of the others."""
     words = "; ".join(found.notes)
-    reasons = [reason or words for index, reason in enumerate(found.reasons) if index != found.anchor] or [words]
-    usual = Counter(reasons).most_common(1)[0][0]
-    texts = tuple(usual if index == found.anchor else reason or words for index, reason in enumerate(found.reasons))
-    return replace(SceneGeometry.unknown(frames), reasons=texts, origin={"cameras": words or "unknown"})
+    texts = [reason or words for reason in found.reasons]
+    others = [reason for index, reason in enumerate(texts) if index != found.anchor and reason] or [texts[found.anchor]]
+    texts[found.anchor] = Counter(others).most_common(1)[0][0]
+    return tuple(texts)
 
 
 def _of_usual_depth(geometry: SceneGeometry, anchor: int) -> SceneGeometry:

@@ -8,7 +8,7 @@ import pytest
 from video4spatial.clips import Ground
 from video4spatial.evaluation.metrics.image import psnr
 from video4spatial.evaluation.rows import ROWS
-from video4spatial.evaluation.rows.inputs import NotApplicable, PeerError, RowInputs
+from video4spatial.evaluation.rows.inputs import NotApplicable, RowInputs
 from video4spatial.evaluation.rows.references import copy_nearest
 
 READ = ROWS["reconstruct_and_render_with_context_cameras"].frames
@@ -45,8 +45,7 @@ def test_rows_say_why_they_have_no_video(inputs):
     with pytest.raises(NotApplicable, match="no path"):
         READ(replace(inputs, clip=replace(clip, instruction=Ground("go to the lamp"))))
     blank = replace(clip, context_frames=np.full_like(clip.context_frames, 128), context_cameras=None)
-    with pytest.raises(PeerError, match="the anchor has no camera"):
-        ROWS["reconstruct_and_render"].frames(replace(inputs, clip=blank))
+    assert ROWS["reconstruct_and_render"].frames(replace(inputs, clip=blank)).max() < 140  # the anchor's picture alone, which is grey
 
 
 def test_models_without_a_prompt_have_no_row_without_geometry(inputs):

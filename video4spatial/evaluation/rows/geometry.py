@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from video4spatial.clips import Clip, Navigate
-from video4spatial.evaluation.rows.inputs import NotApplicable, PeerError, RowInputs
+from video4spatial.evaluation.rows.inputs import NotApplicable, RowInputs
 from video4spatial.geometry.rendering import painted_over
 from video4spatial.geometry.scene_geometry import SceneGeometry
 from video4spatial.pipelines.generation import scene_geometry
@@ -64,7 +64,6 @@ def render(inputs: RowInputs, shown: Callable[[RowInputs], Clip], geometry: Geom
         [T, H, W, 3] uint8; frame 0 is the anchor frame.
 
     Raises:
-        PeerError: where nothing can be read.
         NotApplicable: where the clip names no path, or lacks what is asked for.
     """
     clip = shown(inputs)
@@ -73,8 +72,6 @@ def render(inputs: RowInputs, shown: Callable[[RowInputs], Clip], geometry: Geom
     if context_cameras and clip.context_cameras is None:
         raise NotApplicable("the clip does not know the cameras of its context")
     scene = geometry(inputs, clip, context_cameras)
-    if not scene.placed[clip.anchor]:
-        raise PeerError(f"the anchor has no camera: {scene.reasons[clip.anchor]}")
     shown_frames = scene.render(scene.along(clip.instruction.cameras, clip.anchor), *clip.context_frames.shape[1:3], views=0)
     mean = clip.context_frames.mean((0, 1, 2)).round().astype(np.uint8)
     pictures = painted_over(shown_frames.pictures, shown_frames.known, mean)
