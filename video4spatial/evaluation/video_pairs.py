@@ -200,6 +200,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _read(path: Path) -> np.ndarray:
     with open_video(path) as video:
+        for note in video.notes:
+            logger.warning("%s: %s", path, note)
         return video.read(range(len(video)))
 
 
