@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import pytest
 
 from video4spatial.cli.errors import UserError, all_mistakes, describe, exit_code, in_flags, user_mistakes
@@ -18,6 +20,17 @@ def test_bugs_keep_their_traceback():
 
     with pytest.raises(ValueError, match="outside"):
         exit_code(command, [])
+
+
+def test_a_python_without_the_packages_is_told_how_to_get_them(capsys):
+    def command(arguments):
+        import_module(arguments[0])
+
+    assert exit_code(command, ["a_package_that_nobody_has"]) == 2
+    error = capsys.readouterr().err
+    assert "a_package_that_nobody_has is not installed" in error and "source .venv/bin/activate" in error and error.count("\n") == 1
+    with pytest.raises(ModuleNotFoundError):
+        exit_code(command, ["video4spatial.nothing"])
 
 
 def test_bugs_of_another_kind_are_no_mistakes():

@@ -101,7 +101,8 @@ def test_the_lens_of_exif(tmp_path):
 def test_colours_of_a_profile_are_brought_to_srgb(tmp_path):
     swapped = _profile_with_red_and_blue_exchanged()
     Image.new("RGB", (8, 6), (200, 60, 30)).save(tmp_path / "0.png", icc_profile=swapped)
-    Image.new("RGB", (8, 6), (200, 60, 30)).save(tmp_path / "1.png", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    usual = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.new("RGB", (8, 6), (200, 60, 30)).save(tmp_path / "1.png", icc_profile=usual)
     video = open_video(tmp_path, frame_rate=1)
     assert np.abs(video.read([0, 1])[:, 0, 0].astype(int) - [[30, 60, 200], [200, 60, 30]]).max() <= 2
     assert video.notes == ("the pictures have the colours of Exchanged: they are brought to sRGB.",)

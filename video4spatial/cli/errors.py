@@ -12,6 +12,10 @@ FLAGS = {"image_rate": "--fps", "fov_degrees": "--fov", "num_inference_steps": "
 """Flags of the arguments that are not named alike."""
 
 
+OURS = ("video4spatial", "data_curation")
+SETUP = "`make demo` sets up .venv once, and `source .venv/bin/activate` enters it in each new shell"
+
+
 class UserError(Exception):
     """Something the user can put right; the message is all they need to see."""
 
@@ -89,12 +93,17 @@ def exit_code(command: Callable[[list[str]], None], arguments: list[str]) -> int
         arguments: it is called with.
 
     Returns:
-        0, 2 after a user's mistake (told in one line), 130 when interrupted.
+        0, 2 after a user's mistake or in a Python without the packages (told in one line), 130 when interrupted.
     """
     try:
         command(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in OURS:
+            raise
+        print(f"error: {error.name} is not installed for {sys.executable}: {SETUP}", file=sys.stderr)
         return EXIT_MISTAKE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -37,8 +37,8 @@ def geometry_parser() -> Parser:
         help="the built-in stereo network, plane sweep without any weights, a folder with a depth model of transformers, or (with --cameras) "
         "one with depth maps, a file per frame: .png of 16 bits in millimetres, .npy or .npz in metres (default %(default)s)")  # fmt: skip
     add("--fov", metavar="DEG", type=number(0, 180), 
-        help="horizontal field of view, where no camera file gives it (default: what the video says of its lens, else 60 along the "
-        "longer side)")  # fmt: skip
+        help="horizontal field of view, where no camera file gives it (default: what the video says of its lens, else 60 "
+        "along the longer side)")  # fmt: skip
     add("--fps", metavar="F", type=number(0), help="images per second, for a folder of images (default 4)")
     add("--scale", metavar="S", type=number(0), default=1.0, help="factor on the lengths in the camera file (default %(default)g)")
     add("--overwrite", action="store_true", help="replace an earlier result in the output folder")

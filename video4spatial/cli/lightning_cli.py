@@ -27,6 +27,7 @@ from video4spatial.training import (
     stereo,
 )
 from video4spatial.training.autoencoder import AutoencoderModule
+from video4spatial.training.callbacks import ExportNetwork, ExportPipeline
 from video4spatial.training.curriculum import Curriculum
 from video4spatial.training.module import DenoiserModule, check_fit
 from video4spatial.training.pair_pose import PairPoseModule
@@ -83,7 +84,9 @@ class TrainingCLI(LightningCLI):
             raise UserError(plain_complaint(describe(error), _key_names(self.parser))) from error
 
     def before_fit(self) -> None:
-        """Look for the last checkpoint."""
+        """Look for the last checkpoint; a new training must not replace what an earlier one made."""
+        if self.config["fit"]["ckpt_path"] is None:
+            self._check_exports()
         if self.config["fit"]["ckpt_path"] == "last":
             folders = [callback.dirpath for callback in self.trainer.checkpoint_callbacks]
             found = [file for folder in folders if folder is not None for file in Path(folder).glob("last*.ckpt")]
@@ -91,6 +94,15 @@ class TrainingCLI(LightningCLI):
                 raise UserError("--ckpt_path last: there is no last checkpoint; leave the option out to start anew")
             for file in found:
                 _check_checkpoint(file)
+
+    def _check_exports(self) -> None:
+        exports = [callback for callback in self.trainer.callbacks if isinstance(callback, (ExportNetwork, ExportPipeline))]
+        for export in exports:
+            if export.folder.exists():
+                raise UserError(
+                    f"{export.folder} holds the model of an earlier training, which this one would replace: move it (mv {export.folder} "
+                    f"{export.folder}-1), go on with it (--ckpt_path last), or name another folder for {type(export).__name__}"
+                )
 
     def fit(self, model: LightningModule, **options) -> None:
         """Train. A checkpoint may bring tensors and plain values, never code."""

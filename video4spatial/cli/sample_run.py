@@ -170,6 +170,8 @@ def write_result(folder: Path, request: Request, generated: Generated) -> None:
         if clip.target_frames is not None:
             pair = side_by_side([("generated", frames), ("ground truth", clip.target_frames)])
             write_video(folder / "side_by_side.mp4", pair, rate)
+            write_video(folder / "truth.mp4", clip.target_frames, rate)
+            write_video(folder / "context.mp4", clip.context_frames, rate)
         seen = None if estimated is None else estimated.placed
         paths = {"commanded": commanded, "context": clip.context_cameras, "seen in the video": seen}
         plot_trajectories({k: v for k, v in paths.items() if v is not None}, folder / "trajectory.png", title=request.title)

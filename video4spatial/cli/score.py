@@ -19,7 +19,8 @@ def score_parser() -> Parser:
         "v4s score",
         "Compare generated videos with references. Frame 0, the anchor, never counts. References are cropped centrally and\n"
         "resized to the generated video's size where they differ.\n\n"
-        "Many clips at once: give folders of videos (or of folders of images) that have the same names on both sides.\n"
+        "Many clips at once: give folders of videos (or of folders of images, or of results of sample.py) that have the same\n"
+        "names on both sides.\n"
         "Folders in them are scenes: intervals are taken over these. A reference without a generated video counts as a\n"
         "failure.",
     )
