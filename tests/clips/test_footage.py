@@ -108,6 +108,16 @@ def test_the_lens_that_the_file_names_is_used_and_said(tmp_path, size):
     assert float(by_hand.view.fov_degrees[0]) == pytest.approx(90) and not any("lens" in note for note in by_hand.notes)
 
 
+@pytest.mark.parametrize(
+    "trajectory, doubt",
+    [("forward 90", "the path is 90 m long"), ("turn left 720", "turns by up to 180 degrees from frame to frame"), ("forward 1", None)],
+)
+def test_paths_that_are_hardly_meant_are_said(folder, trajectory, doubt):
+    notes = footage_clip(folder, trajectory, **SIZE).notes
+    doubts = [note for note in notes if "the path is" in note or "the camera turns" in note]
+    assert len(doubts) == (doubt is not None) and all(doubt in note for note in doubts)
+
+
 def test_a_zoom_multiplies_the_focal_length_of_the_anchor(folder, walk, tmp_path):
     still = footage_clip(folder, "static", **SIZE, fov_degrees=90).clip.instruction.cameras
     factors = torch.tensor([1, 2**0.25, 2**0.5, 2**0.75, 2], dtype=torch.float64)

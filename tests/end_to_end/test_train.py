@@ -179,6 +179,7 @@ MISTAKES = {
     "data.curriculum.context_frame=3": "did you mean",
     "ckpt_path=nowhere.ckpt": "--ckpt_path nowhere.ckpt: no such checkpoint",
     "ckpt_path=last": "there is no last checkpoint",
+    "data.batch_size=10000000": "a training step of 10000000 examples will need about",
 }
 
 

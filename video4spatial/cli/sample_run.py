@@ -77,6 +77,33 @@ def requested_of_footage(read: FootageClip, settings: SampleSettings, told: dict
     return requested(read.clip, settings, told, (*filter(None, warnings), *read.notes), title)
 
 
+def check_room_for(request: Request, plan: ContextPlan) -> None:
+    """Say how much memory a video will take, before anything is loaded.
+
+    Args:
+        request: the video to make.
+        plan: what is shown of its context.
+
+    Raises:
+        UserError: where the machine does not have so much.
+    """
+    from video4spatial.memory import check_memory
+    from video4spatial.pipelines.run_cost import video_bytes
+    from video4spatial.pretrained import read_model_shape
+
+    settings, clip = request.settings, request.clip
+    loading, frames = settings.loading, len(clip.instruction.cameras)
+    with user_mistakes():
+        device, dtype = loading.resolved_device(), loading.resolved_dtype(settings.model)
+        needed = video_bytes(read_model_shape(settings.model_name), clip, plan, settings.generation, dtype)
+        height, width = clip.context_frames.shape[1:3]
+        what = f"a video of {frames} frames of {width}x{height} with a context of {len(plan.chunks)}"
+        remedy = "generate fewer `frames`, of a smaller `size`, or from fewer `context_frames`"
+        # What is offloaded waits in main memory: the device cannot be too small for the whole.
+        told = check_memory(needed, what, remedy, device if loading.offload == "none" else "cpu")
+    say(told)
+
+
 def scene_of(pipeline: Video4SpatialPipeline, clip: Clip, plan: ContextPlan, settings: SampleSettings) -> SceneContext:
     """The clip's context, encoded or read, and written where that is asked for; what is approximate about it is said.
 

@@ -45,7 +45,7 @@ def score_parser() -> Parser:
 def main(arguments: list[str]) -> None:
     """Run `v4s score`."""
     options = score_parser().parse(arguments)
-    from video4spatial.evaluation.aggregation import rows_of_one_clip, rows_over_clips
+    from video4spatial.evaluation.aggregation import rows_of_one_clip, rows_over_clips, too_few_scenes
     from video4spatial.evaluation.measurement import Sample
     from video4spatial.evaluation.metrics import SET_METRICS
     from video4spatial.evaluation.results import write_results
@@ -80,6 +80,9 @@ def main(arguments: list[str]) -> None:
         together = {name: SET_METRICS[name](samples) for name in set_metrics}
         rows[0]["metrics"] |= rows_of_one_clip({"generated": together})[0]["metrics"]
     _show(rows)
+    few = too_few_scenes(len({pair.scene for pair in pairs}))
+    if few and len(pairs) > 1:
+        say(few)
     settings = {name: getattr(options, name) for name in ("generated", "reference", "context", "anchor", "cameras")}
     settings |= {"clips": len(pairs), "scenes": len({pair.scene for pair in pairs})}
     with user_mistakes():

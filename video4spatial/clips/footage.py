@@ -29,6 +29,9 @@ AT_ONCE = 32
 DETAILED_SIDE = 512
 """Longer side in pixels of the pictures from which cameras and depth are read, where the video has so many."""
 
+FAR = 10.0
+"""A path of more metres leaves what a video of a room shows."""
+
 LEAST_STEP = 1e-9
 """A shorter median step says nothing about the scale."""
 
@@ -111,6 +114,7 @@ class Footage:
                     f"the focal length of the trajectory file changes, to {float(focal.min()):.3g} to {float(focal.max()):.3g} "
                     "times that of its first frame: the pictures zoom likewise."
                 )
+        notes += _doubts(path)
         clip = Clip(
             name=self.path.stem or str(self.path),
             scene=str(self.path),
@@ -330,6 +334,24 @@ def model_scale(cameras: Cameras) -> float:
     """
     step = cameras.median_step()
     return 1.0 if cameras.metric or step < LEAST_STEP else MEDIAN_STEP / step
+
+
+def _doubts(path: Cameras) -> list[str]:
+    """Sentences on a path that is hardly what was meant, or that no context can show."""
+    doubts, length = [], float(path.path_length())
+    if length > FAR:
+        doubts.append(
+            f"the path is {length:.3g} m long: lengths are metres, angles take a verb such as turn, and a context shows the {FAR:g} m around "
+            "it at best; further away the model invents."
+        )
+    turn = float(path[1:].rotation_to(path[:-1]).max()) if len(path) > 1 else 0.0
+    across = float(path.fov_degrees[0])
+    if turn > across / 2:
+        doubts.append(
+            f"the camera turns by up to {turn:.0f} degrees from frame to frame, of {across:.0f} that a frame shows: neighbours hardly overlap; "
+            "turn less, or generate more `frames`."
+        )
+    return doubts
 
 
 def _noted_scale(cameras: Cameras, scale: float, notes: list[str]) -> float:
