@@ -189,13 +189,13 @@ def _other_records(folder: Path, tasks: list[SceneTask], replace: bool) -> list[
         named = ", ".join(path.stem for path in others[:3]) + (", ..." if len(others) > 3 else "")
         raise BuildError(
             f"{folder} holds {len(others)} scenes that these sources do not have ({named}): name their sources too, which adds to the "
-            "data set, or choose another --output; --replace takes them out."
+            "data set, or choose another `output`; `replace` takes them out."
         )
     made = [name for name in (MANIFEST, SHARDS, SUMMARY, REPORT) if (folder / name).exists()]
     if made and not records and not replace:
         raise BuildError(
-            f"{folder} holds {', '.join(made)} but no records of scenes: a build would write over them; choose another --output, or add "
-            "--replace."
+            f"{folder} holds {', '.join(made)} but no records of scenes: a build would write over them; choose another `output`, or add "
+            "`replace`."
         )
     return others
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from video4spatial.cli.arguments import Parser, integer, plain_complaint, run_action
-from video4spatial.cli.errors import UserError, describe, user_mistakes
+from video4spatial.cli.errors import UserError, describe, in_flags, user_mistakes
 from video4spatial.cli.terminal import console, note, route_messages, say, stage
 
 FAILURES_SHOWN = 10
@@ -92,7 +92,7 @@ def build(arguments: list[str]) -> None:
                 replace=made.replace,
             )  # fmt: skip
         except (BuildError, ImportError) as error:
-            raise UserError(str(error)) from error
+            raise UserError(in_flags(str(error))) from error
         except OSError as error:  # scenes keep theirs to themselves: this is the output
             raise UserError(f"{describe(error)}; what is finished stays, and the same command goes on from there") from error
     for failure in summary.failures[:FAILURES_SHOWN]:
