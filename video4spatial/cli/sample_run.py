@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PIXEL_METRICS = ("psnr", "covisible_psnr", "ssim", "gradient_correlation")
 """What the reference videos are scored by."""
-VIDEO_METRICS = ("epipolar_error_px", "epipolar_consistency", "motion", "frozen_share")
+VIDEO_METRICS = ("epipolar_error_px", "motion", "frozen_share")
 """What is told of any video, besides the headline figures of navigation; the report has the rest."""
 
 

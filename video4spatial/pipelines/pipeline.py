@@ -146,14 +146,11 @@ class Video4SpatialPipeline(DiffusionPipeline):
         Raises:
             ValueError: naming all that does not fit.
         """
-        if isinstance(frames, str | Path):
+        if np.ndim(frames) == 0:
             raise ValueError(
-                f"frames {str(frames)!r}: expected pictures, uint8 [N, H, W, 3]; open_video(path).read(...) reads them and resize_and_crop "
-                "brings them to the model's size (video4spatial.media)."
+                f"frames {frames!r}: expected pictures, uint8 [N, H, W, 3]; open_video(path).read(...) reads those of a video, and "
+                "resize_and_crop brings them to the model's size (video4spatial.media)."
             )
-        frames = np.asarray(frames)
-        if frames.ndim != 4:
-            raise ValueError(f"frames {frames.dtype} {list(frames.shape)}: expected uint8 [N, H, W, 3].")
         if geometry is not None:
             self._check_geometry(geometry, len(frames))
             if cameras is None and geometry.placed.all():
