@@ -11,7 +11,7 @@ from video4spatial.cli.errors import in_flags, user_mistakes
 from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.sample_options import add_context_options, generation_settings
 from video4spatial.cli.terminal import console, note, say
-from video4spatial.pretrained import PUBLIC_MODELS, built_in_models, read_model_folder, read_model_shape
+from video4spatial.pretrained import PUBLIC_MODELS, ModelFolderError, built_in_models, read_model_folder, read_model_shape
 
 if TYPE_CHECKING:
     from video4spatial.pipelines.run_cost import RunCost
@@ -110,7 +110,10 @@ def _beyond_training(cost: RunCost) -> str:
     name = cost.model.name
     if name not in built_in_models() and not (Path(name) / "model_index.json").is_file():
         return ""
-    return read_model_folder(name).beyond_training(cost.height, cost.width)
+    try:
+        return read_model_folder(name).beyond_training(cost.height, cost.width)
+    except ModelFolderError:  # configurations without weights are enough for a plan
+        return ""
 
 
 def _show_flops(cost: RunCost) -> None:
@@ -201,11 +204,11 @@ def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
 
 def _duration(seconds: float) -> str:
-    """Two digits of the largest unit that is not below 1."""
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.2g} {unit}" if seconds < 100 * length else f"{seconds / length:,.0f} {unit}"
-    return f"{seconds:.2g} s"
+    """Two digits, in the largest unit of which there are two."""
+    units = (("days", 86400), ("hours", 3600), ("minutes", 60), ("s", 1))
+    unit, length = next(((unit, length) for unit, length in units if seconds >= 2 * length), units[-1])
+    amount = seconds / length
+    return f"{amount:.2g} {unit}" if amount < 99.5 else f"{amount:,.0f} {unit}"
 
 
 def _amount(value: float, unit: str) -> str:

@@ -341,15 +341,15 @@ def _doubts(path: Cameras) -> list[str]:
     doubts, length = [], float(path.path_length())
     if length > FAR:
         doubts.append(
-            f"the path is {length:.3g} m long: lengths are metres, angles take a verb such as turn, and a context shows the {FAR:g} m around "
-            "it at best; further away the model invents."
+            f"the path is {length:.3g} m long: lengths are metres, angles take a verb such as turn, and a context shows the {FAR:g} m "
+            "around it at best; further away the model invents."
         )
     turn = float(path[1:].rotation_to(path[:-1]).max()) if len(path) > 1 else 0.0
     across = float(path.fov_degrees[0])
     if turn > across / 2:
         doubts.append(
-            f"the camera turns by up to {turn:.0f} degrees from frame to frame, of {across:.0f} that a frame shows: neighbours hardly overlap; "
-            "turn less, or generate more `frames`."
+            f"the camera turns by up to {turn:.0f} degrees from frame to frame, of {across:.0f} that a frame shows: neighbours hardly "
+            "overlap; turn less, or generate more `frames`."
         )
     return doubts
 

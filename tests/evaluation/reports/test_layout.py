@@ -15,8 +15,10 @@ document.getElementById("page").onload = () => {{
   const page = document.getElementById("page").contentDocument, seen = page.documentElement.clientWidth, over = [];
   for (const part of page.querySelectorAll("h1, .warning, section, section *, .value"))
     if (part.getBoundingClientRect().width && part.getBoundingClientRect().right > seen + 1) over.push(part.tagName);
-  for (const part of page.querySelectorAll("section *"))
-    if (part.getBoundingClientRect().right > part.closest("section").getBoundingClientRect().right + 1) over.push("out of its card: " + part.tagName);
+  for (const part of page.querySelectorAll("section *")) {{
+    const card = part.closest("section").getBoundingClientRect();
+    if (part.getBoundingClientRect().right > card.right + 1) over.push("out of its card: " + part.tagName);
+  }}
   document.title = "wider by " + (page.documentElement.scrollWidth - seen) + ", beyond the edge: " + over.join(" ");
 }}</script></body>"""
 

@@ -206,7 +206,7 @@ _ALL = (
     Metric(
         "epipolar_error_px", partial(consistency.measure_epipolar_error, distances=epipolar_distances),
         "lower", "px", None, ("target_cameras",),
-        "Median distance of matched points in consecutive frames from the commanded cameras' epipolar lines; unsteady where little matches.",
+        "Median distance of matched points in consecutive frames from the commanded cameras' epipolar lines; unsteady where few match.",
         source="SED of Yu et al., ICCV 2023, eq. 3",
         sees=("camera_noise", "wrong_turn", "frozen", "swimming"),
     ),
