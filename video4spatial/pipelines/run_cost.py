@@ -31,7 +31,7 @@ server's processor (`benchmarks/geometry.py` measures the seconds)."""
 ITEM_SIZES = {"bfloat16": 2, "float32": 4}
 """Bytes per number."""
 
-TIMED_SIDE, TIMED_PRODUCTS = 1024, 4
+TIMED_SIDE, TIMED_PRODUCTS = 512, 4
 """Of the matrices whose product tells the speed of a machine."""
 
 COPIES_OF_RESULT = 4
