@@ -38,7 +38,9 @@ def geometry_parser() -> Parser:
         help="the built-in stereo network, plane sweep without any weights, a folder with a depth model of transformers, or (with --cameras) "
         "one with depth maps, a file per frame: .png of 16 bits in millimetres, .npy or .npz in metres; or one .npz for all, as VGGT, Depth "
         "Anything 3, Pi3 and MapAnything give it, with --cameras the same file (default %(default)s)")  # fmt: skip
-    add("--fov", metavar="DEG", type=number(0, 180), help="horizontal field of view, where no file gives it (default 60)")
+    add("--fov", metavar="DEG", type=number(0, 180),
+        help="horizontal field of view, where no camera file gives it (default: what the video says of its lens, else 60 "
+        "along the longer side)")  # fmt: skip
     add("--fps", metavar="F", type=number(0), help="images per second, for a folder of images (default 4)")
     add("--scale", metavar="S", type=number(0), default=1.0, help="factor on the lengths in the camera file (default %(default)g)")
     add("--overwrite", action="store_true", help="replace an earlier result in the output folder")
