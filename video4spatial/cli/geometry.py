@@ -114,8 +114,18 @@ def _estimated(footage: Footage, options: Namespace) -> SceneGeometry:
         if options.cameras is None:
             raise UserError("--depth with depth maps needs the cameras of the frames: add --cameras")
         depth = read_depth_maps(options.depth, footage.total, list(footage.chosen))
-        if Path(options.depth).is_file():  # in the unit of its cameras, which are scaled
-            depth = replace(depth, depth=options.scale * depth.depth)
+        if Path(options.depth).is_file():
+            depth = replace(depth, depth=_metres_per_unit(footage, options) * depth.depth)
     else:
         depth = DepthModel(options.depth, built_in_stereo())
     return estimate_geometry(footage.frames, footage.cameras, footage.view.intrinsics[0], depth=depth)
+
+
+def _metres_per_unit(footage: Footage, options: Namespace) -> float:
+    """How the cameras of a model of many views were scaled, which its depth has to be too."""
+    from video4spatial.cameras import read_cameras
+
+    if Path(options.cameras).resolve() != Path(options.depth).resolve():
+        raise UserError(f"--depth {options.depth} holds depth in the unit of its own cameras: give it as --cameras too")
+    given = float(read_cameras(options.cameras)[list(footage.chosen)].path_length())
+    return float(footage.cameras.path_length()) / given if given > 0 else options.scale
