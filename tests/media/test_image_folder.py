@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from video4spatial.cameras.lenses import PictureShapeError, check_shape
 from video4spatial.media import MediaError, image_paths, open_video, write_images
+from video4spatial.media.image_folder import open_as_stored
 
 
 def test_natural_order_and_frame_rate(tmp_path, barcode, numbers_of):
@@ -80,3 +82,52 @@ def test_a_truncated_image_is_named_with_its_frame(tmp_path):
 def test_empty_folder(tmp_path):
     with pytest.raises(MediaError, match="the folder has no images"):
         open_video(tmp_path)
+
+
+def test_pictures_that_cannot_be_read_are_listed(tmp_path, barcode):
+    for number in range(3):
+        Image.fromarray(barcode(number)).save(tmp_path / f"IMG_{number}.jpg")
+    for name in ("IMG_10.HEIC", "IMG_9.HEIC", "IMG_1.DNG", "._IMG_0.HEIC", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    video = open_video(tmp_path, frame_rate=1)
+    assert len(video) == 3 and [path.name for path in video.left_out] == ["IMG_9.HEIC", "IMG_10.HEIC"]  # IMG_1 is there as JPEG
+    for path in video.images:
+        path.unlink()
+    with pytest.raises(MediaError, match=r"no images .*; 3 pictures cannot be read \(.DNG, .HEIC\): convert them to JPEG"):
+        open_video(tmp_path)
+
+
+def test_jpeg_under_other_endings(tmp_path, barcode):
+    Image.fromarray(barcode(0)).save(tmp_path / "a.jfif", "JPEG")
+    assert len(open_video(tmp_path, frame_rate=1)) == 1
+
+
+def turned_pictures(folder, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    folder.mkdir()
+    for index in range(2):
+        Image.new("RGB", (9, 6), (100 * index, 0, 0)).save(folder / f"{index}.png", exif=exif)
+    return folder
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_pictures_with_cameras_are_read_as_stored_unless_the_cameras_are_of_upright_ones(tmp_path, orientation):
+    folder = turned_pictures(tmp_path / "a", orientation)
+
+    def of(height, width):
+        def read(size):
+            check_shape((height, width), size)
+            return size
+
+        return read
+
+    video, size = open_as_stored(folder, 1.0, of(12, 18))
+    assert size == (6, 9) == (video.height, video.width) and video.turned and not video.upright
+    assert video.read([1]).shape == (1, 6, 9, 3)
+    if orientation == 6:
+        video, size = open_as_stored(folder, 1.0, of(18, 12))
+        assert size == (9, 6) and video.upright and video.read([1]).shape == (1, 9, 6, 3)
+    for shape in ((10, 10), (18, 12) if orientation == 3 else (10, 10)):
+        with pytest.raises(PictureShapeError, match="have another shape"):
+            open_as_stored(folder, 1.0, of(*shape))

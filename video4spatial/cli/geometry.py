@@ -28,14 +28,15 @@ def geometry_parser() -> Parser:
     add = parser.add_argument
     add("video", metavar="VIDEO", help="video file or folder of images")
     add("--output", metavar="DIR", required=True, help="folder to write")
-    add("--cameras", metavar="FILE", help="cameras, one per frame of the video (default: found in the frames)")
+    add("--cameras", metavar="FILE",
+        help="cameras, by the names of the pictures or one per frame of the video (default: found in the frames)")  # fmt: skip
     add("--frames", metavar="N", type=integer(1), default=32,
         help="longer videos are thinned evenly to so many frames (default %(default)s)")  # fmt: skip
     add("--longest", metavar="PIXELS", type=integer(64), default=640,
         help="longer side of the pictures that are kept; larger ones are made smaller (default %(default)s)")  # fmt: skip
     add("--depth", metavar="stereo|plane-sweep|FOLDER", default="stereo",
-        help="the built-in stereo network, plane sweep without any weights, a folder with a depth model of transformers, or (with --cameras) "
-        "one with depth maps, a file per frame: .png of 16 bits in millimetres, .npy or .npz in metres (default %(default)s)")  # fmt: skip
+        help="the built-in stereo network, plane sweep without any weights, a folder with a depth model of transformers, or (with "
+        "--cameras) one with depth maps, a file per frame: .png of 16 bits in millimetres, .npy or .npz in metres (default %(default)s)")  # fmt: skip
     add("--fov", metavar="DEG", type=number(0, 180), help="horizontal field of view, where no file gives it (default 60)")
     add("--fps", metavar="F", type=number(0), help="images per second, for a folder of images (default 4)")
     add("--scale", metavar="S", type=number(0), default=1.0, help="factor on the lengths in the camera file (default %(default)g)")
@@ -81,17 +82,9 @@ def main(arguments: list[str]) -> None:
 def _footage(options: Namespace) -> Footage:
     """The video's frames in its own aspect."""
     from video4spatial.clips.footage import read_footage
-    from video4spatial.media import open_video
-    from video4spatial.media.reader import IMAGE_FOLDER_FRAME_RATE
 
-    rate = options.fps
-    if rate is None and Path(options.video).is_dir():
-        rate = IMAGE_FOLDER_FRAME_RATE
-    with open_video(options.video, frame_rate=rate) as video:
-        shrink = min(1.0, options.longest / max(video.height, video.width))
-        height, width = round(video.height * shrink), round(video.width * shrink)
     return read_footage(
-        options.video, height=height, width=width, context_cameras=options.cameras, context_frames=options.frames,
+        options.video, longest=options.longest, context_cameras=options.cameras, context_frames=options.frames,
         fov_degrees=options.fov, image_rate=options.fps, scale=options.scale,
     )  # fmt: skip
 
