@@ -24,8 +24,8 @@ from video4spatial.naming import natural_key, some
 
 DESCRIPTION = "folder with transforms.json (or transforms_train.json ...) and its images (nerfstudio, instant-ngp, DL3DV, Blender)"
 FILE = "transforms.json"
-SPLITS = "transforms_*.json"
-ORDER = ("train", "val", "test")
+OTHERS = "transforms_*.json"
+SPLITS = ("transforms_train", "transforms_val", "transforms_test")
 SUFFIXES = ("", ".png", ".jpg", ".jpeg")
 SMALLER = ("images_2", "images_4", "images_8", "images")
 OF_THE_FILE = ("camera_convention", "metric")
@@ -48,7 +48,7 @@ def read(scene: str, frame_rate: float = 4.0, licence: str = "unknown") -> Captu
     folder = Path(scene)
     files = _files(folder)
     if not files:
-        raise ReaderError(f"{folder}: neither {FILE} nor {SPLITS}")
+        raise ReaderError(f"{folder}: neither {FILE} nor {OTHERS}")
     content = _content(files)
     frames = content["frames"]
     left_out: dict[str, list[str]] = {}
@@ -91,9 +91,9 @@ def read(scene: str, frame_rate: float = 4.0, licence: str = "unknown") -> Captu
     lacking = [path.name for place in dict.fromkeys(path.parent for path in paths) for path in image_paths(place) if path not in listed]
     if lacking:
         left_out["no_camera"] = lacking
-    unread = [path.name for path in _splits(folder)] if files[0].name == FILE else []
+    unread = [path.name for path in _others(folder) if path not in files]
     if unread:
-        notes.append(f"{FILE} is read, and beside it {some(unread)} not")
+        notes.append(f"{some(path.name for path in files)} is read, and beside it {some(unread)} not")
     return Capture(
         name=folder.name,
         frame_count=len(file.cameras),
@@ -110,14 +110,17 @@ def read(scene: str, frame_rate: float = 4.0, licence: str = "unknown") -> Captu
 
 
 def _files(folder: Path) -> list[Path]:
-    """transforms.json, else those of the splits, training first."""
-    return [folder / FILE] if (folder / FILE).is_file() else _splits(folder)
+    """transforms.json, else those of the splits, training first, else the first of another name."""
+    if (folder / FILE).is_file():
+        return [folder / FILE]
+    found = _others(folder)
+    return [path for path in found if path.stem in SPLITS] or found[:1]
 
 
-def _splits(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob(SPLITS) if transforms_json.sniff(path)] if folder.is_dir() else []
-    names = {f"transforms_{split}": place for place, split in enumerate(ORDER)}
-    return sorted(found, key=lambda path: (names.get(path.stem, len(names)), path.name))
+def _others(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob(OTHERS) if transforms_json.sniff(path)] if folder.is_dir() else []
+    places = {name: place for place, name in enumerate(SPLITS)}
+    return sorted(found, key=lambda path: (places.get(path.stem, len(places)), path.name))
 
 
 def _content(files: list[Path]) -> dict:

@@ -23,6 +23,7 @@ DESCRIPTION = "folder with rgb.txt, groundtruth.txt and mostly depth.txt (TUM RG
 LARGEST_GAP = 0.1
 DEPTH_TOLERANCE = 0.02
 DEPTH_UNITS = 5000.0
+GIVE = "give fov_degrees as an option of the source in a build ({path: FOLDER, options: {fov_degrees: 60}})"
 # fx fy cx cy k1 k2 p1 p2 k3 of the colour cameras, from the set's page; pixels counted from the first one's centre.
 LENSES = {
     "freiburg1": (517.3, 516.5, 318.6, 255.3, 0.2624, -0.9531, -0.0054, 0.0026, 1.1633),
@@ -114,9 +115,9 @@ def _lens(folder: Path, height: int, width: int, fov_degrees: float | None) -> t
         return intrinsics_from_fov(fov_degrees, width / height), None
     name = next((name for name in LENSES if name in folder.name), None)
     if name is None:
-        raise CameraFileError(f"{folder}: its name has none of {', '.join(LENSES)}, so the camera is unknown: give fov_degrees")
+        raise CameraFileError(f"{folder}: its name has none of {', '.join(LENSES)}, so the camera is unknown: {GIVE}")
     if (height, width) != (480, 640):
-        raise CameraFileError(f"{folder}: pictures of {width}x{height}, expected 640x480; for others give fov_degrees")
+        raise CameraFileError(f"{folder}: pictures of {width}x{height}, expected 640x480; for others {GIVE}")
     fx, fy, cx, cy, k1, k2, p1, p2, k3 = LENSES[name]
     # Ours and COLMAP's count from the corner of the first pixel.
     parameters = (fx, fy, cx + 0.5, cy + 0.5, k1, k2, p1, p2, k3, 0.0, 0.0, 0.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from data_curation.readers import SourceMissing
 from data_curation.scene import Result, Scene
-from video4spatial.naming import some
 
 
 def run(scene: Scene) -> Result:
@@ -17,14 +16,13 @@ def run(scene: Scene) -> Result:
         capture = scene.recording
     except SourceMissing as error:
         return Result({"problem": str(error)}, "captures", 0, {"source_missing": 1}, "source_missing")
-    named = capture.provenance.get("left_out", {})
-    left_out = {reason: len(names) for reason, names in named.items()}
+    left_out = {reason: len(names) for reason, names in capture.provenance.get("left_out", {}).items()}
     seconds = float(capture.times[-1] - capture.times[0])
     return Result(
         {
             "name": capture.name, "frames": len(capture), "height": capture.height, "width": capture.width, "seconds": seconds,
             "has": [part for part in ("cameras", "read_depth", "read_instances", "objects") if getattr(capture, part)],
-            "notes": [*capture.provenance.get("notes", []), *(f"{len(names)} {reason}: {some(names)}" for reason, names in named.items())],
+            "remarks": capture.remarks,
             "licence": capture.licence, "redistributable": capture.redistributable, "space": capture.space, "split": capture.split,
         },
         "frames", len(capture), left_out,

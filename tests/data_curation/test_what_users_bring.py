@@ -81,9 +81,13 @@ def test_sizes_of_another_shape_are_refused(tmp_path):
     with pytest.raises(ReaderError, match="of 96x128 for pictures of 128x96, which have another shape"):
         read_scene("transforms", str(tmp_path))
     np.savetxt(tmp_path / "poses.txt", poses().reshape(COUNT, 16))
-    np.savetxt(tmp_path / "K.txt", MATRIX * [[4], [4], [1]])
-    with pytest.raises(ReaderError, match="principal point .242, 201. is that of pictures of about 484x402"):
+    np.savetxt(tmp_path / "K.txt", MATRIX * [[4], [8], [1]])
+    with pytest.raises(ReaderError, match="principal point .242, 402. is that of pictures of about 484x804"):
         read_scene("pose_table", str(tmp_path))
+    np.savetxt(tmp_path / "K.txt", MATRIX * [[4], [4], [1]])  # of pictures four times the size
+    capture = read_scene("pose_table", str(tmp_path))
+    assert float(capture.cameras.fov_degrees[0]) == pytest.approx(2 * np.degrees(np.arctan(60.5 / 110)))
+    assert "about 484x402: the principal point is taken as their middle" in " ".join(capture.provenance["notes"])
 
 
 @pytest.mark.parametrize("orientation", [3, 6])

@@ -262,7 +262,7 @@ def _described(record: dict) -> list[str]:
         clips = data["navigation"]["clips"]
         median = statistics.median(clip["coverage"] for clip in clips)
         lines.append(f"context       covers {median:.0%} of a target (median of {len(clips)}, by {clips[0]['method']})")
-    lines += [f"note          {sentence}" for sentence in capture["notes"]]
+    lines += [f"note          {sentence}" for sentence in capture["remarks"]]
     what = "filtered: " + record["reason"] if record["status"] == "filtered" else "kept"
     if record["reason"] == "no_cameras":
         what += (
