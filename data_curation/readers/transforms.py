@@ -27,7 +27,8 @@ FILE = "transforms.json"
 OTHERS = "transforms_*.json"
 SPLITS = ("transforms_train", "transforms_val", "transforms_test")
 SUFFIXES = ("", ".png", ".jpg", ".jpeg")
-SMALLER = ("images_2", "images_4", "images_8", "images")
+PLACES = ("images", "images_2", "images_4", "images_8")
+"""Where pictures may lie that are not where they are listed: as they were, or smaller."""
 OF_THE_FILE = ("camera_convention", "metric")
 """Keys of a header that hold for all frames together."""
 
@@ -71,8 +72,8 @@ def read(scene: str, frame_rate: float = 4.0, licence: str = "unknown") -> Captu
     paths = [picture for _, picture in kept.values()]
 
     def cameras_of(size: tuple[int, int]) -> CameraFile:
-        copies = [name for name, (frame, path) in kept.items() if "fl_x" in frame and "w" not in frame and path.parent.name in SMALLER[:3]]
-        if copies and not (folder / copies[0]).is_file():
+        unsized = [name for name, (frame, _) in kept.items() if "fl_x" in frame and "w" not in frame]
+        if any(_listed(folder, name) is None and kept[name][1].parent.name != PLACES[0] for name in unsized):
             raise CameraFileError(
                 f"{files[0]}: gives focal lengths in pixels but not w and h, and of the pictures only smaller copies are there "
                 f"({paths[0].parent.name}): give the pictures themselves, or w and h"
@@ -151,11 +152,15 @@ def _matrices(path: Path, frames: list[dict]) -> np.ndarray:
 
 
 def _picture(folder: Path, name: str) -> Path | None:
-    """The file of a frame: as listed, in whatever spelling, with an ending added, or in a folder of smaller copies."""
-    if not name:
-        return None
+    """The file of a frame: as listed, or in a folder of smaller copies."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    candidates = (find_file(folder, f"{place}{suffix}") for place in (name, *(f"{s}/{last}" for s in SMALLER)) for suffix in SUFFIXES)
+    places = (name, *(f"{place}/{last}" for place in PLACES)) if last else ()
+    return next((path for place in places if (path := _listed(folder, place)) is not None), None)
+
+
+def _listed(folder: Path, name: str) -> Path | None:
+    """The file of a name in whatever spelling, with an ending added where it has none."""
+    candidates = (find_file(folder, f"{name}{suffix}") for suffix in SUFFIXES)
     return next((candidate for candidate in candidates if candidate is not None), None)
 
 

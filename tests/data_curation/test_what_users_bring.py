@@ -24,7 +24,6 @@ from tests.data_curation.test_readers import (
     poses,
     project,
     radial,
-    save,
     write_colmap,
     write_transforms,
 )
