@@ -16,6 +16,7 @@ Frames without a usable pose are left out and listed under `provenance["left_out
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -83,8 +84,9 @@ def find_scenes(source: str | PathLike, reader: str | None = None) -> list[tuple
             found = sorted([*found, *(("footage", scene) for scene in rest)], key=lambda entry: Path(entry[1]))
     if found:
         return found
-    readers = ", ".join(READERS) if reader is None else f"{reader}: {READERS[reader].DESCRIPTION}"
-    raise ReaderError(f"{source}: no scenes found by {readers} (docs/formats.md says what each looks for)")
+    if reader is None and not Path(source).exists():
+        raise ReaderError(f"{source}: no such folder or file, nor a range of simulated rooms such as train:0-9")
+    raise ReaderError(f"{source}: no scenes found; {_looked_for(list(READERS) if reader is None else [reader])}")
 
 
 def find_posed_scenes(source: str | PathLike) -> list[tuple[str, str]]:
@@ -106,7 +108,7 @@ def find_posed_scenes(source: str | PathLike) -> list[tuple[str, str]]:
         return found
     without = footage.find(str(source))
     more = f"; there are {len(without)} videos or folders of images without cameras, such as {without[0]}" if without else ""
-    raise ReaderError(f"{source}: no captures with cameras found by {', '.join(POSED)} (docs/formats.md says what each looks for){more}")
+    raise ReaderError(f"{source}: no captures with cameras found{more}; {_looked_for(POSED)}")
 
 
 def _posed(source: str | PathLike) -> list[tuple[str, str]]:
@@ -116,6 +118,13 @@ def _posed(source: str | PathLike) -> list[tuple[str, str]]:
         taken = [path for _, path in found]
         found += [(name, scene) for scene in scenes if not any(_overlap(scene, path) for path in taken)]
     return [(name, str(path)) for name, path in sorted(found, key=lambda entry: entry[1])]
+
+
+def _looked_for(names: Sequence[str]) -> str:
+    """What readers look for, in full for one, by their names for several."""
+    if len(names) == 1:
+        return f"{names[0]} looks for: {READERS[names[0]].DESCRIPTION}"
+    return f"looked for what {', '.join(names)} read (docs/curation.md)"
 
 
 def _overlap(first: Path, second: Path) -> bool:

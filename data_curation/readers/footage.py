@@ -44,8 +44,10 @@ def read(scene: str, frame_rate: float | None = None) -> Capture:
         width=video.width,
         times=video.times,
         read_frames=Pictures(video, tuple(range(len(video)))),
-        provenance={"reader": "footage", "source": str(path), "convention": "no cameras", "left_out": _left_out(video)},
-    )
+        provenance={
+            "reader": "footage", "source": str(path), "convention": "no cameras", "left_out": _left_out(video), "notes": list(video.notes),
+        },
+    )  # fmt: skip
 
 
 def _left_out(video: VideoReader) -> dict[str, list[str]]:

@@ -56,6 +56,7 @@ def read(scene: str) -> Capture:
         video = open_video(video_path)
         with camera_files() as notes:
             file = cameras_of((video.height, video.width))
+        notes += video.notes
     cameras = file.cameras
     if len(video) != len(cameras):
         raise ReaderError(f"{video_path} has {len(video)} frames, {path.name} {len(cameras)} cameras: expected one per frame")

@@ -138,9 +138,12 @@ def _iphone(folder: Path) -> Capture:
             rigid_poses(matrices[:, :3, :3], matrices[:, :3, 3]), lens.intrinsics, metric=True, times=torch.from_numpy(times)
         ),
         read_depth=DepthBinary(depth, tuple(kept), (video.height, video.width), undistortion) if depth.is_file() else None,
-        provenance={"reader": "scannetpp", "source": str(folder), "convention": source, "lens": lens.model, "left_out": left_out},
+        provenance={
+            "reader": "scannetpp", "source": str(folder), "convention": source, "lens": lens.model, "left_out": left_out,
+            "notes": list(video.notes),
+        },
         **_common(folder),
-    )
+    )  # fmt: skip
 
 
 def _iphone_poses(folder: Path) -> tuple[Lens, dict[int, np.ndarray], str]:

@@ -154,10 +154,10 @@ def posed_images(
     if not paths:
         raise ReaderError("no images to read")
     with camera_files() as notes:
-        video, known = open_as_stored(paths[0].parent, frame_rate, read, list(paths))
+        video, known = open_as_stored(paths[0].parent, frame_rate, lambda images: read((images.height, images.width)), list(paths))
     if video.turned and not video.upright:
         notes.append("pictures are used as stored, not turned by their EXIF orientation: their cameras are of the stored ones")
-    return video, known, notes
+    return video, known, [*notes, *video.notes]
 
 
 def invalid_poses(camera_to_world: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ def test_a_field_of_view_is_asked_for_by_its_flag(tmp_path, walk, capsys):
         write_cameras(tmp_path / name, walk, "recammaster")
     for action in (["inspect", tmp_path / "a.json"], ["convert", tmp_path / "b.json", tmp_path / "b.npz"]):
         said = said_by(capsys, *action)
-        assert "--fov gives the true one" in said and "fov_degrees" not in said
+        assert "--fov gives the true, horizontal one" in said and "fov_degrees" not in said
     said = said_by(capsys, "inspect", tmp_path / "a.json", "--fov", 70)
     assert "field of view 70 degrees" in said and "note:" not in said
 

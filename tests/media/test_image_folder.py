@@ -1,8 +1,9 @@
 import logging
+from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 
 from video4spatial.cameras.lenses import PictureShapeError, check_shape
 from video4spatial.media import MediaError, image_paths, open_video, write_images
@@ -102,32 +103,81 @@ def test_jpeg_under_other_endings(tmp_path, barcode):
     assert len(open_video(tmp_path, frame_rate=1)) == 1
 
 
-def turned_pictures(folder, orientation):
+STORED = np.arange(6 * 9 * 3, dtype=np.uint8).reshape(6, 9, 3)
+
+
+def turned_pictures(folder, orientation, suffix):
     exif = Image.Exif()
     exif[0x0112] = orientation
     folder.mkdir()
     for index in range(2):
-        Image.new("RGB", (9, 6), (100 * index, 0, 0)).save(folder / f"{index}.png", exif=exif)
+        Image.fromarray(STORED).save(folder / f"{index}{suffix}", exif=exif)
     return folder
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_pictures_with_cameras_are_read_as_stored_unless_the_cameras_are_of_upright_ones(tmp_path, orientation):
-    folder = turned_pictures(tmp_path / "a", orientation)
+def test_pictures_with_cameras_are_read_as_stored_unless_the_cameras_are_of_upright_ones(tmp_path, orientation, suffix):
+    folder = turned_pictures(tmp_path / "a", orientation, suffix)
 
     def of(height, width):
-        def read(size):
-            check_shape((height, width), size)
-            return size
+        def read(images):
+            check_shape((height, width), (images.height, images.width))
+            return images.height, images.width
 
         return read
 
     video, size = open_as_stored(folder, 1.0, of(12, 18))
     assert size == (6, 9) == (video.height, video.width) and video.turned and not video.upright
-    assert video.read([1]).shape == (1, 6, 9, 3)
+    assert np.array_equal(video.read([1])[0], STORED)
+    upright = open_video(folder, frame_rate=1).read([1])[0]
+    assert np.array_equal(upright, np.rot90(STORED, -1 if orientation == 6 else 2))
     if orientation == 6:
         video, size = open_as_stored(folder, 1.0, of(18, 12))
         assert size == (9, 6) and video.upright and video.read([1]).shape == (1, 9, 6, 3)
     for shape in ((10, 10), (18, 12) if orientation == 3 else (10, 10)):
         with pytest.raises(PictureShapeError, match="have another shape"):
             open_as_stored(folder, 1.0, of(*shape))
+
+
+def test_the_lens_of_exif(tmp_path):
+    def save(name, focal):
+        exif = Image.Exif()
+        if focal is not None:
+            exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = focal
+        Image.new("RGB", (32, 24)).save(tmp_path / name, exif=exif)
+
+    save("0.jpg", 26)
+    save("1.jpg", 26)
+    assert open_video(tmp_path, frame_rate=1).focal_35mm == 26
+    save("2.jpg", 52)
+    mixed = open_video(tmp_path, frame_rate=1)
+    assert mixed.focal_35mm is None and "differ in the focal length" in mixed.notes[0]
+
+
+def test_colours_of_a_profile_are_brought_to_srgb(tmp_path):
+    swapped = _profile_with_red_and_blue_exchanged()
+    Image.new("RGB", (8, 6), (200, 60, 30)).save(tmp_path / "0.png", icc_profile=swapped)
+    usual = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.new("RGB", (8, 6), (200, 60, 30)).save(tmp_path / "1.png", icc_profile=usual)
+    video = open_video(tmp_path, frame_rate=1)
+    assert np.abs(video.read([0, 1])[:, 0, 0].astype(int) - [[30, 60, 200], [200, 60, 30]]).max() <= 2
+    stored, _ = open_as_stored(tmp_path, 1.0, len)
+    assert np.array_equal(stored.read([0, 1]), video.read([0, 1])) and stored.notes == video.notes
+    assert video.notes == ("the pictures have the colours of Exchanged: they are brought to sRGB.",)
+
+
+def _profile_with_red_and_blue_exchanged() -> bytes:
+    """The sRGB profile with the tags of its red and blue primaries exchanged, and another name of as many letters."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace(b"rXYZ", b"tmp!").replace(b"bXYZ", b"rXYZ").replace(b"tmp!", b"bXYZ")
+    name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile))).strip()
+    return profile.replace(name.encode("utf-16-be"), "Exchanged".ljust(len(name)).encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("name", ["moving.webp", "pages.tiff"])
+def test_an_image_of_several_pictures_is_refused(tmp_path, name):
+    pictures = [Image.new("RGB", (8, 6), (value, 0, 0)) for value in (0, 100, 200)]
+    pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:])
+    with pytest.raises(MediaError, match=f"{name} holds 3 pictures; give them as a video"):
+        open_video(tmp_path / name)

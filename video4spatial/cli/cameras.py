@@ -29,7 +29,7 @@ def inspect_parser() -> Parser:
     add("--output", metavar="PNG", help="picture of the cameras to write (default: none)")
     add("--from", dest="source", metavar="FORMAT", help="format of FILE (default: recognised from its content)")
     add("--fov", metavar="DEG", type=number(0, 180),
-        help="horizontal field of view, for files without intrinsics (default 60)")  # fmt: skip
+        help="horizontal field of view, for files without intrinsics (default 60 along the longer side)")  # fmt: skip
     add("--size", metavar="WxH", help="picture size in pixels, for files that do not say it")
     return parser
 
@@ -69,7 +69,7 @@ def convert_parser() -> Parser:
     add("--to", dest="target", metavar="FORMAT",
         help="format of OUTPUT (default: from its ending, .json is transforms)")  # fmt: skip
     add("--fov", metavar="DEG", type=number(0, 180),
-        help="horizontal field of view, for files without intrinsics")  # fmt: skip
+        help="horizontal field of view, for files without intrinsics (default 60 along the longer side)")  # fmt: skip
     add("--size", metavar="WxH", help="picture size in pixels, for formats that store pixels (default: 1024 wide)")
     add("--fps", metavar="F", type=number(0), help="cameras per second, for files without times")
     return parser

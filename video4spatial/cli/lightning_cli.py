@@ -13,7 +13,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from video4spatial.cli.arguments import plain_complaint
 from video4spatial.cli.errors import UserError, describe
-from video4spatial.cli.terminal import quiet_diffusers
+from video4spatial.cli.terminal import quiet_diffusers, say
+from video4spatial.memory import check_memory
 from video4spatial.training import (
     autoencoder,
     callbacks,
@@ -27,8 +28,9 @@ from video4spatial.training import (
     stereo,
 )
 from video4spatial.training.autoencoder import AutoencoderModule
+from video4spatial.training.callbacks import ExportNetwork, ExportPipeline
 from video4spatial.training.curriculum import Curriculum
-from video4spatial.training.module import DenoiserModule, check_fit
+from video4spatial.training.module import DenoiserModule, check_fit, step_bytes
 from video4spatial.training.pair_pose import PairPoseModule
 from video4spatial.training.refiner import RefinerModule
 
@@ -79,11 +81,22 @@ class TrainingCLI(LightningCLI):
                 self.model.check_data(self.datamodule)
             elif isinstance(self.model, DenoiserModule):
                 check_fit(self.model, self.datamodule)
+                self._check_memory()
         except (ValueError, OSError) as error:
             raise UserError(plain_complaint(describe(error), _key_names(self.parser))) from error
 
+    def _check_memory(self) -> None:
+        """Say what a step will need, before the data are made; refuse what the machine does not have."""
+        device = self.trainer.strategy.root_device
+        size = self.datamodule.hparams.batch_size
+        remedy = "choose a smaller data.batch_size (with trainer.accumulate_grad_batches for the same step)"
+        what = f"a training step of {size} examples"
+        say(check_memory(step_bytes(self.model, self.datamodule), what, remedy, str(device) if device.type == "cuda" else "cpu"))
+
     def before_fit(self) -> None:
-        """Look for the last checkpoint."""
+        """Look for the last checkpoint; a new training must not replace what an earlier one made."""
+        if self.config["fit"]["ckpt_path"] is None:
+            self._check_exports()
         if self.config["fit"]["ckpt_path"] == "last":
             folders = [callback.dirpath for callback in self.trainer.checkpoint_callbacks]
             found = [file for folder in folders if folder is not None for file in Path(folder).glob("last*.ckpt")]
@@ -91,6 +104,15 @@ class TrainingCLI(LightningCLI):
                 raise UserError("--ckpt_path last: there is no last checkpoint; leave the option out to start anew")
             for file in found:
                 _check_checkpoint(file)
+
+    def _check_exports(self) -> None:
+        exports = [callback for callback in self.trainer.callbacks if isinstance(callback, (ExportNetwork, ExportPipeline))]
+        for export in exports:
+            if export.folder.exists():
+                raise UserError(
+                    f"{export.folder} holds the model of an earlier training, which this one would replace: move it (mv {export.folder} "
+                    f"{export.folder}-1), go on with it (--ckpt_path last), or name another folder for {type(export).__name__}"
+                )
 
     def fit(self, model: LightningModule, **options) -> None:
         """Train. A checkpoint may bring tensors and plain values, never code."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError, features
 
 from video4spatial.cameras.lenses import PictureShapeError
 from video4spatial.files import is_clutter
@@ -21,6 +23,7 @@ UNREAD_SUFFIXES = (
     ".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".exr", ".hdr",
 )  # fmt: skip
 """Endings of pictures that are not read here (of .avif where Pillow was built without it)."""
+ANIMATED_FORMATS = ("PNG", "WEBP", "TIFF", "AVIF")  # not MPO, whose second picture is a map of depth or of light
 Known = TypeVar("Known")
 # Each can be brought to 8-bit RGB without a choice: grey is repeated, a palette looked up, alpha dropped.
 EIGHT_BIT_MODES = ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr")
@@ -33,8 +36,8 @@ class ImageFolderReader(VideoReader):
     """Reads a folder of images (or one image) as a video; see `VideoReader`.
 
     Images are taken in natural order of their names (`2.png` before `10.png`) and turned upright by their EXIF orientation. Grey is
-    repeated to RGB, alpha is dropped, not blended. Other files in the folder are ignored; pictures with an ending that is not read are
-    listed in `left_out`.
+    repeated to RGB, colours of another RGB profile are brought to sRGB, alpha is dropped, not blended. Other files in the folder are
+    ignored; pictures with an ending that is not read are listed in `left_out`.
 
     Args:
         path: the folder, or one image.
@@ -56,16 +59,14 @@ class ImageFolderReader(VideoReader):
         if not self.images:
             unread = f"; {unread_in_words(self.left_out)}: convert them to JPEG" if self.left_out else ""
             raise MediaError(f"{path}: the folder has no images ({', '.join(IMAGE_SUFFIXES)}){unread}")
-        sizes, problems, orientations = [], [], set()
+        headers, problems = [], []
         for image_path in self.images:
             try:
-                size, orientation = _stored_size(image_path)
+                headers.append(_header(image_path))
             except MediaError as error:
                 problems.append(str(error))
-                continue
-            orientations.add(orientation)
-            sizes.append(size[::-1] if upright and orientation in SIDEWAYS else size)
-        self.turned = orientations - {1} != set()
+        sizes = [header.upright_size if upright else header.size for header in headers]
+        self.turned = any(header.orientation != 1 for header in headers)
         if sizes:
             common = max(dict.fromkeys(sizes), key=sizes.count)
             unlike = [] if problems else [p.name for p, size in zip(self.images, sizes) if size != common]
@@ -78,7 +79,12 @@ class ImageFolderReader(VideoReader):
             shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
             raise MediaError(f"{path}: {shown}")
         width, height = common
-        super().__init__(path, height, width, np.arange(len(self.images)) / frame_rate, frame_rate)
+        profiles, focals = {header.profile for header in headers}, {header.focal_35mm for header in headers}
+        notes = [f"the pictures have the colours of {name}: they are brought to sRGB." for name in sorted(profiles - {None})]
+        if len(focals) > 1:
+            notes.append("the pictures differ in the focal length that their EXIF gives: none of them is used.")
+        focal = focals.pop() if len(focals) == 1 else None
+        super().__init__(path, height, width, np.arange(len(self.images)) / frame_rate, frame_rate, notes, focal)
 
     def _open_decoder(self) -> None:
         return None
@@ -88,7 +94,11 @@ class ImageFolderReader(VideoReader):
         for row, index in enumerate(indices.tolist()):
             try:
                 with Image.open(self.images[index]) as image:
-                    picture = np.asarray((ImageOps.exif_transpose(image) if self.upright else image).convert("RGB"))
+                    profile = image.info.get("icc_profile")
+                    if not self.upright:
+                        image.getexif()[ExifTags.Base.Orientation] = 1  # before Pillow turns a TIFF while it decodes it
+                    shown = ImageOps.exif_transpose(image)
+                    picture = np.asarray(_to_srgb(shown.convert("RGB"), profile))
             except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
                 raise MediaError(
                     f"{self.path}: frame {index} of {len(self)} ({self.images[index].name}) cannot be decoded: {error}"
@@ -103,7 +113,7 @@ class ImageFolderReader(VideoReader):
 
 
 def open_as_stored(
-    path: str | os.PathLike, frame_rate: float, read: Callable[[tuple[int, int]], Known], images: Sequence[Path] | None = None
+    path: str | os.PathLike, frame_rate: float, read: Callable[[VideoReader], Known], images: Sequence[Path] | None = None
 ) -> tuple[ImageFolderReader, Known]:
     """Images whose cameras are known, as they are stored: COLMAP and its kin do not look at the EXIF orientation.
 
@@ -112,7 +122,7 @@ def open_as_stored(
     Args:
         path: the folder, or one image.
         frame_rate: images per second.
-        read: given (height, width) in pixels, reads the cameras; it raises `PictureShapeError` where they are of another shape.
+        read: given the images, reads the cameras; it raises `PictureShapeError` where they are of another shape.
         images: as for `ImageFolderReader`.
 
     Returns:
@@ -124,14 +134,14 @@ def open_as_stored(
     """
     stored = ImageFolderReader(path, frame_rate, images, upright=False)
     try:
-        return stored, read((stored.height, stored.width))
+        return stored, read(stored)
     except PictureShapeError:
         if not stored.turned:
             raise
         upright = ImageFolderReader(path, frame_rate, images)
         if (upright.height, upright.width) == (stored.height, stored.width):
             raise
-        return upright, read((upright.height, upright.width))
+        return upright, read(upright)
 
 
 def image_paths(folder: str | os.PathLike) -> list[Path]:
@@ -158,15 +168,55 @@ def unread_in_words(pictures: Sequence[Path]) -> str:
     return f"{len(pictures)} picture{'s' * (len(pictures) > 1)} cannot be read ({endings})"
 
 
-def _stored_size(path: Path) -> tuple[tuple[int, int], int]:
-    """(width, height) as stored and the EXIF orientation, from the file's header alone."""
+class _Header(NamedTuple):
+    """What is known of an image before it is decoded."""
+
+    size: tuple[int, int]  # width, height as stored
+    orientation: int  # of EXIF, 1 where there is none
+    focal_35mm: float | None
+    profile: str | None  # name of a colour profile that is not sRGB
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(width, height) as shown."""
+        return self.size[::-1] if self.orientation in SIDEWAYS else self.size
+
+
+def _header(path: Path) -> _Header:
     try:
         with Image.open(path) as image:
             if image.mode not in EIGHT_BIT_MODES:
                 raise MediaError(f"{path.name} has pixels of kind {image.mode}; expected 8-bit colour or grey")
+            if image.format in ANIMATED_FORMATS and getattr(image, "n_frames", 1) > 1:
+                raise MediaError(f"{path.name} holds {image.n_frames} pictures; give them as a video or as an image each")
             # Pillow decodes a whole PNG to look for EXIF behind its pixels; writers put it in front.
-            has_exif = image.format != "PNG" or "exif" in image.info
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
-            return image.size, orientation if orientation in range(1, 9) else 1
+            exif = image.getexif() if image.format != "PNG" or "exif" in image.info else Image.Exif()
+            orientation = exif.get(ExifTags.Base.Orientation, 1)
+            focal = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm)
+            profile = image.info.get("icc_profile")
+            transform = _profile_transform(profile) if profile else None
+            # Pillow gives the size of a TIFF as shown.
+            size = image.size[::-1] if image.format == "TIFF" and orientation in SIDEWAYS else image.size
+            return _Header(
+                size, orientation if orientation in range(1, 9) else 1, float(focal) if focal else None, transform and transform[1]
+            )
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise MediaError(f"{path.name} is not a readable image") from error
+
+
+@lru_cache(maxsize=8)
+def _profile_transform(profile: bytes) -> tuple[ImageCms.ImageCmsTransform, str] | None:
+    """The way from a profile of RGB colours to sRGB, and the profile's name; None where there is nothing to do."""
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        name = ImageCms.getProfileDescription(source).strip()
+        if source.profile.xcolor_space.strip() != "RGB" or "srgb" in name.lower():
+            return None
+        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), "RGB", "RGB"), name
+    except (ImageCms.PyCMSError, OSError):  # viewers too take a profile that cannot be read for sRGB
+        return None
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    transform = _profile_transform(profile) if profile else None
+    return image if transform is None else ImageCms.applyTransform(image, transform[0])

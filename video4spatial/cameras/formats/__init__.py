@@ -74,7 +74,8 @@ def read_cameras(
     Args:
         path: the file, or the folder of a COLMAP model.
         format: a name in `FORMATS`; by default it is recognised from the content.
-        fov_degrees: horizontal field of view, used for files without intrinsics (60 if not given, with a warning).
+        fov_degrees: horizontal field of view, used for files without intrinsics (60 along the longer side if not given, with a
+            warning).
         aspect: width / height of the pictures for files that do not say it (1 if not given).
 
     Returns:
@@ -227,6 +228,6 @@ def _format_of_suffix(path: Path) -> str:
 
 
 __all__ = [
-    "FORMATS", "WRITABLE", "CameraFile", "CameraFileError", "Stated", "detect_format", "format_to_write", "read_camera_file", "read_cameras",
-    "warn_distortion", "write_cameras",
+    "FORMATS", "WRITABLE", "CameraFile", "CameraFileError", "Stated", "detect_format", "format_to_write", "read_camera_file",
+    "read_cameras", "warn_distortion", "write_cameras",
 ]  # fmt: skip

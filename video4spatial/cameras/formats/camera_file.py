@@ -17,11 +17,14 @@ class Stated:
         fov_degrees: horizontal field of view, or None.
         aspect: width / height of the pictures, or None.
         image_size: (height, width) of the pictures in pixels, or None.
+        focal_35mm: focal length in millimetres that gives their view on 36 x 24 mm film, by the diagonal, as the pictures name it; it
+            counts where no field of view is stated. None where they do not.
     """
 
     fov_degrees: float | None = None
     aspect: float | None = None
     image_size: tuple[int, int] | None = None
+    focal_35mm: float | None = None
 
     @property
     def shape(self) -> float | None:

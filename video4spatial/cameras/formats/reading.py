@@ -14,7 +14,7 @@ from torch import Tensor
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import ROTATION_TOLERANCE, CameraFileError
 from video4spatial.cameras.formats.camera_file import Stated
-from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, intrinsics_from_fov
+from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, default_intrinsics, fov_of_focal_35mm, intrinsics_from_fov
 from video4spatial.cameras.lenses import Lens, PictureShapeError
 from video4spatial.cameras.rotations import nearest_rotation
 
@@ -229,21 +229,28 @@ def assumed_intrinsics(path: Path, stated: Stated) -> tuple[Tensor, str]:
 
     Args:
         path: the file, for the warning.
-        stated: field of view, 60 degrees by default, and shape, square by default.
+        stated: field of view, else focal length, else 60 degrees along the longer side; and shape, square by default.
 
     Returns:
         Normalised intrinsics [3, 3], and words that say where they come from.
     """
-    word, fov_degrees = "stated", stated.fov_degrees
-    if fov_degrees is None:
-        word, fov_degrees = "assumed", DEFAULT_FOV_DEGREES
+    aspect = stated.shape or 1.0
+    if stated.fov_degrees is not None:
+        return intrinsics_from_fov(stated.fov_degrees, aspect), f"field of view of {stated.fov_degrees:g}° stated"
+    if stated.focal_35mm is not None:
+        fov_degrees = fov_of_focal_35mm(stated.focal_35mm, aspect)
         warnings.warn(
-            f"{path} holds no intrinsics: a horizontal field of view of {fov_degrees:g} degrees is assumed; "
-            "`fov_degrees` gives the true one",
+            f"{path} holds no intrinsics: the lens is the one that the pictures name, of {stated.focal_35mm:g} mm on 35 mm film: "
+            f"{fov_degrees:.1f} degrees across (`fov_degrees` corrects it)",
             stacklevel=4,
         )
-    intrinsics = intrinsics_from_fov(fov_degrees, stated.shape or 1.0)
-    return intrinsics, f"field of view of {fov_degrees:g}° {word}"
+        return intrinsics_from_fov(fov_degrees, aspect), f"focal length of {stated.focal_35mm:g} mm on 35 mm film"
+    warnings.warn(
+        f"{path} holds no intrinsics: a field of view of {DEFAULT_FOV_DEGREES:g} degrees is assumed along the longer side; "
+        "`fov_degrees` gives the true, horizontal one",
+        stacklevel=4,
+    )
+    return default_intrinsics(aspect), f"field of view of {DEFAULT_FOV_DEGREES:g}° assumed"
 
 
 def commented_intrinsics(table: Table) -> Tensor | None:

@@ -48,7 +48,7 @@ def read_all(path: str | PathLike, fov_degrees: float | None = None, aspect: flo
 
     Args:
         path: the file.
-        fov_degrees: horizontal field of view; 60 with a warning if not given.
+        fov_degrees: horizontal field of view; 60 along the longer side with a warning if not given.
         aspect: width / height of the pictures; 1 if not given.
 
     Returns:
