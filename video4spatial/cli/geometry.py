@@ -107,7 +107,9 @@ def _estimated(footage: Footage, options: Namespace) -> SceneGeometry:
         if options.cameras is None:
             raise UserError("--depth with depth maps needs the cameras of the frames: add --cameras")
         depth = read_depth_maps(options.depth, footage.total, list(footage.chosen))
-        if Path(options.depth).is_file():  # in the unit of its cameras, which are scaled
+        if Path(options.depth).is_file():
+            if Path(options.cameras).resolve() != Path(options.depth).resolve():
+                raise UserError(f"--depth {options.depth} holds depth in the unit of its own cameras: give it as --cameras too")
             depth = replace(depth, depth=footage.unit * depth.depth)
     else:
         depth = DepthModel(options.depth, built_in_stereo())
