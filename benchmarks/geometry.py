@@ -124,8 +124,7 @@ def room_scenes(count: int, references: int, size: int):
 
 def capture_scenes(folder: Path, references: int):
     """The same of a capture with depth: the frames around each reference, one reference at a time."""
-    reader, scenes = find_scenes(folder)
-    for scene in scenes:
+    for reader, scene in find_scenes(folder):
         capture = read_scene(reader, scene)
         if capture.read_depth is None or capture.cameras is None:
             continue
@@ -142,8 +141,7 @@ def capture_scenes(folder: Path, references: int):
 
 def capture_windows(folder: Path):
     """Frames and cameras of windows of a posed capture, evenly spread over it."""
-    reader, scenes = find_scenes(folder)
-    for scene in scenes:
+    for reader, scene in find_scenes(folder):
         capture = read_scene(reader, scene)
         if capture.cameras is None:
             continue
