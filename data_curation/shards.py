@@ -106,7 +106,7 @@ def write_shards(
         rows: of the manifest, in order.
         settings: which pixels are written, and how.
         executor: that writes them.
-        progress: called after each shard.
+        progress: called before the first and after each shard.
 
     Returns:
         {"unit", "kept", "filtered", "failed"} in clips, and [{"key", "stage", "reason"}] of shards that failed.
@@ -114,6 +114,8 @@ def write_shards(
     chosen = [row for row in rows if settings.pixels == "all" or (settings.pixels == "redistributable" and row.redistributable)]
     tasks = _tasks(folder, chosen, settings)
     shards, failures, written = {}, [], 0
+    if tasks:
+        progress("shards", 0, len(tasks), {})
     for done, finished in enumerate(executor.map(write_shard_task, tasks), start=1):
         name = Path(tasks[finished.index].path).name
         result = finished.value or {"error": f"its process {'hung' if finished.problem == 'timeout' else 'died'}, twice"}

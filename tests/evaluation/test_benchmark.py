@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from video4spatial.evaluation import benchmark
+from video4spatial import waits
 from video4spatial.evaluation.benchmark import NAVIGATION_ROWS, SEEN_ROWS, Recording, benchmark_navigation
 from video4spatial.evaluation.results import write_results
 from video4spatial.evaluation.rows import ROWS, Row
@@ -44,9 +44,9 @@ def test_all_rows(tiny_pipeline, clips, tmp_path):
 
 
 def test_how_long_it_takes_is_said_without_a_terminal_too(tiny_pipeline, clips, monkeypatch, capsys):
-    monkeypatch.setattr(benchmark, "SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(waits, "SECONDS_BETWEEN_LINES", 0)
     benchmark_navigation(tiny_pipeline, clips, ["static", "mean_colour"], metrics=["psnr"], generation=GenerationSettings(1))
-    assert re.search(r"^2 of 4 videos scored, about \d+ min left$", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^scoring videos: 2 of 4, \w+, about \d+ s left$", capsys.readouterr().err, re.MULTILINE)
 
 
 def test_seen_scenes_use_their_own_model(tiny_pipeline, clips):

@@ -4,19 +4,29 @@
 """
 
 import statistics
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from rich.console import Group
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from video4spatial.cli.arguments import Parser, integer, plain_complaint, run_action
 from video4spatial.cli.errors import UserError, describe, user_mistakes
 from video4spatial.cli.terminal import console, note, route_messages, say, stage
+from video4spatial.waits import Wait, counted
 
 FAILURES_SHOWN = 10
+
+BUILD_USAGE = """usage: v4s curate build --config FILE --output DIR [--KEY VALUE ...]
+
+Make a data set of clips from captures: manifest, shards and report. Started again, it goes on where it stopped.
+
+  --config FILE       YAML file with any of the keys, such as configs/curation/rooms.yaml, which explains each; the command line wins
+  --sources LIST      where captures come from, such as '[{path: train:0-9}]'
+  --output DIR        folder of the data set; an earlier build in it is gone on with
+  --stages.KEY, --dataset.KEY, --shards.KEY, --work.KEY VALUE
+                      settings of the stages, of the choice of clips, of the pixels that are written, and of how it is done
+
+v4s curate build --help keys lists all keys with their types and defaults."""
 
 
 def main(arguments: list[str]) -> None:
@@ -72,7 +82,13 @@ def build(arguments: list[str]) -> None:
     Raises:
         UserError: for options that are wrong, an output that cannot be written, or too many scenes that failed.
     """
+    if arguments in (["-h"], ["--help"]):
+        print(BUILD_USAGE)
+        return
     parser = build_parser()
+    if arguments == ["--help", "keys"]:
+        parser.print_help()
+        return
     with user_mistakes():
         options = parser.parse_args(arguments)
         missing = [f"--{name}" for name in ("sources", "output") if not getattr(options, name)]
@@ -138,29 +154,23 @@ def report(arguments: list[str]) -> None:
 
 @contextmanager
 def _shown_progress():
-    """Shows how far a build is, with counts by stage; yields the function to tell it."""
+    """Shows how far a build is, with the clips found so far; yields the function to tell it."""
     from data_curation.records import add_counts
 
     counts: dict[str, dict] = {}
-    told, tasks = {}, {}
-    bars = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
-    live = Live(bars, console=console, refresh_per_second=4, transient=True) if console.is_terminal else nullcontext()
+    shown: dict[str, Wait] = {}
 
     def tell(what: str, done: int, total: int, summary: dict) -> None:
         add_counts(counts, summary)
-        tenth = 10 * done // total
-        if console.is_terminal:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
-            live.update(Group(_funnel_table(counts), bars))
-        elif told.get(what) != tenth:
-            told[what] = tenth
-            shown = ("windows", "navigation", "grounding")
-            line = ", ".join(f"{name} {step['kept']}" for name, step in counts.items() if name in shown)
-            say(f"{what} {done}/{total}" + (f"  {line}" if line and what == "scenes" else ""))
+        if what not in shown:
+            current.close()
+            shown[what] = current.enter_context(counted(f"going through {what}" if what == "scenes" else f"writing {what}", total, say))
+        if what == "scenes":
+            kept = [f"{name} {step['kept']}" for name, step in counts.items() if name in ("windows", "navigation", "grounding")]
+            shown[what].describe(", ".join(kept) or "nothing kept yet")
+        shown[what].advance(1 if done else 0)
 
-    with live:
+    with ExitStack() as current:
         yield tell
 
 

@@ -4,16 +4,18 @@ import dataclasses
 import inspect
 import logging
 import warnings
-import zipfile
 from pathlib import Path
+from typing import Any
 
-from jsonargparse import ActionConfigFile
+import yaml
+from jsonargparse import ActionConfigFile, Namespace
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from video4spatial.cli.arguments import plain_complaint
-from video4spatial.cli.errors import UserError, describe
-from video4spatial.cli.terminal import quiet_diffusers
+from video4spatial.cli.errors import Stopped, UserError, describe
+from video4spatial.cli.terminal import quiet_diffusers, say
+from video4spatial.cli.train import config_paths
 from video4spatial.training import (
     autoencoder,
     callbacks,
@@ -31,6 +33,7 @@ from video4spatial.training.curriculum import Curriculum
 from video4spatial.training.module import DenoiserModule, check_fit
 from video4spatial.training.pair_pose import PairPoseModule
 from video4spatial.training.refiner import RefinerModule
+from video4spatial.training.resumption import check_same_training, continue_tables, last_checkpoint, read_checkpoint
 
 OURS = (autoencoder, callbacks, data, losses, module, pair_data, pair_pose, refiner, refiner_data, stereo)
 """What a configuration may name. As these are imported, it may name their classes without the module."""
@@ -63,13 +66,24 @@ class TrainingCLI(LightningCLI):
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
-        """Look at the checkpoint before anything is built."""
+        """Look for the checkpoint before anything is built."""
         super().parse_arguments(parser, args)
-        if "fit" in self.config:
-            _check_checkpoint(self.config["fit"]["ckpt_path"])
+        self.given = list(args)
+        path = self.config["fit"]["ckpt_path"] if "fit" in self.config else None
+        if path not in (None, "last") and not Path(path).is_file():
+            raise UserError(f"--ckpt_path {path}: no such checkpoint")
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would let the settings of a checkpoint that is given by path win over those of the user; `last` never did."""
+
+    def before_instantiate_classes(self) -> None:
+        """Let losses, checkpoints, videos and exports below the configuration's root folder move with --trainer.default_root_dir."""
+        settings = self.config["fit"] if "fit" in self.config else self.config
+        before, root = _root_in_files(self.given), settings["trainer"]["default_root_dir"]
+        if before is None or root is None or Path(before) == Path(root):
+            return
+        for name in ("logger", "callbacks"):
+            settings["trainer"][name] = _moved(settings["trainer"][name], Path(before), Path(root), self.given)
 
     def instantiate_classes(self) -> None:
         """Build the trainer, the model and the data, and see whether they fit."""
@@ -82,19 +96,55 @@ class TrainingCLI(LightningCLI):
         except (ValueError, OSError) as error:
             raise UserError(plain_complaint(describe(error), _key_names(self.parser))) from error
 
-    def before_fit(self) -> None:
-        """Look for the last checkpoint."""
-        if self.config["fit"]["ckpt_path"] == "last":
-            folders = [callback.dirpath for callback in self.trainer.checkpoint_callbacks]
-            found = [file for folder in folders if folder is not None for file in Path(folder).glob("last*.ckpt")]
-            if not found:
-                raise UserError("--ckpt_path last: there is no last checkpoint; leave the option out to start anew")
-            for file in found:
-                _check_checkpoint(file)
+    def fit(self, model: LightningModule, ckpt_path: str | None = None, **options) -> None:
+        """Train, or go on. A checkpoint may bring tensors and plain values, never code."""
+        step = 0
+        if ckpt_path is not None:
+            ckpt_path, step = self._resumed(ckpt_path)
+            if 0 <= self.trainer.max_steps <= step:
+                say(f"nothing left to do: {ckpt_path} is of step {step}, and trainer.max_steps is {self.trainer.max_steps}")
+                return
+            say(f"going on from step {step}, {ckpt_path}")
+        if self.trainer.is_global_zero:
+            continue_tables(self.trainer.loggers, step)
+        interruption = callbacks.Interruption()
+        self._show_progress()
+        self.trainer.callbacks.append(interruption)
+        try:
+            self.trainer.fit(model, ckpt_path=ckpt_path, **options | {"weights_only": True})
+        except (ValueError, OSError) as error:
+            if interruption.started:
+                raise
+            # Until the first step, what the user named is read and prepared.
+            raise UserError(describe(error)) from error
+        except callbacks.Interrupted as error:
+            raise Stopped(str(error), 128 + error.number) from error
+        except SystemExit as error:
+            # Lightning's answer to Ctrl-C before the first step.
+            if self.trainer.interrupted:
+                raise KeyboardInterrupt from error
+            raise
 
-    def fit(self, model: LightningModule, **options) -> None:
-        """Train. A checkpoint may bring tensors and plain values, never code."""
-        self.trainer.fit(model, **options | {"weights_only": True})
+    def _show_progress(self) -> None:
+        """Put our bar in the place of Lightning's, which knows no end and draws on files too."""
+        bar = self.trainer.progress_bar_callback
+        if bar is not None and type(bar).__module__.startswith("lightning"):
+            place = self.trainer.callbacks.index(bar)
+            self.trainer.callbacks[place] = callbacks.ShownProgress()
+
+    def _resumed(self, given: str) -> tuple[str, int]:
+        """The checkpoint that --ckpt_path means, and its step."""
+        try:
+            path = last_checkpoint(self.trainer) if given == "last" else Path(given)
+        except OSError as error:
+            raise UserError(f"--ckpt_path last: {describe(error).rstrip('.')}") from error
+        try:
+            content = read_checkpoint(path)
+            check_same_training(content, self.trainer, self.model)
+        except (ValueError, OSError) as error:
+            told = describe(error).rstrip(".").removeprefix(f"{path}: ")
+            raise UserError(f"--ckpt_path {path}: {told}") from error
+        return str(path), content["global_step"]
 
 
 def build_cli(arguments: list[str], run: bool = True) -> TrainingCLI:
@@ -129,13 +179,27 @@ def build_cli(arguments: list[str], run: bool = True) -> TrainingCLI:
     )
 
 
-def _check_checkpoint(path: str | Path | None) -> None:
-    if path is None or str(path) in ("last", "best", "hpc"):
-        return
-    if not Path(path).is_file():
-        raise UserError(f"--ckpt_path {path}: no such checkpoint")
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"--ckpt_path {path}: the checkpoint is damaged or cut short")
+def _root_in_files(arguments: list[str]) -> str | None:
+    """The root folder that the configuration files of a command line give."""
+    root = None
+    for path in config_paths(arguments):
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        trainer = content.get("trainer") if isinstance(content, dict) else None
+        root = trainer.get("default_root_dir", root) if isinstance(trainer, dict) else root
+    return root
+
+
+def _moved(value: Any, before: Path, root: Path, arguments: list[str]) -> Any:
+    """A setting with the paths in it that lie below one folder below another; not those that the command line itself gives."""
+    if isinstance(value, list):
+        return [_moved(entry, before, root, arguments) for entry in value]
+    if isinstance(value, (dict, Namespace)):
+        for name in list(value.keys()):
+            value[name] = _moved(value[name], before, root, arguments)
+        return value
+    if isinstance(value, str) and Path(value).is_relative_to(before) and not any(text.split("=")[-1] == value for text in arguments):
+        return str(root / Path(value).relative_to(before))
+    return value
 
 
 def _key_names(parser) -> list[str]:

@@ -24,6 +24,7 @@ from video4spatial.evaluation.scoring import CAPTURE
 from video4spatial.evaluation.test_set import StaleTestSetError, fingerprint, fingerprint_differences
 from video4spatial.geometry.visibility import seen_from
 from video4spatial.naming import did_you_mean
+from video4spatial.waits import track
 
 KIND = "captures"
 """`kind` of such a test set; those of rooms have none."""
@@ -126,7 +127,7 @@ def cut_captures(captures: Sequence[Capture], settings: CutSettings = CutSetting
     """
     _by_name(captures)
     entries, notes = [], []
-    for capture in captures:
+    for capture in track(captures, "cutting captures"):
         windows = [] if capture.cameras is None else capture_windows(capture, settings)
         entries += [_entry(capture, window, settings) for window in windows]
         if not windows:

@@ -1,5 +1,6 @@
 """A bank of rendered scenes: one capture walk per scene and navigation targets that start at frames of the walk."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -137,6 +138,21 @@ def render_bank(
         )
     stacked = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
     return SceneBank(**stacked, target_frames=target_frames)
+
+
+def bank_bytes(seeds: Sequence[int], **settings) -> int:
+    """Size of a bank's file before it is rendered.
+
+    Args:
+        seeds, settings: of `render_bank`.
+    """
+    bound = inspect.signature(render_bank).bind(seeds, **settings)
+    bound.apply_defaults()
+    chosen = bound.arguments
+    rows, columns = chosen["depth_size"] or (chosen["height"], chosen["width"])
+    frames = chosen["walk_frames"] + chosen["targets_per_scene"] * (chosen["target_frames"] - 1)
+    per_frame = 3 * chosen["height"] * chosen["width"] + 2 * rows * columns + 8 * 16
+    return len(seeds) * chosen["variants"] * frames * per_frame
 
 
 def _horizontal(fov_degrees: float, aspect: float) -> float:
