@@ -20,6 +20,7 @@ from video4spatial.clips.assembly import clip_from_capture
 from video4spatial.clips.manifest import ClipRow, row_as_plain
 from video4spatial.clips.shards import write_index, write_shard
 from video4spatial.files import write_whole
+from video4spatial.parsing import parse_json
 
 REMEMBERED_BYTES = 1 << 28
 Progress = Callable[[str, int, int, dict], None]
@@ -84,7 +85,7 @@ def write_shard_task(task: ShardTask) -> dict:
     note = path.with_suffix(".json")
     try:
         if note.is_file() and path.is_file():
-            known = json.loads(note.read_bytes())
+            known = parse_json(note.read_bytes())
             if known["fingerprint"] == task.fingerprint and path.stat().st_size == known["bytes"]:
                 return known
         with single_threaded():

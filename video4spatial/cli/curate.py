@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from video4spatial.cli.arguments import Parser, integer, plain_complaint, run_action
+from video4spatial.cli.arguments import Parser, integer, not_mappings, plain_complaint, run_action
 from video4spatial.cli.errors import UserError, describe, user_mistakes
 from video4spatial.cli.terminal import console, note, route_messages, say, stage
 from video4spatial.waits import Wait, counted
@@ -73,6 +73,26 @@ def build_parser():
     return parser
 
 
+def read_build_options(parser, arguments: list[str]):
+    """What a command line of `v4s curate build` asks for.
+
+    Args:
+        parser: of `build_parser`.
+        arguments: those after the action.
+
+    Raises:
+        UserError: for options that are missing or wrong.
+    """
+    with user_mistakes():
+        options = parser.parse_args(arguments)
+        missing = [f"--{name}" for name in ("sources", "output") if not getattr(options, name)]
+        if missing:
+            raise UserError(f"{' and '.join(missing)} missing: see v4s curate build --help, and configs/curation/rooms.yaml")
+        if wrong := not_mappings(options.as_dict(), parser.get_defaults().as_dict()):
+            raise UserError(f"{', '.join(wrong)}: expected a mapping of settings")
+        return parser.instantiate(options)
+
+
 def build(arguments: list[str]) -> None:
     """Make a data set, or go on with one.
 
@@ -89,12 +109,7 @@ def build(arguments: list[str]) -> None:
     if arguments == ["--help", "keys"]:
         parser.print_help()
         return
-    with user_mistakes():
-        options = parser.parse_args(arguments)
-        missing = [f"--{name}" for name in ("sources", "output") if not getattr(options, name)]
-        if missing:
-            raise UserError(f"{' and '.join(missing)} missing: see v4s curate build --help, and configs/curation/rooms.yaml")
-        made = parser.instantiate(options)
+    made = read_build_options(parser, arguments)
     from data_curation.build import BuildError
     from data_curation.build import build as build_dataset
     from data_curation.report import write_report

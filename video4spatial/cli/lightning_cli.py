@@ -3,19 +3,23 @@
 import dataclasses
 import inspect
 import logging
+import re
+import traceback
 import warnings
 from pathlib import Path
 from typing import Any
 
-import yaml
+import lightning.pytorch.callbacks
 from jsonargparse import ActionConfigFile, Namespace
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from video4spatial.cli.arguments import plain_complaint
+from video4spatial.cli.arguments import plain_complaint, read_yaml
 from video4spatial.cli.errors import Stopped, UserError, describe
 from video4spatial.cli.terminal import quiet_diffusers, say
 from video4spatial.cli.train import config_paths
+from video4spatial.naming import did_you_mean
 from video4spatial.training import (
     autoencoder,
     callbacks,
@@ -35,6 +39,9 @@ from video4spatial.training.pair_pose import PairPoseModule
 from video4spatial.training.refiner import RefinerModule
 from video4spatial.training.resumption import check_same_training, continue_tables, last_checkpoint, read_checkpoint
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+"""Arithmetic that Lightning knows everywhere."""
+
 OURS = (autoencoder, callbacks, data, losses, module, pair_data, pair_pose, refiner, refiner_data, stereo)
 """What a configuration may name. As these are imported, it may name their classes without the module."""
 
@@ -48,7 +55,7 @@ class PlainParser(LightningArgumentParser):
         Raises:
             UserError: in one line.
         """
-        raise UserError(plain_complaint(str(exception or message), _key_names(self)))
+        raise UserError(_explained(plain_complaint(str(exception or message), _key_names(self))))
 
 
 class TrainingCLI(LightningCLI):
@@ -95,6 +102,11 @@ class TrainingCLI(LightningCLI):
                 check_fit(self.model, self.datamodule)
         except (ValueError, OSError) as error:
             raise UserError(plain_complaint(describe(error), _key_names(self.parser))) from error
+        except (TypeError, MisconfigurationException) as error:
+            if not _by_trainer(error) and "must be a mapping" not in str(error):
+                raise
+            told = f"trainer: {describe(error)}" if _by_trainer(error) else f"a group of settings is a single value ({error})"
+            raise UserError(told) from error
 
     def fit(self, model: LightningModule, ckpt_path: str | None = None, **options) -> None:
         """Train, or go on. A checkpoint may bring tensors and plain values, never code."""
@@ -179,11 +191,40 @@ def build_cli(arguments: list[str], run: bool = True) -> TrainingCLI:
     )
 
 
+def _by_trainer(error: Exception) -> bool:
+    """Whether Lightning's trainer complains of its settings."""
+    return isinstance(error, MisconfigurationException) or "lightning" in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
+
+
+def _explained(complaint: str) -> str:
+    """A complaint of jsonargparse with what would be right, where it does not say so itself."""
+    if complaint.startswith("trainer.precision:"):
+        return f"trainer.precision: expected one of {', '.join(PRECISIONS)}"
+    match = re.match(r"(\S+: )?.*?(?:Expected a dot import path string: |Problem with given class_path ')([\w.]+)(.*)", complaint)
+    if match is None:
+        return _of_callbacks(complaint)
+    known = [name for module in OURS for name, kind in vars(module).items() if isinstance(kind, type)]
+    known += [name for name in vars(lightning.pytorch.callbacks) if name[0].isupper()] + ["CSVLogger", "TensorBoardLogger"]
+    return f"{match[1] or ''}there is no class {match[2]!r}{did_you_mean(match[2].split('.')[-1], known)}"
+
+
+def _of_callbacks(complaint: str) -> str:
+    """A complaint about a key of callbacks, which are those of the last one, with the callback that has it."""
+    match = re.match(r"trainer\.callbacks: unknown key '(\w+)'", complaint)
+    owners = [name for name in callbacks.__all__ if match and match[1] in inspect.signature(getattr(callbacks, name)).parameters]
+    if not owners:
+        return complaint
+    where = f"put --trainer.callbacks+={owners[0]} before it"
+    if owners == ["TimeBudget"]:
+        where = "put --config configs/train/budget.yaml after the other"
+    return f"trainer.callbacks: the last callback has no {match[1]!r}, which is of {' or '.join(owners)}: {where}"
+
+
 def _root_in_files(arguments: list[str]) -> str | None:
     """The root folder that the configuration files of a command line give."""
     root = None
     for path in config_paths(arguments):
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = read_yaml(path)
         trainer = content.get("trainer") if isinstance(content, dict) else None
         root = trainer.get("default_root_dir", root) if isinstance(trainer, dict) else root
     return root

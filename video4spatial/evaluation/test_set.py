@@ -22,6 +22,7 @@ from video4spatial.clips.simulated import simulated_navigation_cameras, simulate
 from video4spatial.files import write_whole
 from video4spatial.geometry.visibility import seen_from
 from video4spatial.naming import did_you_mean
+from video4spatial.parsing import parse_json
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import SEED_RANGES, Scene, generate_scene
 from video4spatial.simulation.walks import NoPathError
@@ -140,7 +141,12 @@ def load_test_set(name: str = NAME, limit: int | None = None) -> list[TestClip]:
         known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
         hint = did_you_mean(name, known)
         raise ValueError(f"there is no test set {name!r}{hint}: choose one of {', '.join(known)}, or give a .json file.")
-    content = json.loads(path.read_text())
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{name}: not a test set ({error}).") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{name}: not a test set, which is a JSON object.")
     missing = {"name", "settings", "clips"} - set(content)
     if missing:
         raise ValueError(f"{name}: not a test set, it has no {', '.join(sorted(missing))}.")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
 
 from video4spatial.geometry.scene_files import MILLIMETRES
 from video4spatial.geometry.scene_geometry import DepthMaps
+from video4spatial.parsing import read_array, read_arrays
 
 SUFFIXES = (".png", ".npy", ".npz")
 
@@ -72,12 +72,12 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 raise ValueError("not a picture of 16 bits")
             depth = stored / np.float32(MILLIMETRES)
         else:
-            loaded = np.load(path, allow_pickle=False)
-            depth, confidence = (loaded["depth"], loaded.get("confidence")) if path.suffix.lower() == ".npz" else (loaded, None)
+            arrays = read_arrays(path, ("depth", "confidence")) if path.suffix.lower() == ".npz" else {"depth": read_array(path)}
+            depth, confidence = arrays["depth"], arrays.get("confidence")
             depth = np.asarray(depth, np.float32)
         if depth.ndim != 2 or (confidence is not None and confidence.shape != depth.shape):
             raise ValueError(f"an array of shape {list(depth.shape)}")
-    except (ValueError, TypeError, KeyError, OSError, EOFError, BadZipFile) as error:
+    except (ValueError, TypeError, KeyError, OSError, cv2.error) as error:
         raise ValueError(f"{path}: not a depth map ({error}): expected one value per pixel.") from error
     known = np.isfinite(depth) & (depth > 0)
     confidence = known if confidence is None else np.where(known, np.clip(np.nan_to_num(confidence), 0, 1), 0)

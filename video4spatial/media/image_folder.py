@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
 from video4spatial.media.base import MediaError, VideoReader
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 # Each can be brought to 8-bit RGB without a choice: grey is repeated, a palette looked up, alpha dropped.
 EIGHT_BIT_MODES = ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr")
+
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises for damaged files."""
 
 
 class ImageFolderReader(VideoReader):
@@ -66,7 +70,7 @@ class ImageFolderReader(VideoReader):
             try:
                 with Image.open(self.images[index]) as image:
                     picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-            except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
+            except DAMAGE as error:
                 raise MediaError(
                     f"{self.path}: frame {index} of {len(self)} ({self.images[index].name}) cannot be decoded: {error}"
                 ) from error
@@ -86,7 +90,7 @@ def image_paths(folder: str | os.PathLike) -> list[Path]:
 
 
 def _natural_key(name: str) -> list[tuple[int, int | str]]:
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name.lower()) if part]
+    return [(0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name.lower()) if part]
 
 
 def _upright_size(path: Path) -> tuple[int, int]:
@@ -99,5 +103,9 @@ def _upright_size(path: Path) -> tuple[int, int]:
             has_exif = image.format != "PNG" or "exif" in image.info
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
             return image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Image.DecompressionBombError as error:
+        raise MediaError(f"{path.name} has too many pixels: {error}") from error
+    except MediaError:
+        raise
+    except DAMAGE as error:
         raise MediaError(f"{path.name} is not a readable image") from error

@@ -95,7 +95,7 @@ def open_container(path: Path, threads: int) -> tuple[av.container.InputContaine
         BackendError: where PyAV lacks the decoder.
     """
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), metadata_errors="replace")
     except av.FFmpegError as error:
         raise MediaError(_why_unreadable(path, error.strerror)) from error
     streams = [stream for stream in container.streams.video if not stream.disposition & stream.disposition.attached_pic]

@@ -301,7 +301,8 @@ class CuratedData(StepData):
     def _latent_bytes(self) -> float:
         """Size of the latents of all clips."""
         frames = sum(len(row.context_frames) + len(row.target_frames) for row in self.clips.rows)
-        return latent_bytes(frames, self.latent_channels, self.hparams.size // self.spatial_compression, self.hparams.size // self.spatial_compression)
+        side = self.hparams.size // self.spatial_compression
+        return latent_bytes(frames, self.latent_channels, side, side)
 
     def validation_clips(self, count: int, context_frames: int, reads_text: bool = False) -> list[Clip]:
         """Clips of the validation split; fewer, or none, where it has no more.

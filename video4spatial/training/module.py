@@ -71,7 +71,7 @@ class DenoiserModule(lightning.LightningModule):
             self.transformer = Video4SpatialTransformer3DModel(**transformer)
         else:
             nulls = {name: transformer[name] for name in TRAINED_NULLS if name in transformer}
-            self.transformer = Video4SpatialTransformer3DModel.from_pretrained(_weights_folder(init_from), **nulls)
+            self.transformer = Video4SpatialTransformer3DModel.from_pretrained(_weights_folder(init_from), use_safetensors=True, **nulls)
         self.terms = [FlowLoss(), PointsLoss(), CameraLoss()] if losses is None else losses
         _check_settings(self.terms, self.hparams)
         self.text_encoder = self.tokenizer = None

@@ -185,6 +185,6 @@ class RefinerData(StepData):
 
         if options.model is None:
             return render_guided(seeds, options.size, self.geometry, options.pictures_per_scene, frames, progress)
-        pipeline = Video4SpatialPipeline.from_pretrained(options.model, refiner=None, torch_dtype=torch.float32)
+        pipeline = Video4SpatialPipeline.from_pretrained(options.model, refiner=None, torch_dtype=torch.float32, use_safetensors=True)
         pipeline.set_progress_bar_config(disable=True)
         return guided_by_model(pipeline, seeds, self.geometry, frames, progress=progress)

@@ -78,9 +78,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         told = "holds more than tensors and plain values" if "Weights only load failed" in str(error) else "is damaged or cut short"
         raise ValueError(f"{path}: the checkpoint {told}.") from error
     needed = {"state_dict": dict, "global_step": int, "optimizer_states": list, "loops": dict, "epoch": int}
-    if not isinstance(content, dict) or not all(isinstance(content.get(name), kind) for name, kind in needed.items()):
+    whole = isinstance(content, dict) and all(isinstance(content.get(name), kind) for name, kind in needed.items())
+    whole = whole and isinstance(content.get("hyper_parameters", {}), dict)
+    if not whole or not all(map(_is_optimiser, content["optimizer_states"])):
         raise ValueError(f"{path}: no checkpoint of a training, which has {', '.join(needed)}.")
     return content
+
+
+def _is_optimiser(state: Any) -> bool:
+    groups = state.get("param_groups") if isinstance(state, dict) else None
+    return isinstance(groups, list) and all(isinstance(group, dict) and isinstance(group.get("params"), list) for group in groups)
 
 
 def check_same_training(content: dict[str, Any], trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
