@@ -912,6 +912,18 @@ def kills(count: int, first_seed: int) -> list[dict]:
     return rows
 
 
+def _write(path: Path, first_seed: int, measured: list[dict]) -> list[dict]:
+    """Put rows in the place of a results file's old ones, and add up all kinds; returns all rows."""
+    settings_of_all = {"seed": first_seed, "seconds_per_case": SECONDS, "bytes_per_case": BYTES}
+    told, rows = merge_rows(path, settings_of_all, measured, ["all", *KINDS, "kills_sample", "kills_geometry"].index)
+    rows = [row for row in rows if row["name"] != "all"]
+    total = {name: sum(row["metrics"][name]["value"] for row in rows if row["name"] in KINDS) for name in OUTCOMES}
+    cases = sum(total.values())
+    rows.insert(0, {"name": "all", "metrics": {name: metric(value, n=cases) for name, value in total.items()}})
+    write_results(path, "robustness", told | {"cases": cases}, rows)
+    return rows
+
+
 def main() -> None:
     """Run it and write benchmarks/results/robustness.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -930,23 +942,14 @@ def main() -> None:
         for module in ("video4spatial.cli.lightning_cli", "video4spatial.clips.shards", "data_curation.build"):
             importlib.import_module(module)
         torch.set_num_threads(1)
-    begun = time.monotonic()
     with counted("reading damaged inputs", sum(counts.values())) as wait:
         for name, count in counts.items():
             wait.describe(name)
             outcomes, words[name] = run_kind(name, count, options.seed, options.keep, wait.advance)
-            rows.append({"name": name, "metrics": {outcome: metric(outcomes[outcome], n=count) for outcome in OUTCOMES}})
-    rows += kills(options.kills, options.seed)
-    told = {
-        "seed": options.seed, "seconds_per_case": SECONDS, "bytes_per_case": BYTES, "minutes": round((time.monotonic() - begun) / 60, 1),
-    }  # fmt: skip
-    order = ["all", *KINDS, "kills_sample", "kills_geometry"]
-    told, rows = merge_rows(options.json, told, rows, order.index)
-    read = [row["metrics"] for row in rows if row["name"] in KINDS]
-    total = {outcome: sum(cells[outcome]["value"] for cells in read) for outcome in OUTCOMES}
-    rows = [row for row in rows if row["name"] != "all"]
-    rows.insert(0, {"name": "all", "metrics": {name: metric(value, n=sum(total.values())) for name, value in total.items()}})
-    write_results(options.json, "robustness", told | {"cases": sum(total.values())}, rows)
+            row = {"name": name, "metrics": {outcome: metric(outcomes[outcome], n=count) for outcome in OUTCOMES}}
+            rows = _write(options.json, options.seed, [row])
+    for row in kills(options.kills, options.seed):
+        rows = _write(options.json, options.seed, [row])
     for row in rows:
         print(f"{row['name']:26}" + "  ".join(f"{name} {cell['value']}" for name, cell in row["metrics"].items() if cell["value"]))
     for name, found in words.items():

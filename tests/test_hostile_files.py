@@ -117,7 +117,11 @@ def test_tags_of_yaml_are_refused(tag, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "parse, text", [(parse_json, "[" * 100_000), (parse_yaml, "[" * 1500), (parse_yaml, "a: !!int ''"), (parse_json, b"\xff")]
+    "parse, text",
+    [
+        (parse_json, "[" * 100_000), (parse_json, "1" + "0" * 400), (parse_json, b"\xff"), (parse_yaml, "[" * 1500),
+        (parse_yaml, "a: !!int ''"),
+    ],
 )
 def test_texts_that_break_parsers_are_value_errors(parse, text):
     with pytest.raises(ValueError):

@@ -16,6 +16,9 @@ import numpy as np
 MOST_BYTES = 2**30
 """Of an array in a file; more is a mistake, or a small file that unfolds without end."""
 
+MOST_DIGITS = 40
+"""Of a whole number."""
+
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -29,7 +32,7 @@ def parse_json(text: str | bytes) -> Any:
         ValueError: for anything else, and for values nested too deep.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_whole_number)
     except RecursionError as error:
         raise ValueError("values are nested too deep") from error
 
@@ -46,11 +49,31 @@ def parse_yaml(text: str) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        content = yaml.safe_load(text)
+        _refuse_huge_numbers(content)
+        return content
     except RecursionError as error:
         raise ValueError("values are nested too deep") from error
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:  # most for tagged scalars
         raise ValueError(" ".join(str(error).split())) from error
+
+
+def _whole_number(digits: str) -> int:
+    """The number of some digits; one that no number of a computer can hold is a mistake."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a whole number of {len(digits)} digits")
+    return int(digits)
+
+
+def _refuse_huge_numbers(content: Any) -> None:
+    seen, left = set(), [content]
+    while left:
+        value = left.pop()
+        if isinstance(value, int) and value.bit_length() > 4 * MOST_DIGITS:
+            raise ValueError("a whole number of too many digits")
+        if isinstance(value, (dict, list)) and id(value) not in seen:
+            seen.add(id(value))
+            left += [*value, *value.values()] if isinstance(value, dict) else value
 
 
 def read_array(path: str | Path) -> np.ndarray:
@@ -88,7 +111,7 @@ def read_arrays(source: str | Path | bytes, names: Container[str] | None = None)
                         arrays[name] = _array(file, entry.file_size)
             return arrays
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
-        raise ValueError(f"a damaged archive of arrays ({error})") from error
+        raise ValueError(f"a damaged archive of arrays ({str(error)[:120]})") from error
 
 
 def _array(file: IO[bytes], size: int) -> np.ndarray:
