@@ -29,7 +29,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,15 @@ from video4spatial.cli.errors import UserError, describe
 from video4spatial.cli.terminal import stage
 from video4spatial.evaluation.results import merge_rows, metric, write_results
 from video4spatial.files import LEFTOVER
-from video4spatial.media import open_video, write_images, write_video
-from video4spatial.waits import counted
+from video4spatial.media import open_video, write_video
+from video4spatial.waits import counted, track
 
 ROOT = Path(__file__).parents[1]
 SECONDS, BYTES = 20.0, 2 * 2**30
 """A case that takes longer hangs; one that needs more memory than this beside what was there before has too much."""
+
+KILLED = ("kills_sample", "kills_geometry")
+"""Rows of commands that are killed."""
 
 OUTCOMES = ("right", "clear_error", "unclear_error", "traceback", "hang", "memory", "partial_output", "silent_change")
 UNWANTED = ("unclear_error", "traceback", "hang", "memory", "partial_output", "silent_change")
@@ -841,7 +844,7 @@ def _count(outcomes: Counter, found: list[str], keep: Path | None, name: str, ou
 # ---- kills ------------------------------------------------------------------------------------------------------------------
 
 
-def killed_runs(command: Sequence[str], output: Path, times: Sequence[float]) -> Counter:
+def killed_runs(command: Sequence[str], output: Path, times: Iterable[float]) -> Counter:
     """Start a command again and again and kill it after so many seconds.
 
     Args:
@@ -875,14 +878,19 @@ def _is_whole(folder: Path) -> bool:
     return finished and all(path.stat().st_size > 0 for path in files) and (folder / "report.html").is_file()
 
 
-def kills(count: int, first_seed: int) -> list[dict]:
-    """Rows of commands that are killed while they work."""
+def kills(count: int, first_seed: int, names: Sequence[str]) -> Iterator[dict]:
+    """Rows of commands that are killed while they work.
+
+    Args:
+        count: of the killed runs of each.
+        first_seed: of the moments.
+        names: of the rows.
+    """
     if count == 0:
-        return []
+        return
     from video4spatial.simulation.capture import simulated_capture
 
     drawn = random.Random(first_seed)
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         walk = simulated_capture(2_050_000, 8, 96, 128, frame_rate=4.0)
@@ -896,6 +904,8 @@ def kills(count: int, first_seed: int) -> list[dict]:
             "kills_geometry": [*given, "geometry", str(root / "room.mp4"), "--output"],
         }
         for name, command in commands.items():
+            if name not in names:
+                continue
             output = root / name / "out"
             output.parent.mkdir()
             begun = time.monotonic()
@@ -905,17 +915,15 @@ def kills(count: int, first_seed: int) -> list[dict]:
                 raise RuntimeError(f"{name}: not even the run that was not killed is whole")
             # More of the moments lie where files are written: near the end.
             times = [whole * (1 - drawn.random() ** 2 * 0.9) for _ in range(count)]
-            with counted(name, count):
-                outcomes = killed_runs([*command, str(output)], output, times)
-            names = ("nothing_left", "whole", "partial_output")
-            rows.append({"name": name, "metrics": {outcome: metric(outcomes[outcome], n=count) for outcome in names}})
-    return rows
+            outcomes = killed_runs([*command, str(output)], output, track(times, name))
+            cells = {outcome: metric(outcomes[outcome], n=count) for outcome in ("nothing_left", "whole", "partial_output")}
+            yield {"name": name, "metrics": cells}
 
 
 def _write(path: Path, first_seed: int, measured: list[dict]) -> list[dict]:
     """Put rows in the place of a results file's old ones, and add up all kinds; returns all rows."""
     settings_of_all = {"seed": first_seed, "seconds_per_case": SECONDS, "bytes_per_case": BYTES}
-    told, rows = merge_rows(path, settings_of_all, measured, ["all", *KINDS, "kills_sample", "kills_geometry"].index)
+    told, rows = merge_rows(path, settings_of_all, measured, ["all", *KINDS, *KILLED].index)
     rows = [row for row in rows if row["name"] != "all"]
     total = {name: sum(row["metrics"][name]["value"] for row in rows if row["name"] in KINDS) for name in OUTCOMES}
     cases = sum(total.values())
@@ -928,13 +936,14 @@ def main() -> None:
     """Run it and write benchmarks/results/robustness.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=12_000, help="inputs of all kinds together (default %(default)s)")
-    parser.add_argument("--kinds", help="only these, separated by commas, or none; the other rows of the results file stay (default: all)")
+    parser.add_argument("--kinds", help="only these, separated by commas, kills_sample and kills_geometry too; the other rows of the results file stay (default: all)")
     parser.add_argument("--kills", type=int, default=10, help="killed runs of each command (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing (default %(default)s)")
     parser.add_argument("--keep", type=Path, help="folder for inputs with unwanted outcomes")
     parser.add_argument("--json", default=ROOT / "benchmarks" / "results" / "robustness.json", help="results file")
     options = parser.parse_args()
-    names = [name for name in options.kinds.split(",") if name != "none"] if options.kinds else list(KINDS)
+    asked = options.kinds.split(",") if options.kinds else [*KINDS, *KILLED]
+    names = [name for name in asked if name in KINDS]
     shares = {name: KINDS[name][1] for name in names}
     counts = {name: math.ceil(options.cases * share / sum(shares.values())) for name, share in shares.items()}
     rows, words = [], {}
@@ -948,7 +957,7 @@ def main() -> None:
             outcomes, words[name] = run_kind(name, count, options.seed, options.keep, wait.advance)
             row = {"name": name, "metrics": {outcome: metric(outcomes[outcome], n=count) for outcome in OUTCOMES}}
             rows = _write(options.json, options.seed, [row])
-    for row in kills(options.kills, options.seed):
+    for row in kills(options.kills, options.seed, asked):
         rows = _write(options.json, options.seed, [row])
     for row in rows:
         print(f"{row['name']:26}" + "  ".join(f"{name} {cell['value']}" for name, cell in row["metrics"].items() if cell["value"]))

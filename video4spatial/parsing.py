@@ -90,6 +90,18 @@ def read_array(path: str | Path) -> np.ndarray:
         return _array(file, Path(path).stat().st_size)
 
 
+def is_archive(path: str | Path) -> bool:
+    """Whether a file is a zip archive.
+
+    Args:
+        path: of the file.
+    """
+    try:
+        return zipfile.is_zipfile(path)
+    except (zipfile.BadZipFile, struct.error):
+        return False
+
+
 def read_arrays(source: str | Path | bytes, names: Container[str] | None = None) -> dict[str, np.ndarray]:
     """Arrays of a .npz file.
 

@@ -139,7 +139,9 @@ def read_model_folder(name_or_path: str | Path) -> ModelFolder:
     problems: list[str] = []
     index = _read_json(path / "model_index.json", problems)
     for name, origin in index.items():
-        if not name.startswith("_") and isinstance(origin, list) and all(origin):
+        if isinstance(origin, list) and len(origin) != 2:
+            problems.append(f"model_index.json: {name} {origin}, expected the library and the class of this part")
+        elif not name.startswith("_") and isinstance(origin, list) and all(origin):
             problems += _component_problems(path / name)
             library = str(origin[0]).split(".")[0]
             if library not in LIBRARIES:

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from video4spatial.files import write_whole
+from video4spatial.parsing import is_archive
 
 SHOWN = 4
 """Options that differ, at most, which a message names."""
@@ -70,7 +70,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint.")
-    if not zipfile.is_zipfile(path):
+    if not is_archive(path):
         raise ValueError(f"{path}: the checkpoint is damaged or cut short.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

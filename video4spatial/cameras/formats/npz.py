@@ -22,7 +22,7 @@ from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.formats import reading
 from video4spatial.cameras.formats.reading import CameraFileError
 from video4spatial.cameras.rotations import invert_rigid
-from video4spatial.parsing import read_arrays
+from video4spatial.parsing import is_archive, read_arrays
 
 DESCRIPTION = "npz with camera_to_world, c2w, w2c, extrinsic(s) or ViPE's data, and intrinsic(s)"
 SUFFIXES = (".npz",)
@@ -36,7 +36,7 @@ PICTURES = ("images", "depth", "depths", "depth_map")
 
 def sniff(path: Path) -> bool:
     """Whether `path` is a zip archive with an array of one of the known names."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
+    if not path.is_file() or not is_archive(path):
         return False
     try:
         with zipfile.ZipFile(path) as archive:
