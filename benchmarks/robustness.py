@@ -720,7 +720,7 @@ def outcome_of(kind: Kind, drawn: Any) -> tuple[str, str]:
         return "memory", str(error)
     except (ValueError, OSError, UserError) as error:
         told = describe(error)
-        clear = kind.names in told and "\n" not in told and 0 < len(told) < 1000
+        clear = kind.names in told and "\n" not in told and 0 < len(told) < 1500
         return "clear_error" if clear else "unclear_error", f"{type(error).__name__}: {told}"
     except Exception as error:
         too_much = "memory" in str(error).lower() and "alloc" in str(error).lower()

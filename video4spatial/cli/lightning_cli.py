@@ -105,7 +105,8 @@ class TrainingCLI(LightningCLI):
         except (TypeError, MisconfigurationException) as error:
             if not _by_trainer(error) and "must be a mapping" not in str(error):
                 raise
-            told = f"trainer: {describe(error)}" if _by_trainer(error) else f"a group of settings is a single value ({error})"
+            told = " ".join(str(error).split())
+            told = f"trainer: {told}" if _by_trainer(error) else f"a group of settings is a single value ({told})"
             raise UserError(told) from error
 
     def fit(self, model: LightningModule, ckpt_path: str | None = None, **options) -> None:
