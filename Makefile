@@ -2,7 +2,7 @@
 # make test        the tests, with all their set-up
 # make test-slow   the tests that take minutes
 # make benchmark   the navigation benchmark of the built-in model
-# make clean       removes what these made, and .venv
+# make clean       removes .venv and caches; results in outputs/, runs/ and data/ stay
 
 PYTHON ?= python3
 VENV := .venv
@@ -24,7 +24,7 @@ benchmark: $(READY)
 	$(RUN) -m video4spatial.cli.main benchmark navigation --model rooms --scenes 64 --json benchmarks/results/navigation_rooms.json
 
 clean:
-	rm -rf $(VENV) .pytest_cache outputs *.egg-info
+	rm -rf $(VENV) .pytest_cache *.egg-info
 
 # The stamp is newer than what it was made from, so a ready environment costs nothing. torch goes first and alone: its exact
 # version is the one without CUDA, which a resolution together with the rest might replace.

@@ -1,9 +1,9 @@
 """Train a model: `python train.py fit --config configs/train/rooms.yaml`."""
 
 import sys
+from importlib import import_module
 
 from video4spatial.cli.errors import exit_code
-from video4spatial.cli.train import main
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main, sys.argv[1:]))
+    sys.exit(exit_code(lambda arguments: import_module("video4spatial.cli.train").main(arguments), sys.argv[1:]))

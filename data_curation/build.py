@@ -34,6 +34,7 @@ from video4spatial.files import remove_leftovers, write_whole
 
 SCENES = "scenes"
 SUMMARY = "summary.json"
+REPORT = "report.html"
 
 
 class BuildError(ValueError):
@@ -119,6 +120,7 @@ def build(
     shards: ShardSettings = ShardSettings(),
     work: Work = Work(),
     progress: Progress = lambda what, done, total, summary: None,
+    replace: bool = False,
 ) -> Summary:
     """Build a data set, or go on with one.
 
@@ -130,12 +132,14 @@ def build(
         shards: which pixels are written, and how.
         work: how it is done.
         progress: called before the first and after each scene and shard.
+        replace: whether scenes that an earlier build had of other sources, or files of other origin, may be lost.
 
     Raises:
-        BuildError: for sources without scenes, or an output that cannot be written.
+        BuildError: for sources without scenes, or an output that cannot be written or holds what would be lost.
     """
     folder = Path(output)
     tasks = scene_tasks(sources, stages, folder)
+    others = _other_records(folder, tasks, replace)
     try:
         (folder / SCENES).mkdir(parents=True, exist_ok=True)
         write_whole(folder / ".writable", b"")
@@ -143,6 +147,8 @@ def build(
     except OSError as error:
         raise BuildError(f"cannot write to {folder}: {error.strerror}; choose another folder.") from error
     executor = EXECUTORS[work.executor](work.workers, work.timeout)
+    for record in others:
+        record.unlink()
     mine = tasks if work.num_shards is None else tasks[work.shard_index :: work.num_shards]
     summaries, ran = _curate(mine, executor, work, progress)
     counts = dict(Counter(summary["status"] for summary in summaries))
@@ -168,6 +174,30 @@ def build(
     told["sources"] = [asdict(source) for source in sources]
     write_whole(folder / SUMMARY, json.dumps(told, indent=1) + "\n")
     return summary
+
+
+def _other_records(folder: Path, tasks: list[SceneTask], replace: bool) -> list[Path]:
+    """Records of scenes that the sources do not have; a build would leave these scenes out of the data set.
+
+    Raises:
+        BuildError: where something would be lost that may not be.
+    """
+    own = {Path(task.record).name for task in tasks}
+    records = [path for path in sorted((folder / SCENES).glob("*.json")) if not path.name.startswith(".")]
+    others = [path for path in records if path.name not in own]
+    if others and not replace:
+        named = ", ".join(path.stem for path in others[:3]) + (", ..." if len(others) > 3 else "")
+        raise BuildError(
+            f"{folder} holds {len(others)} scenes that these sources do not have ({named}): name their sources too, which adds to the "
+            "data set, or choose another `output`; `replace` takes them out."
+        )
+    made = [name for name in (MANIFEST, SHARDS, SUMMARY, REPORT) if (folder / name).exists()]
+    if made and not records and not replace:
+        raise BuildError(
+            f"{folder} holds {', '.join(made)} but no records of scenes: a build would write over them; choose another `output`, or add "
+            "`replace`."
+        )
+    return others
 
 
 def scene_tasks(sources: Sequence[Source], stages: StageSettings, folder: Path) -> list[SceneTask]:

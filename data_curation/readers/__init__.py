@@ -15,6 +15,7 @@ Frames without a usable pose are left out and listed under `provenance["left_out
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -78,8 +79,9 @@ def find_scenes(source: str | PathLike, reader: str | None = None) -> tuple[str,
         scenes = READERS[name].find(str(source))
         if scenes:
             return name, scenes
-    wanted = "\n".join(f"  {name}: {READERS[name].DESCRIPTION}" for name in names)
-    raise ReaderError(f"{source}: no scenes found. Looked for:\n{wanted}")
+    if reader is None and not Path(source).exists():
+        raise ReaderError(f"{source}: no such folder or file, nor a range of simulated rooms such as train:0-9")
+    raise ReaderError(f"{source}: no scenes found; {_looked_for(names)}")
 
 
 def find_posed_scenes(source: str | PathLike) -> list[tuple[str, str]]:
@@ -103,10 +105,16 @@ def find_posed_scenes(source: str | PathLike) -> list[tuple[str, str]]:
         found += [(name, scene) for scene in scenes if not any(_overlap(scene, path) for path in taken)]
     if found:
         return [(name, str(path)) for name, path in sorted(found, key=lambda entry: entry[1])]
-    wanted = "\n".join(f"  {name}: {READERS[name].DESCRIPTION}" for name in POSED)
     without = footage.find(str(source))
-    more = f"\nThere are {len(without)} videos or folders of images without cameras, such as {without[0]}." if without else ""
-    raise ReaderError(f"{source}: no captures with cameras found. Looked for:\n{wanted}{more}")
+    more = f"; there are {len(without)} videos or folders of images without cameras, such as {without[0]}" if without else ""
+    raise ReaderError(f"{source}: no captures with cameras found{more}; {_looked_for(POSED)}")
+
+
+def _looked_for(names: Sequence[str]) -> str:
+    """What readers look for, in full for one, by their names for several."""
+    if len(names) == 1:
+        return f"{names[0]} looks for: {READERS[names[0]].DESCRIPTION}"
+    return f"looked for what {', '.join(names)} read (docs/curation.md)"
 
 
 def _overlap(first: Path, second: Path) -> bool:

@@ -42,5 +42,5 @@ def read(scene: str, frame_rate: float | None = None) -> Capture:
         width=video.width,
         times=video.times,
         read_frames=Pictures(video, tuple(range(len(video)))),
-        provenance={"reader": "footage", "source": str(path), "convention": "no cameras"},
+        provenance={"reader": "footage", "source": str(path), "convention": "no cameras", "notes": list(video.notes)},
     )

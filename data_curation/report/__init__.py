@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jinja2
 
-from data_curation.build import SCENES, SUMMARY
+from data_curation.build import REPORT, SCENES, SUMMARY
 from data_curation.pipeline import StageSettings
 from data_curation.records import add_counts, read_record
 from data_curation.report.paths import paths_from_above
@@ -20,7 +20,6 @@ from data_curation.report.scenes import Captures, ReportedScene, in_words, repor
 from video4spatial.clips.manifest import KINDS, MANIFEST, SPLITS, ClipRow, read_manifest
 from video4spatial.files import write_whole
 
-REPORT = "report.html"
 LISTED = 200  # scenes in a list
 ORIGIN_WORDS = {"reversed": "reversed: played backwards", "graph": "graph: a path over frames of several moments"}
 

@@ -280,6 +280,8 @@ def test_kitti_by_hand(tmp_path):
 
 CAMERA_AT = np.block([[LEVEL.as_matrix(), np.array([[1.0], [2], [3]])], [np.array([[0.0, 0, 0, 1]])]])
 PIXELS = np.array([[50.0, 0, 50], [0, 50, 40], [0, 0, 1]])
+PLACES = np.stack([*np.meshgrid(np.arange(100) + 0.5, np.arange(80) + 0.5), np.ones((80, 100))], axis=-1)
+LOCAL_POINTS = 3.0 * PLACES[None] @ np.linalg.inv(PIXELS).T  # on a wall 3 m away
 
 
 @pytest.mark.parametrize("arrays", [
@@ -289,11 +291,13 @@ PIXELS = np.array([[50.0, 0, 50], [0, 50, 40], [0, 0, 1]])
     {"extrinsic": np.linalg.inv(CAMERA_AT)[None, None, :3], "intrinsic": PIXELS[None, None],
      "images": np.zeros((1, 1, 3, 80, 100), np.float32)},
     {"extrinsics": np.linalg.inv(CAMERA_AT)[None], "intrinsics": PIXELS[None], "depth": np.zeros((1, 80, 100))},
-], ids=["lyra_training", "lyra_inference", "megasam", "vggt", "depth_anything"])  # fmt: skip
+    {"camera_poses": CAMERA_AT[None], "intrinsics": PIXELS[None], "depth_z": np.zeros((1, 80, 100, 1))},
+    {"camera_poses": CAMERA_AT[None, None], "local_points": LOCAL_POINTS[None]},
+], ids=["lyra_training", "lyra_inference", "megasam", "vggt", "depth_anything", "map_anything", "pi3"])  # fmt: skip
 def test_npz_layouts(tmp_path, arrays):
     np.savez(tmp_path / "a.npz", **arrays)
     assert detect_format(tmp_path / "a.npz") == "npz"
-    sized = bool({"images", "depth", "image_height"} & set(arrays))
+    sized = bool({"images", "depth", "depth_z", "local_points", "image_height"} & set(arrays))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         cameras = read_cameras(tmp_path / "a.npz")
@@ -317,6 +321,8 @@ def test_npz_of_vipe_finds_its_intrinsics(tmp_path):
     ({"c2w": CAMERA_AT}, r"c2w has shape \[4, 4\], expected \[N, 3, 4\] or \[N, 4, 4\]"),
     ({"c2w": CAMERA_AT[None], "intrinsics": np.stack([PIXELS] * 3)}, "3 intrinsics for 1 poses"),
     ({"c2w": CAMERA_AT[None], "intrinsics": -PIXELS[None]}, "positive focal lengths"),
+    ({"camera_poses": CAMERA_AT[None], "local_points": -LOCAL_POINTS}, "not lie on the rays of any lens"),
+    ({"camera_poses": CAMERA_AT[None], "local_points": LOCAL_POINTS[0]}, r"local_points has shape \[80, 100, 3\], expected \[1, H, W, 3\]"),
     ({"c2w": np.array([["a"] * 4] * 4)}, "holds <U1, expected numbers"),
     ({"c2w": np.array([{"code": 1}])}, "damaged, or not plain arrays"),
 ])  # fmt: skip

@@ -1,3 +1,7 @@
+import errno
+import os
+from importlib import import_module
+
 import pytest
 
 from video4spatial.cli.errors import UserError, all_mistakes, describe, exit_code, in_flags, user_mistakes
@@ -18,6 +22,33 @@ def test_bugs_keep_their_traceback():
 
     with pytest.raises(ValueError, match="outside"):
         exit_code(command, [])
+
+
+@pytest.mark.parametrize("words", ["no room on the device: [Errno 28] No space left on device", "I/O error: File too large (os error 27)"])
+def test_a_full_disk_is_told_in_one_line_whoever_writes(words, capsys):
+    def by_a_library(arguments):
+        try:
+            raise RuntimeError(words)
+        except RuntimeError as error:
+            raise MemoryError("while tidying up") from error
+
+    def by_ourselves(arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "outputs/video.mp4")
+
+    for command in (by_a_library, by_ourselves):
+        assert exit_code(command, []) == 2
+        assert capsys.readouterr().err.endswith("make room and run this again; nothing unfinished was left\n")
+
+
+def test_a_python_without_the_packages_is_told_how_to_get_them(capsys):
+    def command(arguments):
+        import_module(arguments[0])
+
+    assert exit_code(command, ["a_package_that_nobody_has"]) == 2
+    error = capsys.readouterr().err
+    assert "a_package_that_nobody_has is not installed" in error and "source .venv/bin/activate" in error and error.count("\n") == 1
+    with pytest.raises(ModuleNotFoundError):
+        exit_code(command, ["video4spatial.nothing"])
 
 
 def test_bugs_of_another_kind_are_no_mistakes():

@@ -49,6 +49,21 @@ def test_what_is_wrong_is_said_before_anything_is_written(room, tmp_path):
         assert not (tmp_path / "out").exists()
 
 
+def test_cameras_and_depth_of_a_model_of_many_views_in_one_file(room, tmp_path):
+    cameras = capture_walk(generate_scene(7), 6, seed=1)
+    depth = render(generate_scene(7), cameras, 32, 40).depth
+    found = tmp_path / "predictions.npz"
+    unit = cameras.world_to_camera.clone()
+    unit[:, :3, 3] *= 0.25  # such models leave the unit open
+    np.savez(found, extrinsic=unit.numpy(), intrinsic=cameras.pixel_intrinsics(32, 40).numpy(), depth=0.25 * depth)
+    run(["geometry", str(room), "--cameras", str(found), "--depth", str(found), "--scale", "4", "--output", str(tmp_path / "out")])
+    geometry = SceneGeometry.load(tmp_path / "out")
+    assert geometry.known_share > 0.9 and geometry.origin["depth"].startswith("given")
+    apart = np.abs(np.log(geometry.depth[:, 1::2, 1::2] / depth))
+    assert np.median(apart) < 0.02
+    np.testing.assert_allclose(geometry.cameras.path_length(), cameras.path_length(), rtol=1e-5)
+
+
 @pytest.mark.parametrize("source", ["plane-sweep", "folder"])
 def test_depth_from_elsewhere(room, tmp_path, source):
     cameras = ["--cameras", str(room.parent / "room.json")]

@@ -1,6 +1,7 @@
 """The plan agrees with what is then run, and says what does not fit."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from video4spatial.cameras import parse_trajectory
 from video4spatial.cli.errors import UserError
-from video4spatial.cli.plan import main
+from video4spatial.cli.plan import _duration, main
 from video4spatial.pipelines import ContextMaterial, plan_context
 from video4spatial.pretrained import PUBLIC_MODELS
 
@@ -81,6 +82,20 @@ def test_what_is_shown(capsys):
     assert "context tokens  525,720 = 337 latents of 1560" in shown and "target tokens   32,760 = 21 latents" in shown
     assert "80 frames are generated as 81 = 1 + 4 * k" in shown and "in longer chunks (--chunk-length) 4 frames share one" in shown
     assert "times as fast" in shown and "peak while denoising" in shown and "context cache" in shown
+
+
+def test_seconds_of_this_machine_and_strange_sizes_are_said(capsys):
+    main(["--model", "rooms", "--size", "512x128"])
+    shown = capsys.readouterr().out
+    assert re.search(r"on this machine \((cpu|cuda), .*FLOP per second in products of matrices\) at least [\d.]+ (s|minutes|hours)", shown)
+    assert "note: pictures of 512x128 are further from what the model knows" in shown
+    main(["--model", "rooms"])
+    assert "further from" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("seconds, words", [(0.5, "0.5 s"), (119, "119 s"), (150, "2.5 minutes"), (7200, "2 hours"), (1e8, "1,157 days")])
+def test_durations_in_words(seconds, words):
+    assert _duration(seconds) == words
 
 
 def test_whether_it_fits_and_what_would(capsys):

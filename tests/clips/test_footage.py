@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from PIL import ExifTags, Image
 
 from video4spatial.cameras import Cameras, parse_trajectory, write_cameras
-from video4spatial.clips.footage import footage_clip
+from video4spatial.clips.footage import footage_clip, read_footage
 from video4spatial.media import write_images, write_video
 
 SIZE = {"height": 32, "width": 32, "num_frames": 5}
@@ -77,6 +78,44 @@ def test_intrinsics_follow_the_crop(folder):
     # 96 pixels across at 90 degrees: focal length 48 pixels; the square keeps 64 of them.
     assert np.isclose(float(clip.instruction.cameras.fov_degrees[0]), 2 * np.degrees(np.arctan(32 / 48)))
     assert np.isclose(float(clip.instruction.cameras.aspect[0]), 1.0)
+
+
+@pytest.mark.parametrize("size, fov", [((96, 64), 60.0), ((64, 96), 42.1), ((64, 64), 60.0)])
+def test_an_unknown_lens_has_60_degrees_along_the_longer_side(tmp_path, size, fov):
+    Image.new("RGB", size).save(tmp_path / "0.png")
+    read = read_footage(tmp_path, height=size[1], width=size[0])
+    assert float(read.view.fov_degrees[0]) == pytest.approx(fov, abs=0.1)
+    assert any("60 degrees along the longer side are assumed" in note for note in read.notes)
+    write_cameras(tmp_path / "path.tum", Cameras.from_fov(torch.eye(4)[None], metric=False).with_frame_rate(1))
+    lines = [line for line in (tmp_path / "path.tum").read_text().splitlines() if not line.startswith("#")]
+    (tmp_path / "path.tum").write_text("\n".join(lines))
+    posed = read_footage(tmp_path, height=size[1], width=size[0], context_cameras=tmp_path / "path.tum")
+    assert torch.equal(posed.view.intrinsics, read.view.intrinsics)
+
+
+@pytest.mark.parametrize("size", [(96, 72), (72, 96)])
+def test_the_lens_that_the_file_names_is_used_and_said(tmp_path, size):
+    """An equivalent focal length is that of the same view along the diagonal, however the picture is held."""
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 26
+    Image.new("RGB", size).save(tmp_path / "0.jpg", exif=exif)
+    read = read_footage(tmp_path, height=size[1], width=size[0])
+    pixels = 26 / np.hypot(36, 24) * np.hypot(*size)
+    assert float(read.view.intrinsics[0, 0, 0]) * size[0] == pytest.approx(pixels)
+    assert float(read.view.intrinsics[0, 1, 1]) * size[1] == pytest.approx(pixels)
+    assert any("the one that the file names, of 26 mm on 35 mm film" in note for note in read.notes)
+    by_hand = read_footage(tmp_path, height=size[1], width=size[0], fov_degrees=90)
+    assert float(by_hand.view.fov_degrees[0]) == pytest.approx(90) and not any("lens" in note for note in by_hand.notes)
+
+
+@pytest.mark.parametrize(
+    "trajectory, doubt",
+    [("forward 90", "the path is 90 m long"), ("turn left 720", "turns by up to 180 degrees from frame to frame"), ("forward 1", None)],
+)
+def test_paths_that_are_hardly_meant_are_said(folder, trajectory, doubt):
+    notes = footage_clip(folder, trajectory, **SIZE).notes
+    doubts = [note for note in notes if "the path is" in note or "the camera turns" in note]
+    assert len(doubts) == (doubt is not None) and all(doubt in note for note in doubts)
 
 
 def test_a_zoom_multiplies_the_focal_length_of_the_anchor(folder, walk, tmp_path):

@@ -368,6 +368,24 @@ def test_sources_and_outputs_that_cannot_be_used_are_named(tmp_path):
         read_manifest(tmp_path / "other.parquet")
 
 
+def test_a_build_of_other_sources_takes_nothing_away_unasked(built, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(built, folder)
+    before = everything_in(folder)
+    other = Source("train:7-7", options=ROOMS.options)
+    with pytest.raises(BuildError, match="holds 3 scenes that these sources do not have .*`replace` takes them out"):
+        build([other], folder, FAST, shards=SMALL, work=SERIAL)
+    assert everything_in(folder) == before
+    assert set(build([ROOMS, other], folder, FAST, shards=SMALL, work=SERIAL).ran.values()) == {1}  # added
+    summary = build([other], folder, FAST, shards=SMALL, work=SERIAL, replace=True)
+    assert sum(summary.scenes.values()) == 1 and len(list((folder / "scenes").glob("*.json"))) == 1
+    shutil.rmtree(folder / "scenes")
+    before = everything_in(folder)
+    with pytest.raises(BuildError, match="manifest.parquet, .* but no records of scenes"):
+        build([ROOMS], folder, FAST, shards=SMALL, work=SERIAL)
+    assert everything_in(folder) == before
+
+
 def test_a_disk_that_is_full_fails_what_did_not_fit(built, tmp_path):
     """Files beyond a size are refused by the system, as on a full disk: the shards fail, everything before them is there."""
     folder = tmp_path / "full"

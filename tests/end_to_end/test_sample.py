@@ -99,7 +99,7 @@ def test_the_demo_compares_with_the_truth(arguments, tiny_model_folder, tmp_path
     monkeypatch.chdir(tmp_path)
     main([*arguments, "--model", str(tiny_model_folder), "--steps", "1"])
     folder = tmp_path / "outputs" / "demo"
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*RESULT, "side_by_side.mp4"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*RESULT, "side_by_side.mp4", "truth.mp4", "context.mp4"])
     scores = json.loads((folder / "scores.json").read_text())
     rows = {row["name"]: row["metrics"] for row in scores["rows"]}
     assert list(rows) == ["model", "copy_nearest", "mean_colour", "static"]

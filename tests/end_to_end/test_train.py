@@ -185,6 +185,7 @@ MISTAKES = {
     "data.curriculum.context_frame=3": "did you mean",
     "ckpt_path=nowhere.ckpt": "--ckpt_path nowhere.ckpt: no such checkpoint",
     "ckpt_path=last": "there is no last checkpoint",
+    "data.batch_size=10000000": "a training step of 10000000 examples will need about",
 }
 
 
@@ -195,6 +196,17 @@ def test_mistakes_are_told_in_one_line(argument, trained, autoencoder, tmp_path,
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("error: ") and MISTAKES[argument] in line
     assert not (tmp_path / "run").exists()
+
+
+def test_a_new_training_leaves_the_model_of_an_earlier_one(trained, autoencoder, tmp_path, capfd):
+    config = write_config(tmp_path, autoencoder, trained / "bank.safetensors")
+    kept = tmp_path / "run" / "pipeline"
+    kept.mkdir(parents=True)
+    (kept / "model_index.json").write_text("{}")
+    config.write_text(config.read_text().replace(str(trained), str(tmp_path)))
+    assert exit_code(main, ["fit", "--config", str(config), f"--trainer.callbacks.folder={kept}"]) == 2
+    assert f"{kept} holds the model of an earlier training" in capfd.readouterr().err
+    assert (kept / "model_index.json").read_text() == "{}"
 
 
 def test_an_unknown_key_in_the_file_is_named(trained, autoencoder, tmp_path, capfd):

@@ -142,7 +142,7 @@ MISTAKES_IN_BUILDS = {
     "--work.executor=threads": "work.executor",
     "--shards.quality=100": "quality 100",
     "--dataset.test=0.99": "validation 0.05 and test 0.99 are shares",
-    "--sources=[{path: nowhere}]": "nowhere: no scenes found",
+    "--sources=[{path: nowhere}]": "nowhere: no such folder or file, nor a range of simulated rooms",
     "--work.num_shards=2": "num_shards and shard_index together",
 }
 
@@ -190,7 +190,7 @@ def test_benchmark_writes_rows_beside_references(rows, tiny_model_folder, tmp_pa
         (["--json", "."], "is a folder"),
         (["--windows", "3"], "--windows without use: they are about --captures, which are not given"),
         (["--captures", "nowhere"], "nowhere: no such folder or file"),
-        (["--captures", "vae"], "no captures with cameras found. Looked for: scannetpp"),
+        (["--captures", "vae"], "no captures with cameras found; looked for what scannetpp"),
         (["--captures", "vae", "--test-set", "a.json", "--windows", "2"], "--test-set says how the captures are cut"),
     ],
 )

@@ -41,6 +41,17 @@ def test_pairs_decide_what_means_cannot(values):
     assert far.verdict == "worse"
 
 
+def test_few_scenes_give_values_and_no_verdict(values):
+    better = values + 1
+    for details in (True, False):
+        comparison = compare_runs(run_of("a", values[:7], details=details), run_of("b", better[:7]))
+        (difference,) = comparison.differences
+        assert difference.verdict == "too few to say" and difference.difference["low"] is None
+        assert difference.difference["value"] == pytest.approx(1)
+    told = compare_runs(run_of("a", values[:7]), run_of("b", better[:7])).notes
+    assert told == ("too few to say more: intervals and verdicts take 8 scenes, and these are 7",)
+
+
 def test_the_verdict_knows_which_side_is_better(values):
     names = {"rotation_error_deg": "worse", "psnr": "better", "motion": "neither"}
     for name, verdict in names.items():

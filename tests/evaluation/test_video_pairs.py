@@ -27,6 +27,24 @@ def test_pairs_by_name_with_folders_as_scenes(folder):
     assert single.name == "generated" and single.cameras == folder / "cameras.json"
 
 
+def test_results_of_sampling_are_one_video_each(folder):
+    """Whatever else lies beside it: pictures of the path, side by sides, contexts."""
+    truth = np.random.default_rng(0).integers(0, 200, (3, 16, 16, 3), dtype=np.uint8)
+    for name in ("in", "out"):
+        result = folder / "many" / name
+        write_images(result / "frames", truth)
+        (result / "scores.json").write_text("{}")
+        for other in ("video.mp4", "side_by_side.mp4", "trajectory.png"):
+            (result / other).write_bytes(b"not looked at")
+        write_cameras(result / "transforms.json", parse_trajectory("forward 1", 3))
+    pairs = find_pairs(*[str(folder / "many")] * 2, cameras=str(folder / "many"))
+    assert [(pair.name, pair.generated) for pair in pairs] == [(name, folder / "many" / name / "frames") for name in ("in", "out")]
+    assert pairs[0].cameras == folder / "many/in/transforms.json"
+    check_pair(pairs[0])
+    (single,) = find_pairs(str(folder / "many/in"), str(folder / "truth/hall/one"))
+    assert single.generated == folder / "many/in/frames"
+
+
 def test_a_clip_has_an_instruction_only_where_cameras_are_given(folder):
     pair = VideoPair("one", "hall", folder / "truth/hall/one", folder / "ours/hall/one")
     clip, frames = read_pair(pair)

@@ -10,7 +10,7 @@ import torch
 from plyfile import PlyData
 
 from video4spatial.cameras import read_cameras
-from video4spatial.geometry.depth_files import read_depth_maps
+from video4spatial.geometry.depth_files import holds_depth, read_depth_maps
 from video4spatial.geometry.scene_files import export_geometry
 from video4spatial.geometry.scene_geometry import SceneGeometry
 from video4spatial.simulation import capture_walk, generate_scene, render
@@ -110,6 +110,33 @@ def test_depth_maps_of_other_programs(geometry, tmp_path):
         read_depth_maps(tmp_path, 5, [1, 3])
     with pytest.raises(FileNotFoundError, match="no depth maps there"):
         read_depth_maps(tmp_path / "none", 5, [1])
+
+
+@pytest.mark.parametrize("layout", ["vggt", "pi3"])
+def test_depth_of_a_model_of_many_views_comes_in_one_file(geometry, tmp_path, layout):
+    sure = np.linspace(0, 0.75, geometry.depth.size).reshape(geometry.depth.shape)
+    arrays = {
+        "vggt": {"depth": geometry.depth[None, ..., None], "depth_conf": 1 / (1 - sure)},
+        "pi3": {"local_points": np.stack([geometry.depth] * 3, axis=-1), "conf": sure},
+    }[layout]
+    np.savez(tmp_path / "predictions.npz", **arrays)
+    assert holds_depth(tmp_path / "predictions.npz")
+    maps = read_depth_maps(tmp_path / "predictions.npz", 5, [0, 3])
+    assert np.array_equal(maps.depth, geometry.depth[[0, 3]]) and maps.reasons == ("", "")
+    np.testing.assert_allclose(maps.confidence, (sure * (geometry.depth > 0))[[0, 3]], atol=1e-6)
+    with pytest.raises(ValueError, match=r"expected numbers \[9, H, W\], a map for each frame"):
+        read_depth_maps(tmp_path / "predictions.npz", 9, [0])
+
+
+@pytest.mark.parametrize("arrays, message", [
+    ({"points": np.zeros(3)}, "no depth maps in it: expected an array named depth, depths"),
+    ({"depth": np.ones((5, 4, 6)), "conf": np.ones((5, 2, 3))}, r"conf holds float64 of shape \[5, 2, 3\]: expected numbers \[5, 4, 6\]"),
+    ({"depth": np.array([{"code": 1}])}, "damaged, or not plain arrays"),
+])  # fmt: skip
+def test_files_without_depth_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "predictions.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        read_depth_maps(tmp_path / "predictions.npz", 5, [0])
 
 
 def test_nothing_known_is_exported_as_nothing(geometry, tmp_path):

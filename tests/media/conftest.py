@@ -56,7 +56,7 @@ def encode(
     return path
 
 
-def ffmpeg(*arguments) -> None:
+def run_ffmpeg(*arguments) -> None:
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *map(str, arguments)], check=True)
 
 
@@ -77,14 +77,14 @@ def videos(tmp_path_factory) -> Path:
     for degrees in (90, 180, 270):
         # The barcode is stored turned the other way, so that honouring the metadata puts it upright.
         turned = {90: "transpose=clock", 180: "hflip,vflip", 270: "transpose=cclock"}[degrees]
-        ffmpeg("-i", folder / "gop_12.mp4", "-vf", turned, "-c:v", "libx264", "-g", 12, folder / "stored.mp4")
+        run_ffmpeg("-i", folder / "gop_12.mp4", "-vf", turned, "-c:v", "libx264", "-g", 12, folder / "stored.mp4")
         target = folder / f"turned_{degrees}.mp4"
-        ffmpeg("-display_rotation", degrees, "-i", folder / "stored.mp4", "-c", "copy", target)
-    ffmpeg("-i", folder / "gop_12.mp4", "-vf", "hflip", "-c:v", "libx264", folder / "stored.mp4")
-    ffmpeg("-display_hflip", "-i", folder / "stored.mp4", "-c", "copy", folder / "mirrored.mp4")
-    ffmpeg("-ss", 1.1, "-i", folder / "gop_12.mp4", "-c", "copy", folder / "trimmed.mp4")
-    ffmpeg("-i", folder / "gop_12.mp4", "-c", "copy", folder / "stream.ts")
-    ffmpeg("-i", folder / "gop_12.mp4", "-c:v", "mpeg4", "-bf", 2, folder / "old.avi")
+        run_ffmpeg("-display_rotation", degrees, "-i", folder / "stored.mp4", "-c", "copy", target)
+    run_ffmpeg("-i", folder / "gop_12.mp4", "-vf", "hflip", "-c:v", "libx264", folder / "stored.mp4")
+    run_ffmpeg("-display_hflip", "-i", folder / "stored.mp4", "-c", "copy", folder / "mirrored.mp4")
+    run_ffmpeg("-ss", 1.1, "-i", folder / "gop_12.mp4", "-c", "copy", folder / "trimmed.mp4")
+    run_ffmpeg("-i", folder / "gop_12.mp4", "-c", "copy", folder / "stream.ts")
+    run_ffmpeg("-i", folder / "gop_12.mp4", "-c:v", "mpeg4", "-bf", 2, folder / "old.avi")
     return folder
 
 
@@ -93,6 +93,12 @@ def times_of_variable() -> np.ndarray:
     """Seconds from the first frame of `variable.mp4`."""
     milliseconds = np.cumsum(np.random.default_rng(0).integers(10, 90, COUNT))
     return (milliseconds - milliseconds[0]) / 1000
+
+
+@pytest.fixture
+def ffmpeg():
+    """Runs the program that imageio brings."""
+    return run_ffmpeg
 
 
 @pytest.fixture

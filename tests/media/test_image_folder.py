@@ -1,8 +1,9 @@
 import logging
+from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 
 from video4spatial.media import MediaError, image_paths, open_video, write_images
 
@@ -80,3 +81,44 @@ def test_a_truncated_image_is_named_with_its_frame(tmp_path):
 def test_empty_folder(tmp_path):
     with pytest.raises(MediaError, match="the folder has no images"):
         open_video(tmp_path)
+
+
+def test_the_lens_of_exif(tmp_path):
+    def save(name, focal):
+        exif = Image.Exif()
+        if focal is not None:
+            exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = focal
+        Image.new("RGB", (32, 24)).save(tmp_path / name, exif=exif)
+
+    save("0.jpg", 26)
+    save("1.jpg", 26)
+    assert open_video(tmp_path, frame_rate=1).focal_35mm == 26
+    save("2.jpg", 52)
+    mixed = open_video(tmp_path, frame_rate=1)
+    assert mixed.focal_35mm is None and "differ in the focal length" in mixed.notes[0]
+
+
+def test_colours_of_a_profile_are_brought_to_srgb(tmp_path):
+    swapped = _profile_with_red_and_blue_exchanged()
+    Image.new("RGB", (8, 6), (200, 60, 30)).save(tmp_path / "0.png", icc_profile=swapped)
+    usual = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.new("RGB", (8, 6), (200, 60, 30)).save(tmp_path / "1.png", icc_profile=usual)
+    video = open_video(tmp_path, frame_rate=1)
+    assert np.abs(video.read([0, 1])[:, 0, 0].astype(int) - [[30, 60, 200], [200, 60, 30]]).max() <= 2
+    assert video.notes == ("the pictures have the colours of Exchanged: they are brought to sRGB.",)
+
+
+def _profile_with_red_and_blue_exchanged() -> bytes:
+    """The sRGB profile with the tags of its red and blue primaries exchanged, and another name of as many letters."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace(b"rXYZ", b"tmp!").replace(b"bXYZ", b"rXYZ").replace(b"tmp!", b"bXYZ")
+    name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile))).strip()
+    return profile.replace(name.encode("utf-16-be"), "Exchanged".ljust(len(name)).encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("name", ["moving.webp", "pages.tiff"])
+def test_an_image_of_several_pictures_is_refused(tmp_path, name):
+    pictures = [Image.new("RGB", (8, 6), (value, 0, 0)) for value in (0, 100, 200)]
+    pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:])
+    with pytest.raises(MediaError, match=f"{name} holds 3 pictures; give them as a video"):
+        open_video(tmp_path / name)

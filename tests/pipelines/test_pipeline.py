@@ -145,6 +145,14 @@ def test_a_video_autoencoder_pads_and_trims(tiny_wan_vae, random_frames, frames)
     assert output.frames.shape == (frames, 32, 32, 3) and output.latents.shape[2] == 1 + -(-(frames - 1) // 4)
 
 
+def test_a_path_of_a_video_or_words_are_told_what_they_should_be(tiny_pipeline, random_frames):
+    with pytest.raises(ValueError, match=r"frames 'x.mp4': expected pictures, .*open_video\(path\).read"):
+        tiny_pipeline.encode_context("x.mp4")
+    context = tiny_pipeline.encode_context(random_frames(0, 2))
+    with pytest.raises(ValueError, match=r"type str: .*Navigate\(parse_trajectory\(words, num_frames\)\)"):
+        tiny_pipeline(context, "turn left 30deg")
+
+
 def test_all_problems_of_a_context_are_named_at_once(tiny_pipeline):
     with pytest.raises(ValueError) as error:
         tiny_pipeline.encode_context(

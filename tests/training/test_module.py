@@ -14,6 +14,7 @@ from video4spatial.models.autoencoder import (
     measure_latent_statistics,
     picture_posterior,
 )
+from video4spatial.models.cost import TransformerCost
 from video4spatial.training.autoencoder import AutoencoderModule, build_autoencoder, start_linear
 from video4spatial.training.bank import render_bank
 from video4spatial.training.curriculum import Curriculum
@@ -62,6 +63,25 @@ def test_every_parameter_learns(bank):
     # keys of softmax attention do not feel a bias that all of them share
     silent = {n for n, _ in module.named_parameters()} - touched
     assert all("to_k.bias" in name for name in silent), silent
+
+
+def test_what_a_step_keeps_is_foretold(bank):
+    module = DenoiserModule(TINY)
+    batch = draw_batch(bank, 4, Curriculum((3, 3), drop_probability=0.0), 0.0, seed=0, step=0)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    kept = {}
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage  # held, so that no address is used twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        module.losses(batch)
+    measured = sum(storage.nbytes() for address, storage in kept.items() if address not in weights)
+    cost = TransformerCost.from_config(module.transformer.config)
+    foretold = cost.training_bytes(batch.num_tokens(cost.tokens_per_latent(*batch.latents.shape[-2:])), 4)
+    assert 0.6 * measured < foretold < 1.6 * measured
 
 
 def test_the_null_branch_sees_no_condition(bank):

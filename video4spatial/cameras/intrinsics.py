@@ -10,7 +10,9 @@ from video4spatial.cameras.checks import CameraError
 
 
 DEFAULT_FOV_DEGREES = 60.0
-"""Horizontal field of view of pictures about which nothing is known."""
+"""Field of view along the longer side of pictures about which nothing is known."""
+FILM_DIAGONAL = math.hypot(36, 24)
+"""Of 35 mm film, in millimetres; equivalent focal lengths are those of the same view along the diagonal (CIPA DCG-001)."""
 
 
 class CropBox(NamedTuple):
@@ -51,6 +53,33 @@ def intrinsics_from_fov(fov_degrees: float, aspect: float = 1.0) -> Tensor:
         raise CameraError("; ".join(problems))
     focal = 0.5 / math.tan(math.radians(fov_degrees) / 2)
     return torch.tensor([[focal, 0, 0.5], [0, focal * aspect, 0.5], [0, 0, 1]], dtype=torch.float64)
+
+
+def default_intrinsics(aspect: float = 1.0) -> Tensor:
+    """Normalised intrinsics [3, 3] of pictures about which nothing is known: `DEFAULT_FOV_DEGREES` along their longer side.
+
+    Args:
+        aspect: width / height; a portrait picture is a landscape one turned.
+
+    Raises:
+        CameraError: where the aspect is impossible.
+    """
+    return intrinsics_from_fov(DEFAULT_FOV_DEGREES if not 0 < aspect < 1 else fov_across(DEFAULT_FOV_DEGREES, aspect), aspect)
+
+
+def fov_across(fov_degrees: float, ratio: float) -> float:
+    """The field of view in degrees along `ratio` times the length that `fov_degrees` spans."""
+    return 2 * math.degrees(math.atan(ratio * math.tan(math.radians(fov_degrees) / 2)))
+
+
+def fov_of_focal_35mm(focal_35mm: float, aspect: float) -> float:
+    """Horizontal field of view in degrees of an equivalent focal length.
+
+    Args:
+        focal_35mm: in millimetres, positive; see `FILM_DIAGONAL`.
+        aspect: width / height of the picture.
+    """
+    return 2 * math.degrees(math.atan(0.5 * FILM_DIAGONAL / focal_35mm * aspect / math.hypot(aspect, 1)))
 
 
 def centre_crop_box(source_height: int, source_width: int, height: float, width: float) -> CropBox:

@@ -90,6 +90,7 @@ def navigation(arguments: list[str]) -> None:
     pipeline = load_pipeline(folder)
     pipeline.register_to_config(height=folder.height, width=folder.width)
     from video4spatial.diffusion import JointGuidance
+    from video4spatial.evaluation.aggregation import too_few_scenes
     from video4spatial.evaluation.benchmark import Recording, benchmark_navigation
     from video4spatial.evaluation.results import write_results
     from video4spatial.pipelines import GenerationSettings
@@ -117,6 +118,9 @@ def navigation(arguments: list[str]) -> None:
         if options.details:
             write_results(options.details, benchmark, settings, results, clips=recording.clips)
     _show(results)
+    few = too_few_scenes(max((cell["n"] or 0 for row in results for cell in row["metrics"].values()), default=0))
+    if few:
+        say(few)
     if options.report:
         with stage("drawing the report"), user_mistakes():
             _write_report(options, folder, clips, results, settings, recording)

@@ -27,7 +27,7 @@ def compare_parser() -> Parser:
 def main(arguments: list[str]) -> None:
     """Run `v4s compare`."""
     options = compare_parser().parse(arguments)
-    from video4spatial.evaluation.comparison import compare_runs, read_run
+    from video4spatial.evaluation.comparison import TOO_FEW, compare_runs, read_run
     from video4spatial.evaluation.results import write_results
 
     with user_mistakes():
@@ -40,9 +40,9 @@ def main(arguments: list[str]) -> None:
     if not comparison.paired:
         note("v4s benchmark navigation --details and v4s score --json write the figures of single clips.")
     verdicts = [difference.verdict for difference in comparison.differences]
-    counts = {verdict: verdicts.count(verdict) for verdict in ("better", "worse", "undecided")}
+    counts = {verdict: verdicts.count(verdict) for verdict in ("better", "worse", "undecided", TOO_FEW)}
     how = f"{comparison.clips} clips, pair by pair" if comparison.paired else "means, not pair by pair"
-    said = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items())
+    said = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items() if verdict != TOO_FEW or count)
     say(f"{comparison.second} against {comparison.first} ({how}): {said}.")
     if options.json is not None:
         settings = {"first": comparison.first, "second": comparison.second, "paired": comparison.paired, "clips": comparison.clips}

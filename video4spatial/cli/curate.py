@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.table import Table
 
 from video4spatial.cli.arguments import Parser, integer, not_mappings, plain_complaint, run_action
-from video4spatial.cli.errors import UserError, describe, user_mistakes
+from video4spatial.cli.errors import UserError, describe, in_flags, user_mistakes
 from video4spatial.cli.terminal import console, note, route_messages, say, stage
 from video4spatial.waits import Wait, counted
 
@@ -66,6 +66,7 @@ def build_parser():
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these keys; the command line wins")
     parser.add_argument("--sources", type=list[Source], help="where captures come from, such as '[{path: train:0-9}]'")
     parser.add_argument("--output", type=str, help="folder of the data set; an earlier build in it is gone on with")
+    parser.add_argument("--replace", action="store_true", help="let go of scenes that an earlier build had of other sources")
     parser.add_argument("--stages", type=StageSettings, default=StageSettings())
     parser.add_argument("--dataset", type=DatasetSettings, default=DatasetSettings())
     parser.add_argument("--shards", type=ShardSettings, default=ShardSettings())
@@ -118,10 +119,11 @@ def build(arguments: list[str]) -> None:
     with _shown_progress() as progress:
         try:
             summary = build_dataset(
-                made.sources, made.output, made.stages, made.dataset, made.shards, made.work, progress=progress
-            )
+                made.sources, made.output, made.stages, made.dataset, made.shards, made.work, progress=progress,
+                replace=made.replace,
+            )  # fmt: skip
         except (BuildError, ImportError) as error:
-            raise UserError(str(error)) from error
+            raise UserError(in_flags(str(error))) from error
         except OSError as error:  # scenes keep theirs to themselves: this is the output
             raise UserError(f"{describe(error)}; what is finished stays, and the same command goes on from there") from error
     for failure in summary.failures[:FAILURES_SHOWN]:

@@ -1,5 +1,6 @@
 """Users' mistakes become one line and exit code 2, here and nowhere else; bugs keep their traceback."""
 
+import errno
 import os
 import re
 import signal
@@ -14,6 +15,12 @@ EXIT_TERMINATED = 128 + signal.SIGTERM
 
 FLAGS = {"image_rate": "--fps", "fov_degrees": "--fov", "num_inference_steps": "--steps", "plan_options.pool": "--plan-pool"}
 """Flags of the arguments that are not named alike."""
+
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No space left, no quota left, larger than files may be."""
+OURS = ("video4spatial", "data_curation")
+SETUP = "`make demo` sets up .venv once, and `source .venv/bin/activate` enters it in each new shell"
 
 
 class UserError(Exception):
@@ -106,7 +113,8 @@ def exit_code(command: Callable[[list[str]], None], arguments: list[str]) -> int
         arguments: it is called with.
 
     Returns:
-        0, 2 after a user's mistake (told in one line), 130 when interrupted, 143 when terminated.
+        0, 2 after a user's mistake, on a full disk or in a Python without the packages (told in one line), 130 when interrupted, 143 when
+        terminated.
     """
     try:
         _stop_on_sigterm()
@@ -114,12 +122,23 @@ def exit_code(command: Callable[[list[str]], None], arguments: list[str]) -> int
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_MISTAKE
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in OURS:
+            raise
+        print(f"error: {error.name} is not installed for {sys.executable}: {SETUP}", file=sys.stderr)
+        return EXIT_MISTAKE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return stopped.code
+    except Exception as error:
+        refused = refused_by_disk(error)
+        if refused is None:
+            raise
+        print(f"error: {refused}: make room and run this again; nothing unfinished was left", file=sys.stderr)
+        return EXIT_MISTAKE
     return 0
 
 
@@ -135,3 +154,21 @@ def _stop_on_sigterm() -> None:
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)
+
+
+def refused_by_disk(error: BaseException | None) -> str | None:
+    """What a full disk said, in whatever error it ended.
+
+    Args:
+        error: that ended a command.
+
+    Returns:
+        One line; None where it was none.
+    """
+    while error is not None:
+        # Libraries that write by themselves tell it in their own errors, by these words of the system.
+        words = [os.strerror(number) for number in DISK_ERRORS]
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS or any(word in str(error) for word in words):
+            return describe(error)
+        error = error.__cause__ or error.__context__
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,13 @@ def geometry_parser() -> Parser:
         help="longer videos are thinned evenly to so many frames (default %(default)s)")  # fmt: skip
     add("--longest", metavar="PIXELS", type=integer(64), default=640,
         help="longer side of the pictures that are kept; larger ones are made smaller (default %(default)s)")  # fmt: skip
-    add("--depth", metavar="stereo|plane-sweep|FOLDER", default="stereo",
+    add("--depth", metavar="stereo|plane-sweep|PATH", default="stereo",
         help="the built-in stereo network, plane sweep without any weights, a folder with a depth model of transformers, or (with --cameras) "
-        "one with depth maps, a file per frame: .png of 16 bits in millimetres, .npy or .npz in metres (default %(default)s)")  # fmt: skip
-    add("--fov", metavar="DEG", type=number(0, 180), help="horizontal field of view, where no file gives it (default 60)")
+        "one with depth maps, a file per frame: .png of 16 bits in millimetres, .npy or .npz in metres; or one .npz for all, as VGGT, Depth "
+        "Anything 3, Pi3 and MapAnything give it, with --cameras the same file (default %(default)s)")  # fmt: skip
+    add("--fov", metavar="DEG", type=number(0, 180),
+        help="horizontal field of view, where no camera file gives it (default: what the video says of its lens, else 60 "
+        "along the longer side)")  # fmt: skip
     add("--fps", metavar="F", type=number(0), help="images per second, for a folder of images (default 4)")
     add("--scale", metavar="S", type=number(0), default=1.0, help="factor on the lengths in the camera file (default %(default)g)")
     add("--overwrite", action="store_true", help="replace an earlier result in the output folder")
@@ -110,6 +114,8 @@ def _estimated(footage: Footage, options: Namespace) -> SceneGeometry:
         if options.cameras is None:
             raise UserError("--depth with depth maps needs the cameras of the frames: add --cameras")
         depth = read_depth_maps(options.depth, footage.total, list(footage.chosen))
+        if Path(options.depth).is_file():  # in the unit of its cameras, which are scaled
+            depth = replace(depth, depth=options.scale * depth.depth)
     else:
         depth = DepthModel(options.depth, built_in_stereo())
     return estimate_geometry(footage.frames, footage.cameras, footage.view.intrinsics[0], depth=depth)

@@ -19,6 +19,7 @@ from video4spatial.cli.arguments import plain_complaint, read_yaml
 from video4spatial.cli.errors import Stopped, UserError, describe
 from video4spatial.cli.terminal import quiet_diffusers, say
 from video4spatial.cli.train import config_paths
+from video4spatial.memory import check_memory
 from video4spatial.naming import did_you_mean
 from video4spatial.training import (
     autoencoder,
@@ -33,8 +34,9 @@ from video4spatial.training import (
     stereo,
 )
 from video4spatial.training.autoencoder import AutoencoderModule
+from video4spatial.training.callbacks import ExportNetwork, ExportPipeline
 from video4spatial.training.curriculum import Curriculum
-from video4spatial.training.module import DenoiserModule, check_fit
+from video4spatial.training.module import DenoiserModule, check_fit, step_bytes
 from video4spatial.training.pair_pose import PairPoseModule
 from video4spatial.training.refiner import RefinerModule
 from video4spatial.training.resumption import check_same_training, continue_tables, last_checkpoint, read_checkpoint
@@ -100,6 +102,7 @@ class TrainingCLI(LightningCLI):
                 self.model.check_data(self.datamodule)
             elif isinstance(self.model, DenoiserModule):
                 check_fit(self.model, self.datamodule)
+                self._check_memory()
         except (ValueError, OSError) as error:
             raise UserError(plain_complaint(describe(error), _key_names(self.parser))) from error
         except (TypeError, MisconfigurationException) as error:
@@ -112,7 +115,9 @@ class TrainingCLI(LightningCLI):
     def fit(self, model: LightningModule, ckpt_path: str | None = None, **options) -> None:
         """Train, or go on. A checkpoint may bring tensors and plain values, never code."""
         step = 0
-        if ckpt_path is not None:
+        if ckpt_path is None:
+            self._check_exports()
+        else:
             ckpt_path, step = self._resumed(ckpt_path)
             if 0 <= self.trainer.max_steps <= step:
                 say(f"nothing left to do: {ckpt_path} is of step {step}, and trainer.max_steps is {self.trainer.max_steps}")
@@ -158,6 +163,23 @@ class TrainingCLI(LightningCLI):
             told = describe(error).rstrip(".").removeprefix(f"{path}: ")
             raise UserError(f"--ckpt_path {path}: {told}") from error
         return str(path), content["global_step"]
+
+    def _check_memory(self) -> None:
+        """Say what a step will need, before the data are made; refuse what the machine does not have."""
+        device = self.trainer.strategy.root_device
+        size = self.datamodule.hparams.batch_size
+        remedy = "choose a smaller data.batch_size (with trainer.accumulate_grad_batches for the same step)"
+        what = f"a training step of {size} examples"
+        say(check_memory(step_bytes(self.model, self.datamodule), what, remedy, str(device) if device.type == "cuda" else "cpu"))
+
+    def _check_exports(self) -> None:
+        exports = [callback for callback in self.trainer.callbacks if isinstance(callback, (ExportNetwork, ExportPipeline))]
+        for export in exports:
+            if export.folder.exists():
+                raise UserError(
+                    f"{export.folder} holds the model of an earlier training, which this one would replace: move it (mv {export.folder} "
+                    f"{export.folder}-1), go on with it (--ckpt_path last), or name another folder for {type(export).__name__}"
+                )
 
 
 def build_cli(arguments: list[str], run: bool = True) -> TrainingCLI:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from video4spatial.cli.arguments import Parser, integer, number, picture_size
@@ -10,7 +11,7 @@ from video4spatial.cli.errors import in_flags, user_mistakes
 from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.sample_options import add_context_options, generation_settings
 from video4spatial.cli.terminal import console, note, say
-from video4spatial.pretrained import PUBLIC_MODELS, built_in_models, read_model_shape
+from video4spatial.pretrained import PUBLIC_MODELS, ModelFolderError, built_in_models, read_model_folder, read_model_shape
 
 if TYPE_CHECKING:
     from video4spatial.pipelines.run_cost import RunCost
@@ -99,8 +100,20 @@ def _show(cost: RunCost) -> None:
     say(f"target tokens   {targets.tokens:,} = {targets.latents} latents of {per_latent}, the anchor's included")
     _show_flops(cost)
     _show_memory(cost)
-    for sentence in cost.notes:
-        note(in_flags(sentence) + ".")
+    for sentence in (*cost.notes, _beyond_training(cost)):
+        if sentence:
+            note(in_flags(sentence) + ".")
+
+
+def _beyond_training(cost: RunCost) -> str:
+    """What is to be said of pictures of a size that a pipeline folder was not trained on; nothing of bare configurations."""
+    name = cost.model.name
+    if name not in built_in_models() and not (Path(name) / "model_index.json").is_file():
+        return ""
+    try:
+        return read_model_folder(name).beyond_training(cost.height, cost.width)
+    except ModelFolderError:  # configurations without weights are enough for a plan
+        return ""
 
 
 def _show_flops(cost: RunCost) -> None:
@@ -114,12 +127,26 @@ def _show_flops(cost: RunCost) -> None:
         for scheme, flops in cost.flops.items()
     ]  # fmt: skip
     _table(("operations", "once", "each step", "whole run"), rows)
+    _show_seconds(cost)
     if not cost.full:
         again, full = (cost.flops[scheme].total / cost.flops["cached"].total for scheme in ("uncached", "full"))
         say(f"by operations, the cache makes the run {again:.2f} times as fast; {full:.2f} times against full attention")
     if "planned" in cost.flops:
         reference = cost.flops["full" if cost.full else "cached"].total
         say(f"the plan makes it {reference / cost.flops['planned'].total:.2f} times as fast as all frames in full")
+
+
+def _show_seconds(cost: RunCost) -> None:
+    """Print how long the operations take at the speed of this machine, which no run beats."""
+    import torch
+
+    from video4spatial.pipelines.run_cost import machine_flops
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    speed = machine_flops(device, cost.dtype)
+    scheme = "planned" if "planned" in cost.flops else "full" if cost.full else "cached"
+    seconds = cost.flops[scheme].total / speed
+    say(f"on this machine ({device}, {_amount(speed, 'FLOP')} per second in products of matrices) at least {_duration(seconds)}")
 
 
 def _show_memory(cost: RunCost) -> None:
@@ -174,6 +201,14 @@ def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _duration(seconds: float) -> str:
+    """Two digits, in the largest unit of which there are two."""
+    units = (("days", 86400), ("hours", 3600), ("minutes", 60), ("s", 1))
+    unit, length = next(((unit, length) for unit, length in units if seconds >= 2 * length), units[-1])
+    amount = seconds / length
+    return f"{amount:.2g} {unit}" if amount < 99.5 else f"{amount:,.0f} {unit}"
 
 
 def _amount(value: float, unit: str) -> str:

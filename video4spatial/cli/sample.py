@@ -13,7 +13,7 @@ from video4spatial.cli.sample_options import (
     navigate_parser,
     sample_settings,
 )
-from video4spatial.cli.sample_run import Request, requested, requested_of_footage, scene_of, video_of, write_result
+from video4spatial.cli.sample_run import Request, check_room_for, requested, requested_of_footage, scene_of, video_of, write_result
 from video4spatial.cli.terminal import load_pipeline, note, route_messages, say, stage
 from video4spatial.naming import unknown
 from video4spatial.pretrained import read_model_folder
@@ -115,6 +115,7 @@ def _make(folder: Path, request: Request) -> None:
     with user_mistakes():
         plan = plan_scene(request.clip, settings.generation, settings.most_shown)
         check_pools(plan, settings.model.grid, *request.clip.context_frames.shape[1:3])
+        check_room_for(request, plan)
         pipeline = load_pipeline(settings.model, settings.loading)
     context = scene_of(pipeline, request.clip, plan, settings)
     write_result(folder, request, video_of(pipeline, context, request))

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from video4spatial.cli.arguments import read_yaml
-from video4spatial.cli.errors import UserError, describe, user_mistakes
+from video4spatial.cli.errors import UserError, describe, refused_by_disk, user_mistakes
 from video4spatial.cli.output_folder import MARK, output_folder
 from video4spatial.cli.sample_options import SampleSettings, footage_arguments, many_parser, sample_settings
-from video4spatial.cli.sample_run import Request, requested_of_footage, scene_of, video_of, write_result
+from video4spatial.cli.sample_run import Request, check_room_for, requested_of_footage, scene_of, video_of, write_result
 from video4spatial.cli.terminal import load_pipeline, note, route_messages, say, stage
 from video4spatial.files import remove_leftovers
 from video4spatial.naming import unknown
@@ -199,13 +199,14 @@ def _carry_out(tasks: Sequence[Task], output: Path, overwrite: bool, settings: S
         request = replace(task.request, settings=replace(task.request.settings, loading=settings.loading))
         try:
             with output_folder(output / task.name, overwrite) as folder:
+                check_room_for(request, task.plan)
                 if task.scene != scene:
                     scene = context = None  # its memory goes before the next one comes
                     context = scene_of(pipeline, request.clip, task.plan, settings)
                     scene = task.scene
                 write_result(folder, request, video_of(pipeline, context, request))
         except Exception as error:  # whatever became of it, the other jobs are still wanted
-            if not isinstance(error, UserError):
+            if not isinstance(error, UserError) and refused_by_disk(error) is None:
                 traceback.print_exc()
             note(f"{task.name} failed: {describe(error)}")
             failures.append((task.name, describe(error)))

@@ -269,8 +269,8 @@ def _add_footage_options(parser: Parser) -> None:
     add("--frames", metavar="N", type=integer(2),
         help="frames to generate, the anchor's included (default: the model's)")  # fmt: skip
     add("--fov", metavar="DEG", type=number(0, 180),
-        help="horizontal field of view of the uncropped pictures in degrees, where no file gives it "
-        "(default 60)")  # fmt: skip
+        help="horizontal field of view of the uncropped pictures in degrees, where no camera file gives it "
+        "(default: what the video says of its lens, else 60 along the longer side)")  # fmt: skip
     add("--size", metavar="WxH",
         help="size of the generated pictures (default: the video's own aspect with about as many pixels as the model was trained with, "
         "for models trained on several aspects; else the model's size)")  # fmt: skip

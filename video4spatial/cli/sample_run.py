@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PIXEL_METRICS = ("psnr", "covisible_psnr", "ssim", "gradient_correlation")
 """What the reference videos are scored by."""
-VIDEO_METRICS = ("epipolar_error_px", "epipolar_consistency", "motion", "frozen_share")
+VIDEO_METRICS = ("epipolar_error_px", "motion", "frozen_share")
 """What is told of any video, besides the headline figures of navigation; the report has the rest."""
 
 
@@ -75,6 +75,33 @@ def requested_of_footage(read: FootageClip, settings: SampleSettings, told: dict
     warnings = [f"this model knows only {domain}: on other footage expect a rough impression at best."] if domain else []
     warnings.append(settings.model.beyond_training(*read.clip.context_frames.shape[1:3]))
     return requested(read.clip, settings, told, (*filter(None, warnings), *read.notes), title)
+
+
+def check_room_for(request: Request, plan: ContextPlan) -> None:
+    """Say how much memory a video will take, before anything is loaded.
+
+    Args:
+        request: the video to make.
+        plan: what is shown of its context.
+
+    Raises:
+        UserError: where the machine does not have so much.
+    """
+    from video4spatial.memory import check_memory
+    from video4spatial.pipelines.run_cost import video_bytes
+    from video4spatial.pretrained import read_model_shape
+
+    settings, clip = request.settings, request.clip
+    loading, frames = settings.loading, len(clip.instruction.cameras)
+    with user_mistakes():
+        device, dtype = loading.resolved_device(), loading.resolved_dtype(settings.model)
+        needed = video_bytes(read_model_shape(settings.model_name), clip, plan, settings.generation, dtype)
+        height, width = clip.context_frames.shape[1:3]
+        what = f"a video of {frames} frames of {width}x{height} with a context of {len(plan.chunks)}"
+        remedy = "generate fewer `frames`, of a smaller `size`, or from fewer `context_frames`"
+        # What is offloaded waits in main memory: the device cannot be too small for the whole.
+        told = check_memory(needed, what, remedy, device if loading.offload == "none" else "cpu")
+    say(told)
 
 
 def scene_of(pipeline: Video4SpatialPipeline, clip: Clip, plan: ContextPlan, settings: SampleSettings) -> SceneContext:
@@ -170,6 +197,8 @@ def write_result(folder: Path, request: Request, generated: Generated) -> None:
         if clip.target_frames is not None:
             pair = side_by_side([("generated", frames), ("ground truth", clip.target_frames)])
             write_video(folder / "side_by_side.mp4", pair, rate)
+            write_video(folder / "truth.mp4", clip.target_frames, rate)
+            write_video(folder / "context.mp4", clip.context_frames, rate)
         seen = None if estimated is None else estimated.placed
         paths = {"commanded": commanded, "context": clip.context_cameras, "seen in the video": seen}
         plot_trajectories({k: v for k, v in paths.items() if v is not None}, folder / "trajectory.png", title=request.title)

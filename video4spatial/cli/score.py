@@ -19,7 +19,8 @@ def score_parser() -> Parser:
         "v4s score",
         "Compare generated videos with references. Frame 0, the anchor, never counts. References are cropped centrally and\n"
         "resized to the generated video's size where they differ.\n\n"
-        "Many clips at once: give folders of videos (or of folders of images) that have the same names on both sides.\n"
+        "Many clips at once: give folders of videos (or of folders of images, or of results of sample.py) that have the same\n"
+        "names on both sides.\n"
         "Folders in them are scenes: intervals are taken over these. A reference without a generated video counts as a\n"
         "failure.",
     )
@@ -44,7 +45,7 @@ def score_parser() -> Parser:
 def main(arguments: list[str]) -> None:
     """Run `v4s score`."""
     options = score_parser().parse(arguments)
-    from video4spatial.evaluation.aggregation import rows_of_one_clip, rows_over_clips
+    from video4spatial.evaluation.aggregation import rows_of_one_clip, rows_over_clips, too_few_scenes
     from video4spatial.evaluation.measurement import Sample
     from video4spatial.evaluation.metrics import SET_METRICS
     from video4spatial.evaluation.results import write_results
@@ -79,6 +80,9 @@ def main(arguments: list[str]) -> None:
         together = {name: SET_METRICS[name](samples) for name in set_metrics}
         rows[0]["metrics"] |= rows_of_one_clip({"generated": together})[0]["metrics"]
     _show(rows)
+    few = too_few_scenes(len({pair.scene for pair in pairs}))
+    if few and len(pairs) > 1:
+        say(few)
     settings = {name: getattr(options, name) for name in ("generated", "reference", "context", "anchor", "cameras")}
     settings |= {"clips": len(pairs), "scenes": len({pair.scene for pair in pairs})}
     with user_mistakes():

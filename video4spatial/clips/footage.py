@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory, read_cameras
-from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, CropBox, centre_crop_box
+from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, CropBox, centre_crop_box, default_intrinsics, fov_of_focal_35mm
 from video4spatial.cameras.trajectories import begin_at
 from video4spatial.clips.clip import Clip
 from video4spatial.clips.instruction import Navigate
@@ -28,6 +28,9 @@ AT_ONCE = 32
 
 DETAILED_SIDE = 512
 """Longer side in pixels of the pictures from which cameras and depth are read, where the video has so many."""
+
+FAR = 10.0
+"""A path of more metres leaves what a video of a room shows."""
 
 LEAST_STEP = 1e-9
 """A shorter median step says nothing about the scale."""
@@ -111,6 +114,7 @@ class Footage:
                     f"the focal length of the trajectory file changes, to {float(focal.min()):.3g} to {float(focal.max()):.3g} "
                     "times that of its first frame: the pictures zoom likewise."
                 )
+        notes += _doubts(path)
         clip = Clip(
             name=self.path.stem or str(self.path),
             scene=str(self.path),
@@ -189,7 +193,8 @@ def read_footage(
         frame_rate: frames per second of the targets.
         context_cameras: camera file with one camera per frame of the video, in the same order.
         context_frames: longer videos are thinned to this many frames, evenly spread; None keeps all.
-        fov_degrees: horizontal field of view of the uncropped pictures, where no intrinsics are known; default 60.
+        fov_degrees: horizontal field of view of the uncropped pictures, where no intrinsics are known; by default what the file says of
+            its lens, else 60 along the longer side.
         image_rate: images per second, for folders of images only; default 4.
         scale: factor on all lengths read from camera files, after the automatic scaling of cameras of unknown scale.
 
@@ -207,6 +212,7 @@ def read_footage(
         notes.append(f"images have no times: {image_rate:g} per second are assumed (`image_rate`).")
     with open_video(context, frame_rate=image_rate) as video:
         total = len(video)
+        notes += video.notes
         wanted = sorted({resolve_frame(anchor, total, context) for anchor in anchors})
         chosen = _spread_around(wanted, total, min(context_frames or total, total))
         if len(chosen) < total:
@@ -219,12 +225,12 @@ def read_footage(
             own = min(max(video.width / video.height, aspects[0]), aspects[1])
             height, width = size_of_aspect(height * width, own, grid)
         frames, box, more = _pictures(video, chosen, height, width, detailed)
-        times, source = video.times[chosen], (video.height, video.width)
+        times, source, focal_35mm = video.times[chosen], (video.height, video.width), video.focal_35mm
     if (box.height, box.width) != source:
         notes.append(f"pictures of {source[1]}x{source[0]} are cropped to their central {box.width}x{box.height}.")
     unit = scale
     if known is None:
-        view = _assumed_view(source, fov_degrees, notes).cropped(box, *source)
+        view = _assumed_view(source, fov_degrees, focal_35mm, notes).cropped(box, *source)
     else:
         if not known.metric:
             unit *= _noted_scale(known, scale, notes)
@@ -288,6 +294,8 @@ def _context_cameras(
 ) -> Cameras:
     """One camera per frame of the whole, uncropped video."""
     aspect = video.width / video.height
+    if fov_degrees is None and video.focal_35mm is not None:
+        fov_degrees = fov_of_focal_35mm(video.focal_35mm, aspect)
     cameras = _noting(notes, read_cameras, path, fov_degrees=fov_degrees, aspect=aspect)
     if len(cameras) != len(video):
         raise ValueError(
@@ -296,12 +304,23 @@ def _context_cameras(
     return cameras
 
 
-def _assumed_view(source: tuple[int, int], fov_degrees: float | None, notes: list[str]) -> Cameras:
+def _assumed_view(source: tuple[int, int], fov_degrees: float | None, focal_35mm: float | None, notes: list[str]) -> Cameras:
     """A camera with the intrinsics of pictures of a height and width about which no camera file says anything."""
+    aspect = source[1] / source[0]
+    pose = torch.eye(4, dtype=torch.float64)[None]
+    if fov_degrees is None and focal_35mm is None:
+        notes.append(
+            f"the field of view is unknown: {DEFAULT_FOV_DEGREES:g} degrees along the longer side are assumed (`fov_degrees` gives the "
+            "horizontal one)."
+        )
+        return Cameras(pose, default_intrinsics(aspect)[None])
     if fov_degrees is None:
-        fov_degrees = DEFAULT_FOV_DEGREES
-        notes.append(f"the field of view is unknown: {fov_degrees:g} degrees across are assumed (`fov_degrees`).")
-    return Cameras.from_fov(torch.eye(4, dtype=torch.float64)[None], fov_degrees, source[1] / source[0])
+        fov_degrees = fov_of_focal_35mm(focal_35mm, aspect)
+        notes.append(
+            f"the lens is the one that the file names, of {focal_35mm:g} mm on 35 mm film: {fov_degrees:.1f} degrees across "
+            "(`fov_degrees` corrects it)."
+        )
+    return Cameras.from_fov(pose, fov_degrees, aspect)
 
 
 def model_scale(cameras: Cameras) -> float:
@@ -315,6 +334,24 @@ def model_scale(cameras: Cameras) -> float:
     """
     step = cameras.median_step()
     return 1.0 if cameras.metric or step < LEAST_STEP else MEDIAN_STEP / step
+
+
+def _doubts(path: Cameras) -> list[str]:
+    """Sentences on a path that is hardly what was meant, or that no context can show."""
+    doubts, length = [], float(path.path_length())
+    if length > FAR:
+        doubts.append(
+            f"the path is {length:.3g} m long: lengths are metres, angles take a verb such as turn, and a context shows the {FAR:g} m "
+            "around it at best; further away the model invents."
+        )
+    turn = float(path[1:].rotation_to(path[:-1]).max()) if len(path) > 1 else 0.0
+    across = float(path.fov_degrees[0])
+    if turn > across / 2:
+        doubts.append(
+            f"the camera turns by up to {turn:.0f} degrees from frame to frame, of {across:.0f} that a frame shows: neighbours hardly "
+            "overlap; turn less, or generate more `frames`."
+        )
+    return doubts
 
 
 def _noted_scale(cameras: Cameras, scale: float, notes: list[str]) -> float:

@@ -17,6 +17,13 @@ FEWEST_SCENES = 8
 """Fewer scenes allow no interval and no verdict: the bootstrap of so few values is too narrow to be believed."""
 
 
+def too_few_scenes(scenes: int) -> str | None:
+    """What to say beside figures over so many scenes; None where they allow intervals and verdicts."""
+    if scenes >= FEWEST_SCENES:
+        return None
+    return f"too few to say more: intervals and verdicts take {FEWEST_SCENES} scenes, and these are {scenes}"
+
+
 def aggregate(metric: Metric, measurements: Sequence[tuple[str, Measurement]]) -> dict:
     """Put the measurements of one metric together.
 

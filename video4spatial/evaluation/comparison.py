@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from video4spatial.evaluation.aggregation import aggregate, paired_difference
+from video4spatial.evaluation.aggregation import FEWEST_SCENES, aggregate, paired_difference, too_few_scenes
 from video4spatial.evaluation.measurement import Metric
 from video4spatial.evaluation.metrics import METRICS
 from video4spatial.evaluation.results import metric as result_cell
@@ -17,6 +17,9 @@ SAME = ("test_set", "height", "width")
 
 USUAL_ROWS = ("model", "generated")
 """What is compared when no row is named: the first of these that both runs have, otherwise the first row they share."""
+
+
+TOO_FEW = "too few to say"
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ class Difference:
         metric: its name.
         first, second: cells as in results files.
         difference: second - first with its 95 % interval.
-        verdict: `better`, `worse` or `undecided`, said of the second; `neither` for metrics without a better side,
-            `not measured` where one of them has nothing.
+        verdict: `better`, `worse` or `undecided`, said of the second; `too few to say` below `FEWEST_SCENES`, `neither` for metrics
+            without a better side, `not measured` where one of them has nothing.
     """
 
     metric: str
@@ -175,6 +178,7 @@ def _paired(one: list[ScoredClip], other: list[ScoredClip], names: tuple[str, st
         difference = paired_difference(metric, of_second, of_first)
         cells = aggregate(metric, of_first), aggregate(metric, of_second)
         differences.append(Difference(name, *cells, difference, _verdict(metric, difference)))
+    notes += filter(None, [too_few_scenes(len({entry.scene for _, entry in pairs}))])
     return Comparison(*names, True, len(pairs), tuple(differences), tuple(notes))
 
 
@@ -208,7 +212,7 @@ def _difference_of_means(first: dict, second: dict) -> dict:
     value = second["value"] - first["value"]
     ends = [cell[end] for cell in (first, second) for end in ("low", "high")]
     low = high = None
-    if None not in ends:
+    if None not in ends and min(first["n"], second["n"]) >= FEWEST_SCENES:
         low = value - math.hypot(second["value"] - second["low"], first["high"] - first["value"])
         high = value + math.hypot(second["high"] - second["value"], first["value"] - first["low"])
     return result_cell(value, low, high, min(first["n"], second["n"]))
@@ -219,6 +223,8 @@ def _verdict(metric: Metric, difference: dict) -> str:
         return "not measured"
     if metric.direction == "none":
         return "neither"
+    if (difference["n"] or 0) < FEWEST_SCENES:
+        return TOO_FEW
     if difference["low"] is None or difference["low"] <= 0 <= difference["high"]:
         return "undecided"
     return "better" if (difference["value"] > 0) == (metric.direction == "higher") else "worse"

@@ -18,6 +18,8 @@ from video4spatial.media import image_paths, open_video, resize_and_crop
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
+RESULT_MARK, RESULT_CAMERAS = "scores.json", "transforms.json"
+"""Files in the folder of each video that `sample.py` made."""
 RATE_TOLERANCE = 0.01
 """Relative difference of frame rates that rounding in file headers may explain."""
 
@@ -169,14 +171,25 @@ def score_pair(clip: Clip, frames: np.ndarray | None, metrics: Sequence[str]) ->
 
 
 def _videos(path: str) -> Path | dict[str, Path]:
-    """A single video, or the videos of a folder by their names without suffix, those of folders in it with `scene/` before."""
+    """A single video, or the videos of a folder by their names without suffix, those of folders in it with `scene/` before.
+
+    The folder of a result is one video, whatever else lies in it.
+    """
     root = Path(path)
+    if (video := _video_of_result(root)) is not None:
+        return video
     if not root.is_dir() or image_paths(root):
         return root
     found: dict[str, Path] = {}
+    results: list[Path] = []
     for entry in sorted(root.rglob("*")):
         name = entry.relative_to(root)
-        if entry.is_dir() and image_paths(entry):
+        if any(result in entry.parents for result in results):
+            continue
+        if (video := _video_of_result(entry)) is not None:
+            found[name.as_posix()] = video
+            results.append(entry)
+        elif entry.is_dir() and image_paths(entry):
             found[name.as_posix()] = entry
         elif entry.is_file() and entry.suffix.lower() in SUFFIXES:
             found[name.with_suffix("").as_posix()] = entry
@@ -185,9 +198,18 @@ def _videos(path: str) -> Path | dict[str, Path]:
     return found
 
 
+def _video_of_result(folder: Path) -> Path | None:
+    """The generated video in a folder that `sample.py` wrote, without loss where it lies there; None for other folders."""
+    if not (folder / RESULT_MARK).is_file():
+        return None
+    return next((folder / name for name in ("frames", "video.mp4") if (folder / name).exists()), None)
+
+
 def _camera_files(folder: str, names: Sequence[str]) -> dict[str, Path]:
-    """Files of a folder by their names without suffix; each clip must have one."""
-    found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in Path(folder).rglob("*.*")}
+    """Files of a folder by their names without suffix, or those of results; each clip must have one."""
+    root = Path(folder)
+    found = {path.relative_to(root).with_suffix("").as_posix(): path for path in root.rglob("*.*")}
+    found |= {path.parent.relative_to(root).as_posix(): path for path in root.rglob(RESULT_CAMERAS) if _video_of_result(path.parent)}
     absent = [name for name in names if name not in found]
     if absent:
         raise ValueError(f"{folder}: no cameras for {_listed(absent)}; expected a file NAME.json or the like per clip.")
@@ -200,6 +222,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _read(path: Path) -> np.ndarray:
     with open_video(path) as video:
+        for note in video.notes:
+            logger.warning("%s: %s", path, note)
         return video.read(range(len(video)))
 
 

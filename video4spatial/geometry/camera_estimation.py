@@ -19,6 +19,7 @@ from torch import Tensor
 from video4spatial.cameras import Cameras
 from video4spatial.geometry import GeometryError
 from video4spatial.geometry.alignment import Alignment, AlignmentSettings, align_pictures
+from video4spatial.geometry.dense_motions import motions_by_flow, with_flow
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.geometry.metric_scale import metric_scale, single_depth
 from video4spatial.geometry.pose_graph import MeasuredMotions, MotionEstimator, PoseGraph, chosen_pairs, solve_pose_graph
@@ -41,6 +42,9 @@ GOOD_SHARE = 0.8
 BAD_SHARE = 0.25
 """A frame of which no pair bears out more matches is not where its camera says."""
 
+UNSURE = 0.3
+"""Spread of the scale, as its logarithm, above which lengths of structure from motion are made up: the camera hardly moved."""
+
 ALIGNED_GAPS = (1, 2, 4)
 """Frames between the two of a pair whose pictures are aligned."""
 
@@ -56,11 +60,8 @@ CONTRAST_SIDE, LEAST_CONTRAST = 16, 0.01
 READ_SIDE = 64
 """Pixels of the shorter side of the pictures of which depth is read for alignment."""
 
-READINGS = 1
-"""How often depth is read again from the cameras that were found with it."""
-
-SPREADS, SPREADS_AGAIN = (0.2, 0.2), (0.1, 0.15)
-"""Deviations of log depth, smooth and of single pixels, of what is read in single pictures, and of what is read again."""
+SPREADS = 0.1, 0.15
+"""Deviations of log depth, smooth and of single pixels, of what is read from several frames."""
 
 LEAST_OVERLAP = 0.1
 """Share of a picture that another one must show."""
@@ -223,6 +224,8 @@ class _Video:
             except GeometryError as error:
                 notes = (f"lengths have no unit: {error}",)
             else:
+                if scale.spread > UNSURE and self.motions is not None:
+                    return self.unplaced(f"structure from motion: {scale.in_words()}, so that its lengths say nothing")
                 notes, metric = (scale.in_words(),), True
                 poses = {frame: _scaled(pose, scale.factor) for frame, pose in poses.items()}
         reasons = dict.fromkeys(range(len(self)), "COLMAP did not register the frame")
@@ -235,7 +238,8 @@ class _Video:
     def by_motions(self) -> EstimatedCameras:
         """Cameras by the network's motions, made to fit the pictures where their depth can be read."""
         pairs = chosen_pairs(len(self), self.motions.likeness(self.frames, self.intrinsics))
-        measured = self.motions(self.frames, self.intrinsics, pairs)
+        rough = self.motions(self.frames, self.intrinsics, pairs)
+        measured = with_flow(rough, motions_by_flow(self.frames, self.intrinsics, rough), len(self))
         graph = solve_pose_graph(measured, len(self), self.anchor)
         anchor = self.anchor if graph.members[self.anchor] and graph.members.sum() > 1 else int(np.argmax(graph.members))
         notes: tuple[str, ...] = ()
@@ -243,7 +247,7 @@ class _Video:
         reasons = {frame: "no pair of pictures leads to the frame: they share too little of what they show" for frame in range(len(self))}
         if placed.sum() > 1:
             try:
-                poses, doubtful, confidence = self._aligned(graph, measured, anchor)
+                poses, doubtful, confidence = self._aligned(graph, measured, pairs, anchor)
             except GeometryError as error:
                 notes = (f"pictures were not aligned: {error}",)
             else:
@@ -254,7 +258,7 @@ class _Video:
         convention = f"motions between frames ({self.motions.name}), pictures aligned through their depth"
         return self.told(found, anchor, reasons, True, confidence, convention, notes)
 
-    def _aligned(self, graph: PoseGraph, measured: MeasuredMotions, anchor: int) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    def _aligned(self, graph: PoseGraph, measured: MeasuredMotions, pairs: np.ndarray, anchor: int) -> tuple[Tensor, np.ndarray, np.ndarray]:
         """Poses [N, 4, 4] under which pictures fit, which frames [N] fit nowhere, and how surely each is placed [N].
 
         Raises:
@@ -268,9 +272,11 @@ class _Video:
         frames, intrinsics = self.frames[members], self.intrinsics[members]
         kept = measured[graph.members[measured.pairs].all(1)]
         kept = replace(kept, pairs=place[kept.pairs])
-        pairs = np.unique(np.sort(kept.pairs, axis=1), axis=0)
+        pairs = place[pairs[graph.members[pairs].all(1)]]
         gaps = np.diff(members[pairs], axis=1)[:, 0]
-        pairs = pairs[(gaps <= max(ALIGNED_GAPS)) | (gaps > 2 * max(ALIGNED_GAPS))]
+        pairs = pairs[gaps <= max(ALIGNED_GAPS)]
+        if not len(pairs):
+            raise GeometryError("no two of the frames that belong together are near in time")
         cameras = Cameras(graph.poses[members], intrinsics, metric=True)
         found, fits = aligned_video(frames, cameras, self.depth, pairs, int(place[anchor]), kept)
         poses = graph.poses.clone()
@@ -310,10 +316,10 @@ def _scaled(pose: Tensor, factor: float) -> Tensor:
 def aligned_video(
     frames: np.ndarray, cameras: Cameras, depth: DepthEstimator, pairs: np.ndarray, anchor: int, motions: MeasuredMotions
 ) -> tuple[Alignment, np.ndarray]:
-    """Align the pictures of a video from roughly known cameras: first neighbours and coarse pictures, then all.
+    """Align the pictures of a video from about known cameras through depth that is read with them, and again with better ones.
 
-    Pairs that end up misaligned are left out, so that the others and the measured motions decide, and then tried once more. Once cameras
-    are about right, depth is read again: from several frames, which says much more than single pictures do.
+    Depth of several frames says much more than that of single pictures, even from cameras that are some degrees off. Pairs that end up
+    misaligned are left out, so that the others and the measured motions decide.
 
     Args:
         frames: [N, H, W, 3] uint8.
@@ -330,30 +336,20 @@ def aligned_video(
         GeometryError: where no depth can be read.
     """
     small = _small(frames)
-    read = single_depth(small, cameras.intrinsics, depth)
+    alone = single_depth(small, cameras.intrinsics, depth)
 
-    def align(
-        cameras: Cameras, chosen: np.ndarray, sides: tuple[int, ...], iterations: tuple[int, ...], spreads: tuple[float, float] = SPREADS
-    ) -> Alignment:
-        settings = AlignmentSettings(sides, iterations, *spreads)
-        return align_pictures(frames, cameras, read, pairs[chosen], anchor, motions, settings)
+    def align(cameras: Cameras, chosen: np.ndarray, sides: tuple[int, ...], iterations: tuple[int, ...]) -> Alignment:
+        maps = depth(small, cameras, list(range(len(small)))).depth
+        settings = AlignmentSettings(sides, iterations, *SPREADS)
+        return align_pictures(frames, cameras, np.where(maps > 0, maps, alone), pairs[chosen], anchor, motions, settings)
 
-    gaps, every = np.abs(np.diff(pairs, axis=1)[:, 0]), np.ones(len(pairs), bool)
-    for chosen in (gaps <= 1, gaps <= 2):
-        if chosen.any():
-            cameras = align(cameras, chosen, (16,), (8,)).cameras
-    found = align(cameras, every, (16, 32), (8, 10))
+    good = np.ones(len(pairs), bool)
+    found = align(cameras, good, (32,), (10,))
+    found = align(found.cameras, good, (32, 64), (4, 8))
     good = _fitting(found, pairs)
     if not good.all() and good.any():
-        again = align(align(found.cameras, good, (32,), (8,)).cameras, every, (16, 32), (8, 8))
-        better = _fitting(again, pairs)
-        if better.sum() > good.sum():
-            found, good = again, better
-    for _ in range(READINGS):
-        if good.any():
-            read = _read_again(small, found, depth)
-            found = align(found.cameras, good, (32, 64), (4, 8), SPREADS_AGAIN)
-    good[good] = _fitting(found, pairs[good])
+        found = align(found.cameras, good, (64,), (6,))
+        good[good] = _fitting(found, pairs[good])
     edges = pairs[good]
     _, groups = connected_components(coo_matrix((np.ones(len(edges)), edges.T), shape=(len(frames),) * 2), directed=False)
     return found, groups == groups[anchor]
@@ -366,13 +362,6 @@ def _small(frames: np.ndarray) -> np.ndarray:
     if scale >= 1:
         return frames
     return np.stack([cv2.resize(frame, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA) for frame in frames])
-
-
-def _read_again(frames: np.ndarray, found: Alignment, depth: DepthEstimator) -> np.ndarray:
-    """Depth [N, h, w] of frames from their cameras; where that says nothing, what alignment made of the depth before."""
-    maps = depth(frames, found.cameras, list(range(len(frames)))).depth
-    before = [cv2.resize(np.exp(one), maps.shape[:0:-1], interpolation=cv2.INTER_LINEAR) for one in found.log_depth]
-    return np.where(maps > 0, maps, np.stack(before))
 
 
 def _fitting(alignment: Alignment, pairs: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Depth maps of a video that the user has, in a folder: one file per frame."""
+"""Depth maps of a video that the user has: a folder with one file per frame, or one npz file as reconstruction models write it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,21 @@ from video4spatial.parsing import read_array, read_arrays
 
 SUFFIXES = (".png", ".npy", ".npz")
 
+DEPTH = ("depth", "depths", "depth_map", "depth_z")
+"""Names of arrays [N, H, W] or [N, H, W, 1] of depth along the optical axis: VGGT and Depth Anything 3, MegaSaM, others, MapAnything."""
+
+POINTS = "local_points"
+"""Name of an array [N, H, W, 3] of points in the axes of each camera, whose third number is their depth: Pi3."""
+
+CONFIDENCE = ("confidence", "depth_conf", "conf")
+"""Names of arrays [N, H, W] or [N, H, W, 1] of how sure each depth is."""
+
 
 def holds_depth(folder: str | Path) -> bool:
-    """Whether a folder holds files that may be depth maps, and is not that of a model."""
+    """Whether a path is an npz file, or a folder that holds files that may be depth maps, and is not that of a model."""
     folder = Path(folder)
+    if folder.is_file():
+        return folder.suffix.lower() == ".npz"
     return folder.is_dir() and not (folder / "config.json").exists() and any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
 
 
@@ -25,9 +36,12 @@ def read_depth_maps(folder: str | Path, total: int, chosen: list[int]) -> DepthM
 
     Files are PNG of 16 bits (millimetres), .npy (metres) or .npz (`depth` in metres, and where known `confidence` from 0 to 1). There is one
     for every frame, in the order of their names; or they are named by the number of their frame, and frames without one are unknown.
+    One .npz for all frames holds an array named as in `DEPTH` or `POINTS`, and may hold one named as in `CONFIDENCE`: in the unit of the
+    cameras, which most models leave open. Confidence above 1, which VGGT, Depth Anything 3 and MapAnything give (1 + exp), is taken as
+    1 - 1 / confidence.
 
     Args:
-        folder: with the files; others in it are passed over.
+        folder: with the files, of which others are passed over; or an .npz.
         total: frames of the video.
         chosen: frames that are asked for, by number.
 
@@ -38,6 +52,8 @@ def read_depth_maps(folder: str | Path, total: int, chosen: list[int]) -> DepthM
         FileNotFoundError: for a folder without depth maps.
         ValueError: for files that are none, of unlike sizes, or whose frames cannot be told.
     """
+    if Path(folder).is_file():
+        return _of_all_frames(Path(folder), total, chosen)
     paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in SUFFIXES) if Path(folder).is_dir() else []
     if not paths:
         raise FileNotFoundError(f"{folder}: no depth maps there: expected 16-bit .png, .npy or .npz, one per frame.")
@@ -49,6 +65,44 @@ def read_depth_maps(folder: str | Path, total: int, chosen: list[int]) -> DepthM
     nothing = (np.zeros(sizes.pop() if sizes else (1, 1), np.float32),) * 2
     depth, confidence = (np.stack([maps.get(frame, nothing)[part] for frame in chosen]) for part in range(2))
     return DepthMaps(depth, confidence, tuple("" if frame in maps else "it has no depth map" for frame in chosen))
+
+
+def _of_all_frames(path: Path, total: int, chosen: list[int]) -> DepthMaps:
+    """Depth maps of some frames out of one file for all."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in (*DEPTH, POINTS, *CONFIDENCE) if name in archive.files}
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{path}: damaged, or not plain arrays ({error}).") from error
+    name = next((name for name in (*DEPTH, POINTS) if name in arrays), None)
+    if name is None:
+        raise ValueError(f"{path}: no depth maps in it: expected an array named {', '.join((*DEPTH, POINTS))}.")
+    depth = _stacked(path, name, arrays[name][..., 2:3] if name == POINTS else arrays[name], total)
+    confidence = next((_stacked(path, known, arrays[known], total, depth.shape) for known in CONFIDENCE if known in arrays), None)
+    if confidence is not None and np.nanmax(confidence) > 1:
+        confidence = 1 - 1 / np.maximum(confidence, 1)
+    depth, confidence = _known(depth[chosen], None if confidence is None else confidence[chosen])
+    return DepthMaps(depth, confidence, ("",) * len(chosen))
+
+
+def _stacked(path: Path, name: str, array: np.ndarray, total: int, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """An array of numbers as [total, H, W], axes of length 1 dropped, of a shape that is expected."""
+    given = array.shape
+    if array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    while array.ndim > 3 and array.shape[0] == 1:
+        array = array[0]
+    if array.dtype.kind not in "fiu" or array.ndim != 3 or array.shape[0] != total or (shape is not None and array.shape != shape):
+        wanted = f"[{total}, H, W]" if shape is None else list(shape)
+        raise ValueError(f"{path}: {name} holds {array.dtype} of shape {list(given)}: expected numbers {wanted}, a map for each frame.")
+    return np.asarray(array, np.float32)
+
+
+def _known(depth: np.ndarray, confidence: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Depth and confidence, 0 where depth is no distance; confidence is 1 elsewhere where it is not given."""
+    known = np.isfinite(depth) & (depth > 0)
+    confidence = known if confidence is None else np.where(known, np.clip(np.nan_to_num(confidence), 0, 1), 0)
+    return np.where(known, depth, 0).astype(np.float32), confidence.astype(np.float32)
 
 
 def _by_frame(paths: list[Path], total: int, folder: str | Path) -> dict[int, Path]:
@@ -79,6 +133,4 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError(f"an array of shape {list(depth.shape)}")
     except (ValueError, TypeError, KeyError, OSError, cv2.error) as error:
         raise ValueError(f"{path}: not a depth map ({error}): expected one value per pixel.") from error
-    known = np.isfinite(depth) & (depth > 0)
-    confidence = known if confidence is None else np.where(known, np.clip(np.nan_to_num(confidence), 0, 1), 0)
-    return np.where(known, depth, 0).astype(np.float32), confidence.astype(np.float32)
+    return _known(depth, confidence)

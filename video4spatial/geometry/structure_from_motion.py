@@ -55,7 +55,7 @@ class MappingSettings:
         threads: of the processor, -1 for all.
         smallest: pixels; pictures whose longer side is smaller are enlarged to it.
         largest: pixels; pictures whose longer side is larger are reduced to it; None for no limit.
-        fov_degrees: horizontal field of view to start from where the lens is not known.
+        fov_degrees: field of view along the longer side to start from where the lens is not known.
     """
 
     features: int = 4096
@@ -253,7 +253,7 @@ def _extract(
         reader, mode = pycolmap.ImageReaderOptions(camera_model="PINHOLE"), pycolmap.CameraMode.PER_IMAGE
     else:
         width, height = shared_size
-        lens = width / (2 * tan(radians(settings.fov_degrees) / 2)), width / 2, height / 2
+        lens = max(width, height) / (2 * tan(radians(settings.fov_degrees) / 2)), width / 2, height / 2
         reader = pycolmap.ImageReaderOptions(camera_model="SIMPLE_PINHOLE", camera_params=",".join(map(str, lens)))
         mode = pycolmap.CameraMode.SINGLE
     extraction = pycolmap.FeatureExtractionOptions(num_threads=settings.threads, use_gpu=False)

@@ -35,15 +35,23 @@ class VideoReader(ABC):
         width: of the frames as shown, in pixels.
         times: [N] float64 seconds since the first frame.
         frame_rate: frames per second.
+        notes: sentences for the user on what of the file is not as usual, and what is done about it.
+        focal_35mm: focal length in millimetres that gives the same view on 36 x 24 mm film, by the diagonal (CIPA DCG-001), as the file
+            has it; None where it does not say.
     """
 
-    def __init__(self, path: str | os.PathLike, height: int, width: int, times: np.ndarray, frame_rate: float) -> None:
+    def __init__(
+        self, path: str | os.PathLike, height: int, width: int, times: np.ndarray, frame_rate: float,
+        notes: Iterable[str] = (), focal_35mm: float | None = None,
+    ) -> None:  # fmt: skip
         self.path = Path(path)
         self.height = height
         self.width = width
         self.times = times  # [N] float64 seconds
         self.times.setflags(write=False)
         self.frame_rate = frame_rate
+        self.notes = tuple(notes)
+        self.focal_35mm = focal_35mm
         self._decoder = None
         self._decoder_process: int | None = None
 

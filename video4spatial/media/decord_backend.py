@@ -19,7 +19,7 @@ class DecordReader(VideoReader):
     """Reads what decord decodes frame-exactly; see `VideoReader`.
 
     The index comes from PyAV. decord 0.6 silently returns wrong frames from trimmed video (edit lists), open groups of pictures
-    (the rule for HEVC) and transport streams, and ignores mirroring, so these are refused.
+    (the rule for HEVC) and transport streams, and ignores mirroring, the shape of pixels and what colours mean, so these are refused.
 
     Args:
         path: of the video file.
@@ -47,11 +47,17 @@ class DecordReader(VideoReader):
             reasons.append("it has open groups of pictures")
         if self.index.width < NARROWEST:
             reasons.append(f"it is narrower than {NARROWEST} pixels")
+        if self.index.pixel_aspect != 1:
+            reasons.append("its pixels are not square")
+        if not self.index.colours.is_standard:
+            reasons.append("its colours are not those of BT.709")
         if xx * yy - xy * yx < 0:
             reasons.append("it is mirrored by its display matrix")
         if reasons:
             raise BackendError(f"{path}: decord cannot read it exactly: {', '.join(reasons)}; use backend='pyav'")
-        super().__init__(path, self.index.height, self.index.width, self.index.times, self.index.frame_rate)
+        super().__init__(
+            path, self.index.height, self.index.width, self.index.times, self.index.frame_rate, self.index.notes, self.index.focal_35mm
+        )
 
     def _open_decoder(self):
         import decord

@@ -5,6 +5,7 @@ Both backends share it, so that length, times, rotation and error messages canno
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ import av
 import numpy as np
 
 from video4spatial.media.base import BackendError, MediaError
+from video4spatial.media.colour import ColourMeaning
 
 # In these, each packet is one shown frame with a true presentation time, so the index needs no decoding. Elsewhere
 # (AVI, transport streams, VP8's hidden frames, packed B-frames) packets and frames differ: all frames are decoded once.
 ONE_FRAME_PER_PACKET_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 ONE_FRAME_PER_PACKET_CODECS = ("h264", "hevc", "av1", "vp9", "mjpeg", "png", "ffv1", "prores")
+FOCAL_35MM = "com.apple.quicktime.camera.focal_length.35mm_equivalent"
 TEXT_CODECS = ("ansi", "bintext", "xbin", "idf")  # FFmpeg would draw a text file as a terminal screen
 
 
@@ -34,8 +37,13 @@ class VideoIndex:
         keyframes: [K] presentation times at which decoding may start; empty where it may start at the beginning only.
         height: of the frames as shown, in pixels.
         width: of the frames as shown, in pixels.
+        pixel_aspect: width / height of a stored pixel; pictures are stretched along their shorter-sampled side until it is 1.
         orientation: the upper 2x2 of the display matrix, rows (xx, xy), (yx, yy) of -1, 0, 1, which maps stored to shown axes (x
             right, y down).
+        colours: what the stored numbers mean.
+        focal_35mm: focal length in millimetres that gives the same view on 36 x 24 mm film, by the diagonal; None where the file does
+            not say.
+        notes: sentences on what of the file is not as usual, and what is done about it.
         frame_rate: frames per second.
         has_hidden_frames: whether an edit list hides some.
         has_open_groups: whether frames stored after a keyframe are shown before it.
@@ -48,7 +56,11 @@ class VideoIndex:
     keyframes: np.ndarray
     height: int
     width: int
+    pixel_aspect: Fraction
     orientation: tuple[tuple[int, int], tuple[int, int]]
+    colours: ColourMeaning
+    focal_35mm: float | None
+    notes: tuple[str, ...]
     frame_rate: float
     has_hidden_frames: bool
     has_open_groups: bool
@@ -98,11 +110,12 @@ def open_container(path: Path, threads: int) -> tuple[av.container.InputContaine
         container = av.open(str(path), metadata_errors="replace")
     except av.FFmpegError as error:
         raise MediaError(_why_unreadable(path, error.strerror)) from error
-    streams = [stream for stream in container.streams.video if not stream.disposition & stream.disposition.attached_pic]
-    if not streams or (streams[0].codec_context and streams[0].codec_context.name in TEXT_CODECS):
+    streams = _moving_streams(container)
+    best = container.streams.best("video")  # by FFmpeg: the one that is marked as default, has the most frames, the most bits
+    stream = best if best in streams else streams[0] if streams else None
+    if stream is None or (stream.codec_context and stream.codec_context.name in TEXT_CODECS):
         container.close()
         raise MediaError(_why_unreadable(path, "it has no video stream"))
-    stream = streams[0]
     if stream.codec_context is None:
         container.close()
         raise BackendError(f"{path}: the decoder of its video is not in this build of PyAV; re-encode it as h264")
@@ -141,26 +154,45 @@ def build_index(path: Path) -> VideoIndex:
             timestamps, keyframes = _decode_timestamps(path), np.empty(0, np.int64)
         if not len(timestamps):
             raise MediaError(f"{path}: the video has no frames")
-        frame = _first_frame(container, stream)
+        frame = _first_frame(container, stream) or _very_first_frame(path)
         if frame is None:
             raise MediaError(describe_break(path, -1, len(timestamps)))
         orientation = _orientation(frame, path)
+        pixel_aspect = Fraction(stream.sample_aspect_ratio or 1)
+        width, height = square_pixels(frame.width, frame.height, pixel_aspect)
         sides_swapped = orientation[0][0] == 0
+        colours = ColourMeaning.of(frame, stream.codec_context)
         seconds = float((timestamps[-1] - timestamps[0]) * stream.time_base)
         declared_rate = float(stream.average_rate or 0)
         return VideoIndex(
             timestamps=timestamps,
             time_base=stream.time_base,
             keyframes=keyframes,
-            height=frame.width if sides_swapped else frame.height,
-            width=frame.height if sides_swapped else frame.width,
+            height=width if sides_swapped else height,
+            width=height if sides_swapped else width,
+            pixel_aspect=pixel_aspect,
             orientation=orientation,
+            colours=colours,
+            focal_35mm=_focal_35mm(container, stream),
+            notes=_notes(container, stream, frame, (width, height), colours),
             frame_rate=_frame_rate(len(timestamps), seconds, declared_rate),
             has_hidden_frames=len(shown) < len(packets),
             has_open_groups=_has_open_groups(packets),
             codec=codec,
             container=container.format.name,
         )
+
+
+def square_pixels(width: int, height: int, pixel_aspect: Fraction) -> tuple[int, int]:
+    """Width and height of a stored picture once its pixels are square; no side becomes shorter.
+
+    Args:
+        width, height: as stored.
+        pixel_aspect: width / height of a stored pixel.
+    """
+    if pixel_aspect >= 1:
+        return round(width * pixel_aspect), height
+    return width, round(height / pixel_aspect)
 
 
 def last_good_frame(path: Path, timestamps: np.ndarray, start: int | None) -> int:
@@ -252,15 +284,62 @@ def _decode_timestamps(path: Path) -> np.ndarray:
             count = max(stream.frames, len(timestamps) + 1)
             raise MediaError(describe_break(path, len(timestamps) - 1, count)) from failure
         if None in timestamps or np.any(np.diff(timestamps) <= 0):
-            step = 1 / (Fraction(stream.average_rate or stream.guessed_rate or 25) * stream.time_base)
+            step = 1 / (Fraction(stream.guessed_rate or stream.average_rate or 25) * stream.time_base)
             timestamps = [round(index * step) for index in range(len(timestamps))]
         return np.array(timestamps, np.int64)
+
+
+def _moving_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """The video streams that are not a cover picture."""
+    return [stream for stream in container.streams.video if not stream.disposition & stream.disposition.attached_pic]
+
+
+def _focal_35mm(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    for metadata in (stream.metadata, container.metadata):
+        try:
+            focal = float(metadata.get(FOCAL_35MM, "nan"))
+        except ValueError:
+            continue
+        if 0 < focal < math.inf:
+            return focal
+    return None
+
+
+def _notes(
+    container: av.container.InputContainer, stream: av.VideoStream, frame: av.VideoFrame, size: tuple[int, int], colours: ColourMeaning
+) -> tuple[str, ...]:
+    notes = []
+    count = len(_moving_streams(container))
+    if frame.pts is None:
+        notes.append(f"the file has no times: {float(stream.guessed_rate or stream.average_rate or 25):g} frames per second are assumed.")
+    if count > 1:
+        which = f"number {stream.index}, {size[0]}x{size[1]}"
+        notes.append(f"of the file's {count} video streams the one that FFmpeg calls best is read: {which}.")
+    if size != (frame.width, frame.height):
+        notes.append(f"the video's pixels are not square: {frame.width}x{frame.height} are stretched to {size[0]}x{size[1]}.")
+    if frame.interlaced_frame:
+        notes.append("the video is interlaced, and its fields are left together: whatever moves has combs; deinterlace it first.")
+    return (*notes, colours.note) if colours.note else tuple(notes)
+
+
+def _very_first_frame(path: Path) -> av.VideoFrame | None:
+    """The first frame of a file in which FFmpeg cannot go back, as bare h264 and HEVC streams."""
+    container, stream = open_container(path, threads=1)
+    with container:
+        return _next_frame(container, stream)
 
 
 def _first_frame(container: av.container.InputContainer, stream: av.VideoStream) -> av.VideoFrame | None:
     """The first frame that decodes, for its size and display matrix; None if there is none."""
     try:
         container.seek(stream.start_time or 0, stream=stream)
+    except av.FFmpegError:
+        return None
+    return _next_frame(container, stream)
+
+
+def _next_frame(container: av.container.InputContainer, stream: av.VideoStream) -> av.VideoFrame | None:
+    try:
         return next(container.decode(stream), None)
     except av.FFmpegError:
         return None

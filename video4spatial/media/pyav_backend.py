@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from video4spatial.media.base import MediaError, VideoReader
-from video4spatial.media.index import VideoIndex, build_index, describe_break, last_good_frame, open_container
+from video4spatial.media.index import VideoIndex, build_index, describe_break, last_good_frame, open_container, square_pixels
 
 DECODING_THREADS = 2  # most of the gain of threads, while leaving cores to other workers
 
@@ -26,8 +26,12 @@ class _Decoder:
     # One for all frames: `VideoFrame.to_ndarray(format=...)` sets up a new conversion each time, at 0.4 ms a frame.
     converter: VideoReformatter = field(default_factory=VideoReformatter)
 
-    def to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        return self.converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    def to_rgb(self, frame: av.VideoFrame, index: VideoIndex) -> np.ndarray:
+        """[H, W, 3] uint8 with square pixels and the colours of BT.709, not yet upright."""
+        width, height = square_pixels(frame.width, frame.height, index.pixel_aspect)
+        deep = not index.colours.is_standard
+        picture = self.converter.reformat(frame, width, height, "rgb48le" if deep else "rgb24", threads=1).to_ndarray()
+        return index.colours.to_standard(picture) if deep else picture
 
 
 class PyAVReader(VideoReader):
@@ -42,7 +46,9 @@ class PyAVReader(VideoReader):
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.index = build_index(Path(path))
-        super().__init__(path, self.index.height, self.index.width, self.index.times, self.index.frame_rate)
+        super().__init__(
+            path, self.index.height, self.index.width, self.index.times, self.index.frame_rate, self.index.notes, self.index.focal_35mm
+        )
 
     def _open_decoder(self) -> _Decoder:
         container, stream = open_container(self.path, DECODING_THREADS)
@@ -62,7 +68,7 @@ class PyAVReader(VideoReader):
                 message = self._describe_break(index)
                 self.close()
                 raise MediaError(message) from error
-            picture = _upright(self._current_decoder().to_rgb(frame), self.index.orientation)
+            picture = _upright(self._current_decoder().to_rgb(frame, self.index), self.index.orientation)
             if picture.shape != frames.shape[1:]:
                 raise MediaError(
                     f"{self.path}: the picture changes size at frame {index}, from {self.width}x{self.height} to "

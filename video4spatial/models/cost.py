@@ -25,6 +25,11 @@ PROCESS_BYTES = 550 * 2**20
 (measured with the CPU build of torch 2.13 on Linux)."""
 
 
+KEPT_STATES, KEPT_AROUND = 26, 12
+"""States of a token that a block of a training step keeps, besides two of the feed-forward part, and that embedding and output keep
+(counted with hooks on saved tensors, in single precision)."""
+
+
 @dataclass(frozen=True)
 class Targets:
     """What one pass denoises.
@@ -328,6 +333,16 @@ class TransformerCost:
         joined = 2 * (tokens + cached_tokens) * dim * itemsize if cached_tokens else 0
         rotary = 4 * self.attention_head_dim
         return tokens * (7 * dim * itemsize + feed_forward + rotary) + joined
+
+    def training_bytes(self, tokens: int, itemsize: int) -> int:
+        """What a training step keeps from the forward to the backward pass, in all blocks and around them.
+
+        Args:
+            tokens: that pass through the blocks, of contexts and targets together.
+            itemsize: bytes per number.
+        """
+        kept = self.num_layers * (KEPT_STATES * self.dim + 2 * self.ffn_dim) + KEPT_AROUND * self.dim
+        return tokens * kept * itemsize
 
     def fetched_bytes(self, num_context: int, itemsize: int, storage: CacheCost) -> int:
         """Most that copies of the cache's layers hold while a block uses one: the next layer, fetched ahead, and this one in the

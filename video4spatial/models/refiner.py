@@ -11,6 +11,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import nn
 from torch.nn import functional as F
 
+from video4spatial.geometry.filling import filled
 from video4spatial.geometry.scene_geometry import GeometryRendering
 from video4spatial.models.autoencoder import Autoencoder, decode, temporal_compression
 
@@ -27,7 +28,8 @@ class PictureRefiner(ModelMixin, ConfigMixin):
     refined = decoded + residual + sum over sources of gate * (source - decoded), where residual and gates are those of a small
     U-Net, for each pixel. Both start at zero, so that a new refiner changes nothing. A source is a picture of the same view with
     its mask: the first is the blend of a rendered scene, the others single views of it, the best first, as image-based rendering
-    takes them (Wang et al., IBRNet, CVPR 2021). Pixels that a source shows pass the autoencoder by; only the rest is imagined.
+    takes them (Wang et al., IBRNet, CVPR 2021). Pixels that a source shows pass the autoencoder by; only the rest is imagined. Where
+    the blend shows nothing, it counts as filled from around.
 
     Args:
         views: single views beside the blend.
@@ -77,7 +79,10 @@ class PictureRefiner(ModelMixin, ConfigMixin):
             beside = f"expected {list(expected)} beside pictures {list(decoded.shape)}"
             raise ValueError(f"`guidance` of shape {list(guidance.shape)}: {beside}.")
         known = (guidance[:, :, 3:4] > 0).to(decoded)
-        differences = (guidance[:, :, :3] - decoded[:, None]) * known
+        shown = known.clone()
+        shown[:, 0] = known[:, 0].amax((-2, -1), keepdim=True)  # the blend is filled where anything is known of the picture
+        pictures = torch.cat([filled(guidance[:, 0, :3], known[:, 0])[:, None], guidance[:, 1:, :3]], dim=1)
+        differences = (pictures - decoded[:, None]) * shown
         seen = torch.cat([differences, known, guidance[:, :, 4:] * known], dim=2)
         change = self._read(torch.cat([decoded, seen.flatten(1, 2)], dim=1))
         residual, gates = change[:, :3], change[:, 3:, None]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory
-from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, intrinsics_from_fov
+from video4spatial.cameras.intrinsics import default_intrinsics
 from video4spatial.clips import Clip, Navigate
 from video4spatial.conditioning.plans import ContextMaterial, ContextPlan, plan_context
 from video4spatial.geometry.scene_geometry import SceneGeometry
@@ -114,7 +114,7 @@ def scene_geometry(clip: Clip, settings: GenerationSettings, device: torch.devic
         frames = clip.context_frames if clip.context_detailed is None else clip.context_detailed
         height, width = frames.shape[1:3]
         lenses = [path.intrinsics[0] for path in (clip.target_cameras, clip.context_cameras) if path is not None]
-        lens = lenses[0] if lenses else intrinsics_from_fov(DEFAULT_FOV_DEGREES, width / height)
+        lens = lenses[0] if lenses else default_intrinsics(width / height)
         geometry = estimate_geometry(frames, cameras, lens, clip.anchor, device)
         if geometry.placed[clip.anchor]:
             return geometry

@@ -147,6 +147,11 @@ class Video4SpatialPipeline(DiffusionPipeline):
         Raises:
             ValueError: naming all that does not fit.
         """
+        if np.ndim(frames) == 0:
+            raise ValueError(
+                f"frames {frames!r}: expected pictures, uint8 [N, H, W, 3]; open_video(path).read(...) reads those of a video, and "
+                "resize_and_crop brings them to the model's size (video4spatial.media)."
+            )
         if geometry is not None:
             self._check_geometry(geometry, len(frames))
             if cameras is None and geometry.placed.all():
@@ -515,7 +520,8 @@ class Video4SpatialPipeline(DiffusionPipeline):
     def _check_call(self, context, instruction, anchor_frame, num_inference_steps, guider, guidance_scale, guidance):
         problems = []
         if not isinstance(instruction, Navigate | Ground):
-            problems.append(f"an instruction of type {type(instruction).__name__}: expected Navigate(cameras) or Ground(text)")
+            words = ", Navigate(parse_trajectory(words, num_frames)) for a path in words" if isinstance(instruction, str) else ""
+            problems.append(f"an instruction of type {type(instruction).__name__}: expected Navigate(cameras) or Ground(text){words}")
         else:
             cameras = instruction.cameras if isinstance(instruction, Navigate) else None
             if isinstance(instruction, Navigate) and not isinstance(cameras, Cameras):

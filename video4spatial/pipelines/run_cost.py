@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import time
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 from diffusers import AutoencoderKL, AutoencoderKLWan
 
+from video4spatial.clips import Clip
 from video4spatial.conditioning.plans import ContextMaterial, ContextPlan, plan_context
 from video4spatial.diffusion import JointGuidance
 from video4spatial.models import Video4SpatialTransformer3DModel
@@ -27,6 +30,12 @@ server's processor (`benchmarks/geometry.py` measures the seconds)."""
 
 ITEM_SIZES = {"bfloat16": 2, "float32": 4}
 """Bytes per number."""
+
+TIMED_SIDE, TIMED_PRODUCTS = 512, 4
+"""Of the matrices whose product tells the speed of a machine."""
+
+COPIES_OF_RESULT = 4
+"""Of the generated frames, while they are scored and written."""
 
 ALIKE = {"diverse": "stride", "frustum": "stride"}
 """Plans that look at frames or cameras, and those that show as many frames without a look at them."""
@@ -233,3 +242,42 @@ class RunCost:
             context_latents=self._latents(len(shown.chunks) * chunk_length, chunk_length),
             storage=CacheCost(None if cache.dtype is None else cache.dtype.itemsize, cache.device == "cpu"),
         )  # fmt: skip
+
+
+def machine_flops(device: str, dtype: str) -> float:
+    """Operations per second of products of matrices on a device, measured in well below a second.
+
+    Args:
+        device: cpu, or a CUDA device.
+        dtype: bfloat16 or float32.
+    """
+    matrix = torch.randn(TIMED_SIDE, TIMED_SIDE, device=device, dtype=getattr(torch, dtype))
+    times = []
+    for _ in range(TIMED_PRODUCTS):
+        start = time.perf_counter()
+        float((matrix @ matrix)[0, 0])  # waits for the device
+        times.append(time.perf_counter() - start)
+    return 2 * TIMED_SIDE**3 / min(times)
+
+
+def video_bytes(model: ModelShape, clip: Clip, plan: ContextPlan, settings: GenerationSettings, dtype: str) -> int:
+    """Most memory in bytes that a process needs to generate the video of a clip, its geometry and result included.
+
+    Args:
+        model: what its configurations say.
+        clip: its pictures and the length of its path are looked at.
+        plan: what is shown of its context.
+        settings: how it is generated.
+        dtype: of weights and activations: bfloat16 or float32.
+
+    Raises:
+        ValueError: as of `RunCost`.
+    """
+    height, width = clip.context_frames.shape[1:3]
+    frames = len(clip.instruction.cameras)
+    passes = settings.passes(frames, model.frames)
+    one_pass = max(part.stop - part.start for part in passes)
+    shown = len(plan.chunks) + (frames - one_pass if settings.max_context_tokens is None else 0)  # chunks join the memory
+    bare = replace(settings, plan=None, plan_budget=None, plan_options={})
+    cost = RunCost(model, height, width, max(one_pass, 2), max(shown, 1), 1, dtype, bare)
+    return cost.memory.process_peak + COPIES_OF_RESULT * frames * height * width * 3 + int(GEOMETRY_GB * 1e9 * cost.targets.geometry)

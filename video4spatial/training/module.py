@@ -12,6 +12,7 @@ from video4spatial.conditioning.inputs import Branch, Conditioner, ContextInputs
 from video4spatial.conditioning.passes import NOISE, SeenScene, predict, see_scene
 from video4spatial.diffusion import add_noise, draw_sigmas
 from video4spatial.models import Video4SpatialTransformer3DModel
+from video4spatial.models.cost import PROCESS_BYTES, TransformerCost
 from video4spatial.models.conditions.text import encode_prompt, load_text
 from video4spatial.naming import did_you_mean
 from video4spatial.pretrained import resolve_model
@@ -23,6 +24,9 @@ from video4spatial.training.sampler import Batch
 
 TRAINED_NULLS = ("null_context", "null_instruction")
 """Keys of the transformer's configuration that say what training has left out; they change nothing of its weights."""
+
+COPIES_OF_WEIGHTS = 5
+"""Weights, gradients, two moments of AdamW, and the average."""
 
 LEAST_RATE = 0.05
 """The learning rate at the end, as a share of the highest."""
@@ -177,6 +181,23 @@ class DenoiserModule(lightning.LightningModule):
         rate = self.hparams.learning_rate * warmup * min(1.0, max(left, LEAST_RATE))
         for group in self.optimizers().param_groups:
             group["lr"] = rate
+
+
+def step_bytes(module: DenoiserModule, data: lightning.LightningDataModule) -> int:
+    """Memory in bytes that the largest step of a training needs: weights, gradients, the optimiser's and averaged ones, activations.
+
+    Args:
+        module: the model.
+        data: with an autoencoder and a curriculum.
+    """
+    cost, curriculum, options = TransformerCost.from_config(module.transformer.config), data.curriculum, data.hparams
+    per_latent = cost.tokens_per_latent(*[options.size // data.spatial_compression] * 2)
+    latents = 1 + min(curriculum.target_latents, -(-(options.target_frames - 1) // data.temporal_compression))
+    contexts = max(options.batch_size // curriculum.targets_per_context, 1)
+    frames = curriculum.context_frames[1] * (4 if curriculum.pooled_probability > 0 else 1)
+    tokens = (options.batch_size * latents + contexts * frames) * per_latent
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return COPIES_OF_WEIGHTS * 4 * parameters + PROCESS_BYTES + cost.training_bytes(tokens, 4)
 
 
 def check_fit(module: DenoiserModule, data: lightning.LightningDataModule) -> None:

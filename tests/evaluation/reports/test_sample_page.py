@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from video4spatial.cameras import parse_trajectory
 from video4spatial.evaluation.measurement import Measurement
 from video4spatial.evaluation.reports.sample_page import write_sample_page
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
@@ -65,3 +66,10 @@ def test_frames_without_a_camera_are_counted_and_not_drawn(clip, tmp_path):
         assert "2 of 4 frames: the frame resembles no view of the scene" in page
         pages.append(re.findall(r"<t[hd][^>]*>([^<]*)", page))
     assert pages[0] == pages[1] and "seen in the frames" in pages[0]
+
+
+def test_what_standing_still_would_score_stands_beside_the_path(clip, tmp_path):
+    path = parse_trajectory("forward 1", len(clip.target_frames))
+    page = write_sample_page(tmp_path, title="x", generated=clip.target_frames, cameras=path, frame_rate=4.0).read_text()
+    away = np.linspace(0, 1, len(path))[1:].mean()
+    assert f"errors of {away:.2f} m and 0.0°" in page

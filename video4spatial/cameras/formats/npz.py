@@ -5,6 +5,8 @@
   the size of `images` or `depth`;
 - Lyra: `w2c` (its inference) or `c2w` (its training) with `intrinsics` in pixels of `image_height` and `image_width`;
 - MegaSaM: `cam_c2w` with `intrinsic`;
+- MapAnything: `camera_poses` camera-to-world with `intrinsics` in pixels of the size of `depth_z`;
+- Pi3: `camera_poses` camera-to-world; its lens is that under which its `local_points` [N, H, W, 3] lie on the rays of their pixels;
 - ViPE: `data` [N, 4, 4] camera-to-world and `inds`; its intrinsics [N, 4] stand in a file of the same name in the folder
   `intrinsics` beside the folder `pose`.
 
@@ -27,11 +29,12 @@ from video4spatial.parsing import is_archive, read_arrays
 DESCRIPTION = "npz with camera_to_world, c2w, w2c, extrinsic(s) or ViPE's data, and intrinsic(s)"
 SUFFIXES = (".npz",)
 OURS = "camera_to_world"
-CAMERA_TO_WORLD = (OURS, "c2w", "cam2world", "cam_c2w")
+CAMERA_TO_WORLD = (OURS, "c2w", "cam2world", "cam_c2w", "camera_poses")
 WORLD_TO_CAMERA = ("world_to_camera", "w2c", "extrinsic", "extrinsics", "viewmats")
 INTRINSICS = ("intrinsics", "intrinsic", "K", "Ks")
 OTHERS = ("data", "inds", "times", "metric", "image_height", "image_width")
-PICTURES = ("images", "depth", "depths", "depth_map")
+POINTS = "local_points"
+PICTURES = ("images", "depth", "depths", "depth_map", "depth_z", POINTS)
 
 
 def sniff(path: Path) -> bool:
@@ -106,6 +109,8 @@ def _intrinsics(
 ) -> tuple[Tensor, str]:
     name = next((name for name in INTRINSICS if name in arrays), None)
     array = arrays.get(name) if name is not None else _of_vipe(path)
+    if array is None and POINTS in arrays:
+        return _of_points(path, arrays[POINTS], count), f"intrinsics that fit {POINTS}"
     if array is None:
         return reading.assumed_intrinsics(path, fov_degrees, aspect)
     if array.shape == (3, 3) or array.shape == (4,):
@@ -119,6 +124,26 @@ def _intrinsics(
     if OURS in arrays:
         return given.clone(), "normalised intrinsics"
     return reading.normalised_intrinsics(path, given, _picture_size(arrays))
+
+
+def _of_points(path: Path, points: np.ndarray, count: int) -> Tensor:
+    """Normalised intrinsics [count, 3, 3], one lens for all frames with its principal point in the middle, by the median over points."""
+    while points.ndim > 4 and points.shape[0] == 1:
+        points = points[0]
+    if points.dtype.kind != "f" or points.ndim != 4 or points.shape[-1] != 3 or len(points) != count:
+        raise CameraFileError(f"{path}: {POINTS} has shape {list(points.shape)}, expected [{count}, H, W, 3] with {count} poses")
+    height, width = points.shape[1:3]
+    places = np.meshgrid((np.arange(width) + 0.5) / width - 0.5, (np.arange(height) + 0.5) / height - 0.5)
+    known = np.isfinite(points).all(-1) & (points[..., 2] > 0)
+    focal = []
+    for axis, place in enumerate(places):
+        slope = points[..., axis] / np.where(known, points[..., 2], 1)
+        usable = known & (np.abs(slope) > 0.05)
+        ratios = (np.broadcast_to(place, slope.shape)[usable] / slope[usable]) if usable.any() else np.array([np.nan])
+        focal.append(float(np.median(ratios)))
+    if not all(np.isfinite(value) and value > 0 for value in focal):
+        raise CameraFileError(f"{path}: {POINTS} do not lie on the rays of any lens, and there are no intrinsics")
+    return reading.intrinsics_of(torch.tensor([*focal, 0.5, 0.5], dtype=torch.float64)).repeat(count, 1, 1)
 
 
 def _of_vipe(path: Path) -> np.ndarray | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import ROTATION_TOLERANCE, CameraError
-from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, intrinsics_from_fov
+from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, default_intrinsics, intrinsics_from_fov
 from video4spatial.cameras.rotations import nearest_rotation
 from video4spatial.parsing import parse_json
 
@@ -146,16 +146,15 @@ def assumed_intrinsics(path: Path, fov_degrees: float | None, aspect: float | No
     Returns:
         Normalised intrinsics [3, 3], and words that say where they come from.
     """
-    word = "stated"
-    if fov_degrees is None:
-        word, fov_degrees = "assumed", DEFAULT_FOV_DEGREES
-        warnings.warn(
-            f"{path} holds no intrinsics: a horizontal field of view of {fov_degrees:g} degrees is assumed; "
-            "give the true one as fov_degrees",
-            stacklevel=4,
-        )
-    intrinsics = intrinsics_from_fov(fov_degrees, 1.0 if aspect is None else aspect)
-    return intrinsics, f"field of view of {fov_degrees:g}° {word}"
+    aspect = 1.0 if aspect is None else aspect
+    if fov_degrees is not None:
+        return intrinsics_from_fov(fov_degrees, aspect), f"field of view of {fov_degrees:g}° stated"
+    warnings.warn(
+        f"{path} holds no intrinsics: a field of view of {DEFAULT_FOV_DEGREES:g} degrees is assumed along the longer side; "
+        "give the true, horizontal one as fov_degrees",
+        stacklevel=4,
+    )
+    return default_intrinsics(aspect), f"field of view of {DEFAULT_FOV_DEGREES:g}° assumed"
 
 
 def commented_intrinsics(table: Table) -> Tensor | None:

@@ -206,7 +206,7 @@ _ALL = (
     Metric(
         "epipolar_error_px", partial(consistency.measure_epipolar_error, distances=epipolar_distances),
         "lower", "px", None, ("target_cameras",),
-        "Median distance of matched points in consecutive frames from the commanded cameras' epipolar lines.",
+        "Median distance of matched points in consecutive frames from the commanded cameras' epipolar lines; unsteady where few match.",
         source="SED of Yu et al., ICCV 2023, eq. 3",
         sees=("camera_noise", "wrong_turn", "frozen", "swimming"),
     ),
@@ -219,7 +219,7 @@ _ALL = (
     ),
     Metric(
         "epipolar_consistency", consistency.measure_epipolar_consistency, "higher", "", 0.0, ("target_cameras",),
-        "Share of consecutive frames that obey the commanded cameras' epipolar lines (TSED).",
+        "Share of consecutive frames that obey the commanded cameras' epipolar lines (TSED); blurred and still videos pass too.",
         source="TSED, Yu et al., ICCV 2023; T_e 2 px at 256 px, scaled, T_m 10",
         sees=("camera_noise", "swimming"),
     ),

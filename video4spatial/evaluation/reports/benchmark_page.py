@@ -12,6 +12,7 @@ import numpy as np
 
 from video4spatial.cameras.plotting import plot_trajectories
 from video4spatial.clips import Clip
+from video4spatial.evaluation.aggregation import too_few_scenes
 from video4spatial.evaluation.measurement import Measurement, Metric
 from video4spatial.evaluation.metrics.image import MAXIMUM_PSNR
 from video4spatial.evaluation.metrics import METRICS
@@ -157,6 +158,7 @@ def write_benchmark_page(
         hottest=f"{HOTTEST:g}",
         settings={name: str(value) for name, value in settings.items()},
         count=max((len(entries) for entries in clips.values()), default=0),
+        too_few=too_few_scenes(max((len({entry.scene for entry in entries}) for entries in clips.values()), default=0)),
     )
 
 

@@ -108,11 +108,20 @@ def _strip(frames: np.ndarray | None, anchor: int | None) -> list[dict]:
     return [{"index": i, "picture": picture_uri(frames[i]), "anchor": i == anchor} for i in shown]
 
 
+def _errors_of_standing_still(commanded: Cameras) -> str:
+    """What the translation and rotation errors of a camera that never leaves its frame 0 are, in words."""
+    moved, unit = commanded[1:], "m" if commanded.metric else "units"
+    away, turned = moved.distance_to(commanded[0]).mean(), moved.rotation_to(commanded[0]).mean()
+    return f"errors of {float(away):.2f} {unit} and {float(turned):.1f}°: a path that is followed has much smaller ones"
+
+
 def _facts(paths: Mapping[str, Cameras], estimated: EstimatedCameras | None) -> list[tuple[str, str]]:
     """Length and turn of the paths in words, and how many frames have no camera."""
     facts = []
     for name, path in paths.items():
         unit = "m" if path.metric else "units"
         facts.append((name, f"{float(path.path_length()):.2f} {unit}, turned {float(path[-1].rotation_to(path[0])):.1f}°"))
+    commanded = next(iter(paths.values()))
+    facts.append(("if it stood still", _errors_of_standing_still(commanded)))
     lost = "" if estimated is None else frames_without_camera(estimated)
     return [*facts, ("without a camera", lost)] if lost else facts

@@ -16,7 +16,7 @@ class ExportNetwork(lightning.Callback):
     Averaged weights are taken where they are kept.
 
     Args:
-        folder: where to; what stands there is replaced.
+        folder: where to; what stands there is replaced, and train.py begins no new training where something does.
         every: steps between exports; 0 exports at the end alone.
         half: write weights in half precision, which takes half the space.
     """

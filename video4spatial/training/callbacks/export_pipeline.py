@@ -13,7 +13,7 @@ class ExportPipeline(lightning.Callback):
     Averaged weights are taken where they are kept.
 
     Args:
-        folder: where to. The export before is replaced.
+        folder: where to. The export before is replaced; train.py begins no new training where an earlier one left its own.
         domain: what the model has seen, in words.
         every: steps between exports; 0 exports at the end only.
         keep: keep every export, as FOLDER-stepN, to see what training buys (`benchmarks/training.py`).
