@@ -51,8 +51,7 @@ def main() -> None:
     rows = {row["name"]: row for row in json.loads(path.read_text())["rows"]} if path.exists() else {}
     with single_threaded():
         for source in options.captures:
-            reader, scenes = find_scenes(source)
-            windows = [window for scene in scenes for window in _windows(read_scene(reader, scene), options)]
+            windows = [window for reader, scene in find_scenes(source) for window in _windows(read_scene(reader, scene), options)]
             rows |= _rows(Path(source).name, windows, options.estimators)
         for size in options.sizes if options.clips else []:
             rows |= _rows(f"rooms {size} px", list(_rooms(size, options)), options.estimators)

@@ -15,7 +15,8 @@ recordings with depth files, none of which was trained on, at the size of their 
 `log_error` is the mean |log depth - log truth|, `abs_rel` the mean |depth - truth| / truth, `share` the share of pixels that count.
 `rotation_degrees` and `position_metres` are medians over the placed frames of a scene beside the last, `placed` is the share of
 frames with a camera, `seconds` the time that it takes.
-Figures are means over scenes with 95 % intervals by scene; below 8 scenes there are none.
+Figures are means over scenes with 95 % intervals by scene, those whose names begin with `median_` medians; below 8 scenes there are no
+intervals.
 """
 
 from __future__ import annotations
@@ -123,8 +124,7 @@ def room_scenes(count: int, references: int, size: int):
 
 def capture_scenes(folder: Path, references: int):
     """The same of a capture with depth: the frames around each reference, one reference at a time."""
-    reader, scenes = find_scenes(folder)
-    for scene in scenes:
+    for reader, scene in find_scenes(folder):
         capture = read_scene(reader, scene)
         if capture.read_depth is None or capture.cameras is None:
             continue
@@ -141,8 +141,7 @@ def capture_scenes(folder: Path, references: int):
 
 def capture_windows(folder: Path):
     """Frames and cameras of windows of a posed capture, evenly spread over it."""
-    reader, scenes = find_scenes(folder)
-    for scene in scenes:
+    for reader, scene in find_scenes(folder):
         capture = read_scene(reader, scene)
         if capture.cameras is None:
             continue
@@ -191,7 +190,17 @@ def camera_rows(videos, name: str, total: int, methods: list[str], stereo: Stere
         for method in methods:
             found[f"cameras_{method}_{name}"].append(camera_figures(frames, cameras, method, stereo, motions))
     independent = name.isdecimal()
-    return [{"name": row, "metrics": summary(figures, independent)} for row, figures in found.items()]
+    return [{"name": row, "metrics": summary(figures, independent) | medians(figures, independent)} for row, figures in found.items()]
+
+
+def medians(figures: list[dict[str, float]], independent: bool) -> dict:
+    """Medians over scenes of the errors of cameras: a mean tells of the scenes that fail, a median of those that do not."""
+    cells = {}
+    for name in ("rotation_degrees", "position_metres"):
+        values = [entry[name] for entry in figures if name in entry]
+        if values:
+            cells[f"median_{name}"] = metric(float(np.median(values)), n=len(values) if independent else 1)
+    return cells
 
 
 def collected(stereo: StereoDepth, scenes, name: str, total: int) -> dict[str, list[dict[str, float]]]:

@@ -11,6 +11,8 @@ import json
 import re
 from pathlib import Path
 
+from video4spatial.evaluation.aggregation import FEWEST_SCENES
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("metrics", "context", "geometry")))
@@ -80,15 +82,23 @@ def geometry() -> str:
 
 
 def cameras() -> str:
-    """Cameras of 32 frames from the frames alone: means over scenes of each scene's median."""
+    """Cameras of 32 frames from the frames alone: means, and medians where there are scenes enough, of each scene's median."""
     content = json.loads((RESULTS / "geometry.json").read_text())
     names = {"placed": "frames placed", "rotation_degrees": "rotation error (°)", "position_metres": "position error (m)"}
     lines = _head("row", *names.values(), "scenes")
     for row in content["rows"]:
         if row["name"].startswith("cameras_"):
-            cells = [f"{row['metrics'][name]['value']:.2f}" for name in names]
+            cells = [_mean_and_median(row["metrics"], name) for name in names]
             lines.append(_line(f"`{row['name']}`", *cells, str(row["metrics"]["placed"]["n"])))
     return "\n".join(lines)
+
+
+def _mean_and_median(cells: dict[str, dict], name: str) -> str:
+    if name not in cells:
+        return "–"
+    middle = cells.get(f"median_{name}")
+    more = "" if middle is None or cells[name]["n"] < FEWEST_SCENES else f" (median {middle['value']:.2f})"
+    return f"{cells[name]['value']:.2f}{more}"
 
 
 def _depth_cell(cell: dict | None) -> str:

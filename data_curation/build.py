@@ -47,7 +47,7 @@ class Source:
 
     Args:
         path: folder or file of captures, or simulated rooms such as train:0-199.
-        reader: name of the reader; null takes the first that finds scenes.
+        reader: name of the reader, of which alone the scenes are taken; null takes the scenes of all.
         options: what the reader takes besides (see `v4s curate inspect`), such as {num_frames: 96}.
     """
 
@@ -214,10 +214,10 @@ def scene_tasks(sources: Sequence[Source], stages: StageSettings, folder: Path) 
     tasks: dict[str, SceneTask] = {}
     for source in sources:
         try:
-            reader, scenes = find_scenes(source.path, source.reader)
+            scenes = find_scenes(source.path, source.reader)
         except ReaderError as error:
             raise BuildError(str(error)) from error
-        for scene in scenes:
+        for reader, scene in scenes:
             path = Path(scene)
             # Named by their place below the source, so that the key does not depend on where the data are kept.
             place = os.path.relpath(path, Path(source.path).parent) if path.exists() else scene

@@ -11,6 +11,17 @@ from pathlib import Path
 
 LEFTOVER = ".part-"
 """How names of unfinished files and folders begin, after which the finished name follows."""
+CLUTTER = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+"""Folders that systems put among people's files; the others begin with a dot (.Trashes, ._ files of macOS)."""
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that a system made for itself.
+
+    Args:
+        name: without folders.
+    """
+    return name.startswith(".") or name in CLUTTER
 
 
 @contextmanager

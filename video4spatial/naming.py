@@ -1,7 +1,40 @@
-"""Names that are not known, and the closest ones that are."""
+"""Names: their order, how other systems spell them, and the closest known one to a name that is not known."""
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable
+
+
+def natural_key(name: str) -> list[tuple[int, int | str]]:
+    """What names are sorted by, so that numbers in them count by value (2 before 10) and upper and lower case alike.
+
+    Args:
+        name: of a file, or a path.
+    """
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"([0-9]+)", name.lower()) if part]
+
+
+def spelled_alike(name: str) -> str:
+    """A name in one spelling: other systems write \\ for /, other case, and accents as signs of their own (NFD).
+
+    Args:
+        name: of a file, or a path.
+    """
+    parts = [part for part in unicodedata.normalize("NFC", name.replace("\\", "/")).casefold().split("/") if part not in ("", ".")]
+    return "/".join(parts)
+
+
+def some(names: Iterable[str], most: int = 3) -> str:
+    """The first few of many names, for a sentence: "a, b, c and 5 more".
+
+    Args:
+        names: in order.
+        most: how many are written out.
+    """
+    names = list(names)
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

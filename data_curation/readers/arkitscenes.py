@@ -22,9 +22,10 @@ from data_curation.readers.support import (
     Pictures,
     ReaderError,
     camera_files,
-    images,
+    posed_images,
     quarter_turns_upright,
     scenes_below,
+    told,
     turned,
 )
 from video4spatial.cameras import Cameras
@@ -74,7 +75,7 @@ def read(scene: str) -> Capture:
         else:
             kept.append((time, path, intrinsics))
     if not kept:
-        raise ReaderError(f"{folder}: no frame has both a pose and intrinsics ({ {k: len(v) for k, v in left_out.items()} })")
+        raise ReaderError(f"{folder}: no frame has both a pose and intrinsics: {told(left_out)}")
     times = np.array([time for time, *_ in kept])
     track = Cameras(poses, torch.eye(3, dtype=torch.float64))
     places = np.interp(times, known, np.arange(len(known)))
@@ -89,7 +90,7 @@ def read(scene: str) -> Capture:
     if counts.max() < MOST * len(kept):
         found = dict(zip(turns.tolist(), counts.tolist()))
         raise ReaderError(f"{folder}: the device was turned on the way ({found} quarter turns)")
-    video = images([path for _, path, _ in kept], 10.0)
+    video, _, _ = posed_images([path for _, path, _ in kept], 10.0, lambda size: None)
     pictures = Pictures(video, tuple(range(len(kept))), quarter_turns=turn)
     height, width = pictures.size
     depth = [_beside(frames, "lowres_depth", path, time) for time, path, _ in kept]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_curation.readers.support import Pictures, ReaderError, scene_name, scenes_below
+from data_curation.readers.support import Pictures, ReaderError, scene_name, seen_below
 from video4spatial.captures import Capture
-from video4spatial.media import image_paths, open_video
+from video4spatial.media import VideoReader, image_paths, open_video
+from video4spatial.media.image_folder import ImageFolderReader
 
 DESCRIPTION = "video files, or folders of images, without cameras"
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
@@ -19,8 +20,9 @@ def find(source: str) -> list[str]:
         return [str(path)] if path.suffix.lower() in VIDEO_SUFFIXES else []
     if not path.is_dir():
         return []
-    videos = [file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
-    folders = scenes_below(path, lambda folder: folder.is_dir() and len(image_paths(folder)) >= 2)
+    entries = seen_below(path)
+    videos = [file for file in entries if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
+    folders = [folder for folder in (path, *entries) if folder.is_dir() and len(image_paths(folder)) >= 2]
     return sorted(map(str, [*videos, *folders]))
 
 
@@ -42,5 +44,12 @@ def read(scene: str, frame_rate: float | None = None) -> Capture:
         width=video.width,
         times=video.times,
         read_frames=Pictures(video, tuple(range(len(video)))),
-        provenance={"reader": "footage", "source": str(path), "convention": "no cameras", "notes": list(video.notes)},
-    )
+        provenance={
+            "reader": "footage", "source": str(path), "convention": "no cameras", "left_out": _left_out(video), "notes": list(video.notes),
+        },
+    )  # fmt: skip
+
+
+def _left_out(video: VideoReader) -> dict[str, list[str]]:
+    unread = video.left_out if isinstance(video, ImageFolderReader) else []
+    return {"ending_not_read": [path.name for path in unread]} if unread else {}

@@ -17,28 +17,26 @@ from data_curation.readers.support import (
     DepthImages,
     Pictures,
     ReaderError,
-    first_existing,
-    images,
+    camera_files,
     invalid_poses,
-    normalised,
-    read_matrix,
+    posed_images,
     scene_name,
     scenes_below,
+    told,
 )
-from video4spatial.cameras import Cameras
-from video4spatial.cameras.formats.reading import rigid_poses
+from video4spatial.cameras import CameraFileError, Cameras
+from video4spatial.cameras.formats import Stated, matrices
+from video4spatial.cameras.formats.reading import normalised_intrinsics, rigid_poses
 from video4spatial.captures import Capture
 from video4spatial.media.image_folder import IMAGE_SUFFIXES
 
 DESCRIPTION = "folder of frame-*.pose.txt with colour and mostly depth pictures (7-Scenes and alike)"
-INTRINSICS = ("intrinsics.K.txt", "camera-intrinsics.txt", "intrinsics.txt")
 SEVEN_SCENES = np.array([[585.0, 0, 320], [0, 585, 240], [0, 0, 1]])  # of 640 x 480, as its page states
-POSE = ".pose.txt"
 
 
 def find(source: str) -> list[str]:
     """Sequences at or below the folder `source`."""
-    return [str(scene) for scene in scenes_below(Path(source), lambda folder: any(folder.glob(f"frame-*{POSE}")))]
+    return [str(scene) for scene in scenes_below(Path(source), lambda folder: any(folder.glob(f"frame-*{matrices.POSE}")))]
 
 
 def read(scene: str, frame_rate: float = 30.0, licence: str = "unknown") -> Capture:
@@ -52,10 +50,9 @@ def read(scene: str, frame_rate: float = 30.0, licence: str = "unknown") -> Capt
     folder = Path(scene)
     left_out: dict[str, list[str]] = {}
     kept = []
-    pose_files = sorted(folder.glob(f"frame-*{POSE}"))
-    for path in pose_files:
-        stem = path.name.removesuffix(POSE)
-        pose = read_matrix(path, 4, 4)
+    with camera_files():
+        stems, poses = matrices.named_matrices(folder)
+    for stem, pose in zip(stems, poses):
         picture = next(
             (p for suffix in IMAGE_SUFFIXES for p in (folder / f"{stem}.color{suffix}", folder / f"{stem}.rgb{suffix}")
              if p.is_file()), None,
@@ -67,13 +64,14 @@ def read(scene: str, frame_rate: float = 30.0, licence: str = "unknown") -> Capt
         else:
             kept.append((int(re.findall(r"\d+", stem)[-1]), stem, picture, pose))
     if not kept:
-        raise ReaderError(f"{folder}: none of its {len(pose_files)} poses has a picture and is usable ({left_out})")
-    video = images([picture for *_, picture, _ in kept], frame_rate)
+        raise ReaderError(f"{folder}: none of its {len(stems)} poses has a picture and is usable: {told(left_out)}")
+    video, (intrinsics, source), notes = posed_images(
+        [picture for *_, picture, _ in kept], frame_rate, lambda size: _intrinsics(folder, size)
+    )
     times = np.array([number for number, *_ in kept]) / frame_rate
-    intrinsics, source = _intrinsics(folder, video.height, video.width)
     depth = [folder / f"{stem}.depth.png" for _, stem, *_ in kept]
     depth = [path if path.is_file() else None for path in depth]
-    poses = torch.from_numpy(np.stack([pose for *_, pose in kept]))
+    usable = torch.from_numpy(np.stack([pose for *_, pose in kept]))
     return Capture(
         name=scene_name(folder),
         frame_count=len(kept),
@@ -82,24 +80,26 @@ def read(scene: str, frame_rate: float = 30.0, licence: str = "unknown") -> Capt
         times=times - times[0],
         read_frames=Pictures(video, tuple(range(len(kept)))),
         cameras=Cameras(
-            rigid_poses(poses[:, :3, :3], poses[:, :3, 3]), intrinsics, metric=True, times=torch.from_numpy(times - times[0])
+            rigid_poses(usable[:, :3, :3], usable[:, :3, 3]), intrinsics, metric=True, times=torch.from_numpy(times - times[0])
         ),
         read_depth=DepthImages(tuple(depth), (video.height, video.width)) if any(depth) else None,
         space=folder.parent.name if folder.name.startswith("seq-") else scene_name(folder),
         licence=licence,
         provenance={
-            "reader": "seven_scenes", "source": str(folder), "left_out": left_out,
+            "reader": "seven_scenes", "source": str(folder), "left_out": left_out, "notes": notes,
             "convention": f"pose files: OpenCV camera-to-world, intrinsics {source}",
         },
     )  # fmt: skip
 
 
-def _intrinsics(folder: Path, height: int, width: int) -> tuple[torch.Tensor, str]:
-    path = first_existing(folder, INTRINSICS) or first_existing(folder.parent, INTRINSICS)
+def _intrinsics(folder: Path, size: tuple[int, int]) -> tuple[torch.Tensor, str]:
+    """Normalised intrinsics [3, 3] for pictures of a (height, width), and where they came from."""
+    path = matrices.intrinsics_beside(folder)
     if path is not None:
-        matrix, source = read_matrix(path, 3, 3), f"from {path.name}"
-    elif (height, width) == (480, 640):
+        matrix, source = matrices.read_intrinsics(path), f"from {path.name}"
+    elif size == (480, 640):
         matrix, source = SEVEN_SCENES, "of 7-Scenes"
     else:
-        raise ReaderError(f"{folder}: no {' or '.join(INTRINSICS)}, and pictures of {width}x{height} are not those of 7-Scenes")
-    return normalised(matrix, height, width, path or folder), source
+        names = " or ".join(matrices.INTRINSICS[:3])
+        raise CameraFileError(f"{folder}: no {names}, and pictures of {size[1]}x{size[0]} are not those of 7-Scenes")
+    return normalised_intrinsics(path or folder, torch.from_numpy(matrix)[None], None, Stated(image_size=size))[0][0], source

@@ -1,8 +1,8 @@
 """Folders of `images/`, `poses.txt` and `K.txt`, as deep-video-mvs lays captures out (HoloLens and others).
 
 Each line of `poses.txt` is a row-major 4x4 camera-to-world matrix with OpenCV axes in metres, one per image in order of names; lost
-frames hold infinities or NaN and are left out. `K.txt` is 3x3 in pixels of the images; `depth/` has millimetres under the images'
-names.
+frames hold infinities or NaN and are left out (see `cameras/formats/matrices.py`). `K.txt` is 3x3 in pixels of the images; `depth/` has
+millimetres under the images' names.
 """
 
 from __future__ import annotations
@@ -12,18 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data_curation.readers.support import (
-    DepthImages,
-    Pictures,
-    ReaderError,
-    images,
-    invalid_poses,
-    normalised,
-    read_matrix,
-    scenes_below,
-)
+from data_curation.readers.support import DepthImages, Pictures, ReaderError, camera_files, invalid_poses, posed_images, scenes_below
 from video4spatial.cameras import Cameras
-from video4spatial.cameras.formats.reading import rigid_poses
+from video4spatial.cameras.formats import Stated, matrices
+from video4spatial.cameras.formats.reading import normalised_intrinsics, rigid_poses
 from video4spatial.captures import Capture
 from video4spatial.media import image_paths
 
@@ -47,14 +39,22 @@ def read(scene: str, frame_rate: float = 4.0, licence: str = "unknown") -> Captu
     if not _is_scene(folder):
         raise ReaderError(f"{folder}: expected images/, poses.txt and K.txt")
     paths = image_paths(folder / "images")
-    poses = read_matrix(folder / "poses.txt", len(paths), 16).reshape(-1, 4, 4)
+    with camera_files():
+        _, poses = matrices.named_matrices(folder / matrices.TABLE)
+        k = torch.from_numpy(matrices.read_intrinsics(folder / "K.txt"))[None]
+    if len(poses) != len(paths):
+        raise ReaderError(f"{folder / matrices.TABLE}: {len(poses)} poses for {len(paths)} pictures in images/, expected one for each")
     lost = invalid_poses(poses)
     kept = [index for index in range(len(paths)) if not lost[index]]
     if not kept:
         raise ReaderError(f"{folder / 'poses.txt'}: none of the {len(paths)} poses is usable")
-    video = images([paths[index] for index in kept], frame_rate)
+    video, intrinsics, notes = posed_images(
+        [paths[index] for index in kept],
+        frame_rate,
+        lambda size: normalised_intrinsics(folder / "K.txt", k, None, Stated(image_size=size))[0][0],
+    )
     times = np.array(kept) / frame_rate
-    matrices = torch.from_numpy(poses[kept])
+    usable = torch.from_numpy(poses[kept])
     depth = [folder / "depth" / f"{paths[index].stem}.png" for index in kept]
     depth = [path if path.is_file() else None for path in depth]
     return Capture(
@@ -65,16 +65,14 @@ def read(scene: str, frame_rate: float = 4.0, licence: str = "unknown") -> Captu
         times=times - times[0],
         read_frames=Pictures(video, tuple(range(len(kept)))),
         cameras=Cameras(
-            rigid_poses(matrices[:, :3, :3], matrices[:, :3, 3]),
-            normalised(read_matrix(folder / "K.txt", 3, 3), video.height, video.width, folder / "K.txt"),
-            metric=True,
-            times=torch.from_numpy(times - times[0]),
+            rigid_poses(usable[:, :3, :3], usable[:, :3, 3]), intrinsics, metric=True, times=torch.from_numpy(times - times[0])
         ),
         read_depth=DepthImages(tuple(depth), (video.height, video.width)) if any(depth) else None,
         licence=licence,
         provenance={
             "reader": "pose_table", "source": str(folder), "convention": "poses.txt: OpenCV camera-to-world",
             "left_out": {"pose_invalid": [paths[i].name for i in range(len(paths)) if lost[i]]} if lost.any() else {},
+            "notes": notes,
         },
     )  # fmt: skip
 

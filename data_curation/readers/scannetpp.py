@@ -19,11 +19,10 @@ import cv2
 import numpy as np
 import torch
 
-from data_curation.readers.colmap_model import capture_of_images, resized
+from data_curation.readers.colmap_model import capture_of_images
 from data_curation.readers.support import (
     Pictures,
     ReaderError,
-    Undistortion,
     camera_files,
     first_existing,
     invalid_poses,
@@ -32,9 +31,11 @@ from data_curation.readers.support import (
 from video4spatial.cameras import CameraFileError, Cameras
 from video4spatial.cameras.formats import colmap
 from video4spatial.cameras.formats.reading import read_json, rigid_poses
+from video4spatial.cameras.lenses import Lens
 from video4spatial.cameras.rotations import invert_rigid
 from video4spatial.captures import Capture, SceneObject
 from video4spatial.media import open_video
+from video4spatial.media.undistortion import Undistortion
 from video4spatial.parsing import parse_json
 
 DESCRIPTION = "ScanNet++ scenes: folders with iphone/ or dslr/ (each becomes a capture)"
@@ -88,14 +89,14 @@ def _is_recording(folder: Path) -> bool:
 
 
 def _dslr(folder: Path, frame_rate: float) -> Capture:
-    with camera_files():
+    with camera_files() as notes:
         registered = colmap.read_images(folder / "colmap")
         bad = _bad_frames(folder)
     good = [image for image in registered if image.name not in bad]
     if not good:
         raise ReaderError(f"{folder}: all {len(registered)} registered pictures are marked bad")
     pictures = first_existing(folder, PICTURES)
-    capture = capture_of_images(folder, good, pictures, frame_rate, "scannetpp", **_common(folder))
+    capture = capture_of_images(folder, good, pictures, frame_rate, "scannetpp", notes, **_common(folder))
     cameras = replace(capture.cameras, metric=True)  # aligned to the laser scan
     if bad:
         capture.provenance["left_out"]["marked_bad"] = sorted(bad)
@@ -121,10 +122,11 @@ def _iphone(folder: Path) -> Capture:
         kept = [number for number, bad in zip(kept, invalid) if not bad]
     if not kept:
         raise ReaderError(f"{folder}: none of the {len(video)} frames of {path.name} has a usable pose")
-    lens = resized(lens, video.height, video.width)
+    with camera_files():
+        lens = lens.resized(video.height, video.width)
+        undistortion = Undistortion.of((lens,))
     matrices = torch.from_numpy(np.stack([poses[number] for number in kept]))
     times = video.times[kept] - video.times[kept[0]]
-    undistortion = Undistortion(lens) if lens.distorted else None
     depth = folder / "depth.bin"
     return Capture(
         frame_count=len(kept),
@@ -136,16 +138,21 @@ def _iphone(folder: Path) -> Capture:
             rigid_poses(matrices[:, :3, :3], matrices[:, :3, 3]), lens.intrinsics, metric=True, times=torch.from_numpy(times)
         ),
         read_depth=DepthBinary(depth, tuple(kept), (video.height, video.width), undistortion) if depth.is_file() else None,
-        provenance={"reader": "scannetpp", "source": str(folder), "convention": source, "lens": lens.model, "left_out": left_out},
+        provenance={
+            "reader": "scannetpp", "source": str(folder), "convention": source, "lens": lens.model, "left_out": left_out,
+            "notes": list(video.notes),
+        },
         **_common(folder),
-    )
+    )  # fmt: skip
 
 
-def _iphone_poses(folder: Path) -> tuple[colmap.Lens, dict[int, np.ndarray], str]:
+def _iphone_poses(folder: Path) -> tuple[Lens, dict[int, np.ndarray], str]:
     """The lens, the camera-to-world pose of each frame number, and what they were read from."""
     if colmap.sniff(folder / "colmap"):
         with camera_files():
             registered = colmap.read_images(folder / "colmap")
+        if len({image.lens for image in registered}) > 1:
+            raise ReaderError(f"{folder / 'colmap'}: frames of several lenses in one video; expected one")
         poses = invert_rigid(torch.stack([image.world_to_camera for image in registered])).numpy()
         numbers = [int(re.findall(r"\d+", image.name)[-1]) for image in registered]
         return registered[0].lens, dict(zip(numbers, poses)), "COLMAP: OpenCV world-to-camera, joined by name"
@@ -160,7 +167,7 @@ def _iphone_poses(folder: Path) -> tuple[colmap.Lens, dict[int, np.ndarray], str
         raise ReaderError(f"{path}: expected frame_000000 and so on with aligned_pose and intrinsic ({error})") from error
     # Its pixels are counted from the centre of the first one. The principal point is the picture's middle, which gives the size.
     width, height = round(2 * k[0, 2] / 16) * 16, round(2 * k[1, 2] / 16) * 16
-    lens = colmap.Lens("PINHOLE", width, height, (k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5))
+    lens = Lens("PINHOLE", width, height, (k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5))
     return lens, poses, "pose_intrinsic_imu.json: aligned_pose, OpenCV camera-to-world"
 
 
@@ -188,7 +195,7 @@ class DepthBinary:
         wanted = [self.indices[index] for index in indices]
         stored = self._frames(wanted)
         maps = np.stack([cv2.resize(stored[n], self.size[::-1], interpolation=cv2.INTER_NEAREST) for n in wanted])
-        return maps if self.undistortion is None else self.undistortion(maps, nearest=True)
+        return maps if self.undistortion is None else self.undistortion(maps, indices, nearest=True)
 
     def _frames(self, wanted: list[int]) -> dict[int, np.ndarray]:
         height, width = DEPTH_SIZE

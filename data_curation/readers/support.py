@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image
 
-from video4spatial.cameras import CameraFileError, Cameras
-from video4spatial.cameras.formats.colmap import FISHEYES, Lens
+from video4spatial.cameras import CameraError, Cameras
+from video4spatial.files import is_clutter
 from video4spatial.media import MediaError, VideoReader
-from video4spatial.media.image_folder import ImageFolderReader
+from video4spatial.media.image_folder import ImageFolderReader, open_as_stored
+from video4spatial.media.undistortion import Undistortion
+from video4spatial.naming import some
 
+Known = TypeVar("Known")
 ROTATION_TOLERANCE = 5e-3  # of R^T R - I, as stored digits allow
 
 
@@ -29,54 +34,33 @@ class SourceMissing(ReaderError):
 
 
 @contextmanager
-def camera_files() -> Iterator[None]:
+def camera_files() -> Iterator[list[str]]:
     """Around the reading of camera files.
+
+    Yields:
+        A list that holds afterwards what was said with warnings, for the provenance (`notes`).
 
     Raises:
         ReaderError: with what is wrong with such a file.
     """
+    notes: list[str] = []
     try:
-        yield
-    except (CameraFileError, OSError) as error:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            yield notes
+    except (CameraError, OSError) as error:
         raise ReaderError(str(error)) from error
+    finally:
+        notes += dict.fromkeys(str(warning.message) for warning in caught if issubclass(warning.category, UserWarning))
 
 
-@dataclass(frozen=True)
-class Undistortion:
-    """Pictures of a lens that bends lines, as a pinhole with the same focal lengths and size would have taken them.
+def told(left_out: dict[str, list[str]]) -> str:
+    """What was left out, in one line: "8 image_missing (a.png, b.png, c.png and 5 more)".
 
     Args:
-        lens: the lens; its parameters are those of the pictures' own size.
+        left_out: {reason: names}.
     """
-
-    lens: Lens
-
-    @property
-    def intrinsics(self) -> torch.Tensor:
-        """Normalised intrinsics [3, 3] of the pinhole."""
-        return self.lens.intrinsics
-
-    def __call__(self, pictures: np.ndarray, nearest: bool = False) -> np.ndarray:
-        """[n, H, W, ...] pictures of the lens' size to the same shape; what lies outside of them becomes 0."""
-        maps = _undistortion_maps(self.lens)
-        how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-        return np.stack([cv2.remap(picture, *maps, how) for picture in pictures])
-
-
-def _undistortion_maps(lens: Lens) -> tuple[np.ndarray, np.ndarray]:
-    """Where every pixel of the pinhole's picture comes from, for `cv2.remap`."""
-    fx, fy, cx, cy = (lens.parameters[place] for place in lens.places)
-    # COLMAP counts from the corner of the first pixel, OpenCV from its centre.
-    matrix = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]])
-    rest = np.array(lens.parameters[max(lens.places) + 1 :], dtype=np.float64)
-    size = (lens.width, lens.height)
-    if lens.model in ("OPENCV_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE"):
-        distortion = np.concatenate([rest, np.zeros(4 - len(rest))])
-        return cv2.fisheye.initUndistortRectifyMap(matrix, distortion, np.eye(3), matrix, size, cv2.CV_32FC1)
-    if lens.model in FISHEYES:
-        raise ReaderError(f"lens {lens.model}: cannot be undistorted here; run colmap image_undistorter first")
-    distortion = rest if len(rest) >= 4 else np.array([*rest, *np.zeros(2 - len(rest)), 0, 0])
-    return cv2.initUndistortRectifyMap(matrix, distortion, np.eye(3), matrix, size, cv2.CV_32FC1)
+    return ", ".join(f"{len(names)} {reason} ({some(names)})" for reason, names in left_out.items())
 
 
 @dataclass(frozen=True)
@@ -86,7 +70,7 @@ class Pictures:
     Args:
         video: where the pixels come from.
         indices: frames of the video that are the capture's, in order.
-        undistortion: applied first, or None.
+        undistortion: applied first, or None; where lenses differ, one for each of the capture's frames.
         quarter_turns: turns to the left, applied last.
     """
 
@@ -99,7 +83,7 @@ class Pictures:
         """uint8 [n, H, W, 3] of the capture's frames."""
         frames = self.video.read([self.indices[index] for index in indices])
         if self.undistortion is not None:
-            frames = self.undistortion(frames)
+            frames = self.undistortion(frames, indices)
         return np.ascontiguousarray(np.rot90(frames, self.quarter_turns, axes=(1, 2)))
 
     @property
@@ -133,7 +117,7 @@ class DepthImages:
         """[n, H, W] float32; nearest neighbours, because means across edges are depths of nothing."""
         maps = np.stack([self._one(self.paths[index]) for index in indices])
         if self.undistortion is not None:
-            maps = self.undistortion(maps, nearest=True)
+            maps = self.undistortion(maps, indices, nearest=True)
         return np.ascontiguousarray(np.rot90(maps, self.quarter_turns, axes=(1, 2)))
 
     def _one(self, path: Path | None) -> np.ndarray:
@@ -151,19 +135,29 @@ class DepthImages:
         return cv2.resize(metres, self.size[::-1], interpolation=cv2.INTER_NEAREST)
 
 
-def images(paths: Sequence[Path], frame_rate: float = 30.0) -> ImageFolderReader:
-    """Images as a video.
+def posed_images(
+    paths: Sequence[Path], frame_rate: float, read: Callable[[tuple[int, int]], Known]
+) -> tuple[ImageFolderReader, Known, list[str]]:
+    """Images of which the cameras are known, as a video: as stored, since cameras are (see `open_as_stored`).
 
     Args:
         paths: in the order of the frames.
         frame_rate: images per second.
+        read: given (height, width) of the images, what is known of them; it raises `PictureShapeError` for another shape.
+
+    Returns:
+        The images, what `read` gave, and what there is to say about both.
 
     Raises:
-        ReaderError: for no images.
+        ReaderError: for no images, or what `read` raises of cameras.
     """
     if not paths:
         raise ReaderError("no images to read")
-    return ImageFolderReader(paths[0].parent, frame_rate, images=list(paths))
+    with camera_files() as notes:
+        video, known = open_as_stored(paths[0].parent, frame_rate, lambda images: read((images.height, images.width)), list(paths))
+    if video.turned and not video.upright:
+        notes.append("pictures are used as stored, not turned by their EXIF orientation: their cameras are of the stored ones")
+    return video, known, [*notes, *video.notes]
 
 
 def invalid_poses(camera_to_world: np.ndarray) -> np.ndarray:
@@ -181,49 +175,6 @@ def invalid_poses(camera_to_world: np.ndarray) -> np.ndarray:
     last_row = np.where(finite[:, None], camera_to_world[:, 3], 0)
     rigid = (error < ROTATION_TOLERANCE) & (np.linalg.det(rotation) > 0)
     return ~(finite & rigid & np.isclose(last_row, [0, 0, 0, 1], atol=1e-6).all(1))
-
-
-def read_matrix(path: Path, rows: int, columns: int) -> np.ndarray:
-    """A matrix in a text file. Infinities and NaN are kept, for the reader to judge.
-
-    Args:
-        path: of the file.
-        rows: that it must have.
-        columns: that it must have.
-
-    Returns:
-        [rows, columns] float64.
-
-    Raises:
-        ReaderError: for anything else.
-    """
-    try:
-        matrix = np.loadtxt(path, ndmin=2)
-    except (OSError, ValueError) as error:
-        raise ReaderError(f"{path}: not a matrix of numbers ({error})") from error
-    if matrix.shape != (rows, columns):
-        raise ReaderError(f"{path}: expected {rows}x{columns} numbers, found {'x'.join(map(str, matrix.shape))}")
-    return matrix
-
-
-def normalised(matrix: np.ndarray, height: int, width: int, source: Path | str) -> torch.Tensor:
-    """Normalised intrinsics from pixels.
-
-    Args:
-        matrix: [3, 3] in pixels.
-        height: of the pictures in pixels.
-        width: of the pictures in pixels.
-        source: named where the matrix is impossible.
-
-    Returns:
-        [3, 3] float64.
-
-    Raises:
-        ReaderError: for focal lengths that are not positive, NaN or infinity.
-    """
-    if not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise ReaderError(f"{source}: expected finite intrinsics with positive focal lengths")
-    return torch.from_numpy(np.array(matrix, dtype=np.float64) / [[width], [height], [1]])
 
 
 def turned(cameras: Cameras, quarter_turns: int) -> Cameras:
@@ -271,6 +222,22 @@ def first_existing(folder: Path, names: Sequence[str]) -> Path | None:
     return next((folder / name for name in names if (folder / name).exists()), None)
 
 
+def seen_below(root: Path, above: tuple[Path, ...] = ()) -> list[Path]:
+    """All files and folders below a folder, in order, without hidden ones, those that systems make, and what is in them.
+
+    Args:
+        root: where to look.
+        above: folders that are being looked through, so that a link to one of them ends there.
+    """
+    above, found = (*above, root.resolve()), []
+    for entry in sorted(root.iterdir()):
+        if not is_clutter(entry.name):
+            found.append(entry)
+            if entry.is_dir() and entry.resolve() not in above:
+                found += seen_below(entry, above)
+    return found
+
+
 def scenes_below(root: Path, is_scene: Callable[[Path], bool], depth: int = 4) -> list[Path]:
     """Folders that are scenes, in order of their names. Scenes hold no further scenes.
 
@@ -283,5 +250,5 @@ def scenes_below(root: Path, is_scene: Callable[[Path], bool], depth: int = 4) -
         return [root]
     if depth == 0 or not root.is_dir():
         return []
-    children = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+    children = sorted(child for child in root.iterdir() if child.is_dir() and not is_clutter(child.name))
     return [scene for child in children for scene in scenes_below(child, is_scene, depth - 1)]

@@ -12,16 +12,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data_curation.readers.support import DepthImages, Pictures, ReaderError, Undistortion, camera_files, images, scenes_below
-from video4spatial.cameras import Cameras, read_cameras
-from video4spatial.cameras.formats.colmap import Lens
+from data_curation.readers.support import DepthImages, Pictures, ReaderError, camera_files, posed_images, scenes_below, told
+from video4spatial.cameras import CameraFileError, Cameras, read_cameras
 from video4spatial.cameras.intrinsics import intrinsics_from_fov
+from video4spatial.cameras.lenses import Lens
 from video4spatial.captures import Capture
+from video4spatial.media.undistortion import Undistortion
 
 DESCRIPTION = "folder with rgb.txt, groundtruth.txt and mostly depth.txt (TUM RGB-D)"
 LARGEST_GAP = 0.1
 DEPTH_TOLERANCE = 0.02
 DEPTH_UNITS = 5000.0
+GIVE = "give fov_degrees as an option of the source in a build ({path: FOLDER, options: {fov_degrees: 60}})"
 # fx fy cx cy k1 k2 p1 p2 k3 of the colour cameras, from the set's page; pixels counted from the first one's centre.
 LENSES = {
     "freiburg1": (517.3, 516.5, 318.6, 255.3, 0.2624, -0.9531, -0.0054, 0.0026, 1.1633),
@@ -44,11 +46,12 @@ def read(scene: str, fov_degrees: float | None = None) -> Capture:
     """
     folder = Path(scene)
     pictures = _listed(folder / "rgb.txt")
-    with camera_files():
+    with camera_files() as notes:
         truth = read_cameras(folder / "groundtruth.txt", "tum", fov_degrees=fov_degrees or 60.0)
     left_out: dict[str, list[str]] = {}
     kept = []
-    truth = truth[np.argsort(np.asarray(truth.times), kind="stable")]
+    if truth.times is None:
+        raise ReaderError(f"{folder / 'groundtruth.txt'}: {'; '.join(notes)}")
     known = np.asarray(truth.times)
     for time, path in pictures:
         after = int(np.searchsorted(known, time))
@@ -60,11 +63,12 @@ def read(scene: str, fov_degrees: float | None = None) -> Capture:
         else:
             kept.append((time, path))
     if not kept:
-        raise ReaderError(f"{folder}: none of the {len(pictures)} pictures has a pose within {LARGEST_GAP} s ({left_out})")
+        raise ReaderError(f"{folder}: none of the {len(pictures)} pictures has a pose within {LARGEST_GAP} s: {told(left_out)}")
     times = np.array([time for time, _ in kept])
     cameras = truth.at(torch.from_numpy(np.interp(times, known, np.arange(len(known)))))
-    video = images([path for _, path in kept], 30.0)
-    intrinsics, undistortion = _lens(folder, video.height, video.width, fov_degrees)
+    video, (intrinsics, undistortion), more = posed_images(
+        [path for _, path in kept], 30.0, lambda size: _lens(folder, *size, fov_degrees)
+    )
     depth = _depth(folder, times, (video.height, video.width), undistortion)
     return Capture(
         name=folder.name,
@@ -78,7 +82,7 @@ def read(scene: str, fov_degrees: float | None = None) -> Capture:
         licence="CC-BY-4.0",
         redistributable=True,
         provenance={
-            "reader": "tum_rgbd", "source": str(folder), "left_out": left_out,
+            "reader": "tum_rgbd", "source": str(folder), "left_out": left_out, "notes": [*notes, *more],
             "convention": "TUM: OpenCV camera-to-world, quaternions xyzw, joined by time",
         },
     )  # fmt: skip
@@ -111,14 +115,14 @@ def _lens(folder: Path, height: int, width: int, fov_degrees: float | None) -> t
         return intrinsics_from_fov(fov_degrees, width / height), None
     name = next((name for name in LENSES if name in folder.name), None)
     if name is None:
-        raise ReaderError(f"{folder}: its name has none of {', '.join(LENSES)}, so the camera is unknown: give fov_degrees")
+        raise CameraFileError(f"{folder}: its name has none of {', '.join(LENSES)}, so the camera is unknown: {GIVE}")
     if (height, width) != (480, 640):
-        raise ReaderError(f"{folder}: pictures of {width}x{height}, expected 640x480; for others give fov_degrees")
+        raise CameraFileError(f"{folder}: pictures of {width}x{height}, expected 640x480; for others {GIVE}")
     fx, fy, cx, cy, k1, k2, p1, p2, k3 = LENSES[name]
     # Ours and COLMAP's count from the corner of the first pixel.
     parameters = (fx, fy, cx + 0.5, cy + 0.5, k1, k2, p1, p2, k3, 0.0, 0.0, 0.0)
     lens = Lens("FULL_OPENCV", width, height, parameters)
-    return lens.intrinsics, Undistortion(lens) if lens.distorted else None
+    return lens.intrinsics, Undistortion.of((lens,))
 
 
 def _depth(

@@ -22,6 +22,7 @@ def run(scene: Scene) -> Result:
         {
             "name": capture.name, "frames": len(capture), "height": capture.height, "width": capture.width, "seconds": seconds,
             "has": [part for part in ("cameras", "read_depth", "read_instances", "objects") if getattr(capture, part)],
+            "remarks": capture.remarks,
             "licence": capture.licence, "redistributable": capture.redistributable, "space": capture.space, "split": capture.split,
         },
         "frames", len(capture), left_out,

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from video4spatial.cameras import FORMATS, CameraFileError, Cameras, detect_format, read_cameras, write_cameras
-from video4spatial.cameras.formats import colmap, recammaster
+from video4spatial.cameras import CameraFileError, Cameras, detect_format, read_cameras, write_cameras
+from video4spatial.cameras.formats import WRITABLE, colmap, read_camera_file, recammaster
 
 
 def random_cameras(seed: int = 0, count: int = 4, **fields) -> Cameras:
@@ -35,7 +35,7 @@ NO_SCALE = {"realestate10k", "colmap", "worldplay", "camera_path"}
 NO_INTRINSICS = {"recammaster"}
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("name", WRITABLE)
 @pytest.mark.parametrize("count", [1, 3, 20])
 def test_round_trip_through_every_format(tmp_path, name, count):
     cameras = random_cameras(count, count)
@@ -144,7 +144,7 @@ ROW = "0 0.5 0.9 0.5 0.5 0 0 1 0 0 0 0 1 0 0 0 0 1 0"
 
 @pytest.mark.parametrize("text, message", [
     ("", "the file is empty"),
-    ("hello\nworld\n", r"Known formats:\n  transforms: .*\n  realestate10k: .*\n  tum: "),
+    ("hello\nworld\n", "not a camera file that is recognised; known are transforms, .*docs/formats.md"),
     (f"url\n{ROW}\n{ROW} 7\n", "line 3: expected 19 numbers .*found 20"),
     (f"url\n{ROW}\n{ROW[:-2]}\nx\n", "line 3: expected 19 numbers.*found 18.*; line 4: not only numbers: 'x'"),
     (f"url\n{ROW[:-1]}nan\n", "line 2: holds NaN or infinity"),
@@ -172,7 +172,13 @@ def test_broken_files_are_named_with_the_place(tmp_path, text, message):
     ({"frames": [{"transform_matrix": (2 * np.eye(4)).tolist()}]}, "not a rotation"),
     ({"w": None}, '"w" is None'),
     ({"fl_x": -5}, '"fl_x" is -5, expected a positive number'),
-    ({"camera_model": "OPENCV_FISHEYE"}, "not a pinhole"),
+    ({"camera_model": "EQUIRECTANGULAR"}, "frame 0: camera_model 'EQUIRECTANGULAR' is not a pinhole"),
+    ({"frames": [{"transform_matrix": IDENTITY, "camera_model": "FISHEYE624"}]}, "'FISHEYE624' is not a pinhole"),
+    ({"ftheta_p0": 0.1}, '"ftheta_p0" is not a pinhole'),
+    ({"latlong": True}, '"latlong" is not a pinhole'),
+    ({"k1": 0.1, "k4": 0.01}, "distortion k4 is not part of the lens OPENCV"),
+    ({"is_fisheye": True, "p1": 0.01}, "distortion p1 is not part of the lens OPENCV_FISHEYE"),
+    ({"k1": "0.1"}, '"k1" is \'0.1\', expected a number'),
     ({"camera_convention": "unreal"}, '"camera_convention" is \'unreal\''),
 ])
 def test_broken_transforms_json(tmp_path, change, message):
@@ -239,11 +245,11 @@ def test_colmap_agrees_with_pycolmap(tmp_path):
 
 
 @pytest.mark.parametrize("model, parameters", [(2, [320, 320, 240, 0.1]), (5, [300, 300, 320, 240, 0, 0, 0, 0])])
-def test_distorted_colmap_models_are_refused(tmp_path, model, parameters):
+def test_distorted_colmap_models_are_read_with_a_warning(tmp_path, model, parameters):
     image = (1, [1, 0, 0, 0], [0, 0, 0], 1, "a.png", 0)
     write_colmap_binary(tmp_path / "model", [(1, model, 640, 480, parameters)], [image])
-    with pytest.raises(CameraFileError, match="distorted .*undistort them first"):
-        read_cameras(tmp_path / "model")
+    with pytest.warns(UserWarning, match="the pictures are distorted .* cameras of undistorted ones"):
+        assert len(read_cameras(tmp_path / "model")) == 1
     assert colmap.read_images(tmp_path / "model")[0].lens.distorted
 
 
@@ -300,8 +306,12 @@ def test_npz_layouts(tmp_path, arrays):
     sized = bool({"images", "depth", "depth_z", "local_points", "image_height"} & set(arrays))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        cameras = read_cameras(tmp_path / "a.npz")
+        file = read_camera_file(tmp_path / "a.npz")
     assert bool(said) == (not sized)
+    if sized:
+        with pytest.raises(CameraFileError, match="pictures of 100x80 for pictures of 80x100, which have another shape"):
+            file.resized(100, 80)
+    cameras = file.cameras
     assert torch.allclose(cameras.camera_to_world[0], torch.from_numpy(CAMERA_AT))
     assert torch.allclose(cameras.intrinsics[0], torch.tensor([[0.5, 0, 0.5], [0, 0.625, 0.5], [0, 0, 1]]).double())
 
@@ -434,7 +444,7 @@ def test_what_is_left_out_is_said(tmp_path):
     with pytest.warns(UserWarning, match="left out"):
         write_cameras(tmp_path / "a.tum", zoom)
     content = {"fl_x": 50, "w": 100, "h": 80, "k1": 0.1, "frames": [{"transform_matrix": IDENTITY}]}
-    with pytest.warns(UserWarning, match="distortion is ignored"):
+    with pytest.warns(UserWarning, match="distorted .OPENCV.: these are the cameras of undistorted ones"):
         read_cameras(write_json(tmp_path / "a.json", content))
 
 

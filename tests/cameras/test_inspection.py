@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
-from video4spatial.cameras import Cameras, FORMATS, parse_trajectory, write_cameras
+from video4spatial.cameras import Cameras, parse_trajectory, write_cameras
+from video4spatial.cameras.formats import WRITABLE
 from video4spatial.cameras.inspection import inspect_cameras
 from video4spatial.cameras.plotting import draw_frustums, level_basis, plot_trajectories
 
@@ -20,7 +22,7 @@ def walk() -> Cameras:
     return parse_trajectory("forward 2, forward 1 + left 100deg, forward 1.5 + tilt down 15", 33, start=start)
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("name", WRITABLE)
 def test_a_walk_is_what_its_format_says(tmp_path, name):
     write_cameras(tmp_path / "a", walk(), name)
     report = inspect_cameras(tmp_path / "a")
@@ -82,3 +84,16 @@ def test_the_level_basis_is_a_rotation_for_any_camera(expression):
     _, basis = level_basis(parse_trajectory(expression, 9)[-1])
     assert torch.allclose(basis @ basis.T, torch.eye(3, dtype=torch.float64), atol=1e-9)
     assert float(torch.linalg.det(basis)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("count", [4, 40])
+def test_photographs_in_no_order_are_not_called_inverted(tmp_path, count):
+    """A good model of a facade, its photographs taken from here and there: the way from one to the next says nothing."""
+    generator = np.random.default_rng(count)
+    pose = torch.eye(4, dtype=torch.float64).repeat(count, 1, 1)
+    for seed in range(6):
+        pose[:, :3, 3] = torch.from_numpy(generator.uniform([-6, -1, -2], [6, 1, 2], (count, 3)))
+        turns = np.stack([generator.uniform(-15, 15, count), generator.uniform(-35, 35, count), generator.uniform(-5, 5, count)], axis=1)
+        pose[:, :3, :3] = torch.from_numpy(Rotation.from_euler("xyz", turns, degrees=True).as_matrix())
+        write_cameras(tmp_path / f"model{seed}", Cameras.from_fov(pose), "colmap")
+        assert "inverted" not in inspect_cameras(tmp_path / f"model{seed}").verdict

@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -106,6 +109,10 @@ def test_the_lens_that_the_file_names_is_used_and_said(tmp_path, size):
     assert any("the one that the file names, of 26 mm on 35 mm film" in note for note in read.notes)
     by_hand = read_footage(tmp_path, height=size[1], width=size[0], fov_degrees=90)
     assert float(by_hand.view.fov_degrees[0]) == pytest.approx(90) and not any("lens" in note for note in by_hand.notes)
+    (tmp_path / "path.tum").write_text("0 0 0 0 0 0 0 1\n")  # cameras without intrinsics
+    posed = read_footage(tmp_path, height=size[1], width=size[0], context_cameras=tmp_path / "path.tum")
+    assert torch.equal(posed.view.intrinsics, read.view.intrinsics)
+    assert any("holds no intrinsics: the lens is the one that the pictures name, of 26 mm" in note for note in posed.notes)
 
 
 @pytest.mark.parametrize(
@@ -199,3 +206,122 @@ def test_cameras_that_do_not_move_keep_their_scale(folder, tmp_path):
     write_cameras(tmp_path / "cameras.txt", still.with_frame_rate(4.0), format="realestate10k")
     read = footage_clip(folder, "forward 1", **SIZE, context_cameras=tmp_path / "cameras.txt")
     assert any("hardly move" in note for note in read.notes)
+
+
+SHUFFLED = [5, 0, 11, 3, 9, 1, 7, 10, 2, 8, 4, 6]
+
+
+def names_of(count=12):
+    return [f"frame_{index:06d}.png" for index in range(count)]
+
+
+def positions(clip):
+    """How far along the walk each context camera stands, in its steps of 0.5."""
+    return (clip.context_cameras.positions[:, 2] / 0.5).round().int().tolist()
+
+
+@pytest.mark.parametrize("spelled", [str, str.upper, lambda name: f"images\\{name}", lambda name: f"../x/{name}", lambda name: name[:-4]])
+@pytest.mark.parametrize("name", ["cameras.json", "model"])
+def test_cameras_belong_to_the_pictures_that_they_name(folder, walk, tmp_path, spelled, name):
+    format = "colmap" if name == "model" else None
+    cameras, names = walk[SHUFFLED].scaled(1, metric=True), [spelled(name) for name in names_of()]
+    names = [names[index] for index in SHUFFLED]
+    write_cameras(tmp_path / name, cameras, format, image_size=(64, 96), image_names=names)
+    if name == "cameras.json":  # as other programs leave it: without times
+        content = json.loads((tmp_path / name).read_text())
+        for frame in content["frames"]:
+            del frame["time"]
+        (tmp_path / name).write_text(json.dumps(content))
+    read = footage_clip(folder, "static", **SIZE, context_cameras=tmp_path / name)
+    steps = read.clip.context_cameras.positions.diff(dim=0)
+    assert torch.allclose(steps, steps[:1].expand_as(steps)) and float(steps[0, 2]) > 0
+    assert brightness(read.clip) == list(range(12)) and not any("left out" in note for note in read.notes)
+
+
+def test_pictures_without_a_camera_are_left_out_and_cameras_without_a_picture_not_used(folder, walk, tmp_path):
+    names = names_of(11)[3:] + ["elsewhere_1.png", "elsewhere_2.png"]
+    write_cameras(tmp_path / "part.json", walk[list(range(3, 11)) + [0, 1]], image_size=(64, 96), image_names=names)
+    read = footage_clip(folder, "forward 1", **SIZE, context_cameras=tmp_path / "part.json", anchor=7)
+    assert brightness(read.clip) == list(range(3, 11)) == positions(read.clip) and brightness(read.clip)[read.clip.anchor] == 7
+    said = " ".join(read.notes)
+    assert "4 of 12 pictures have no camera in" in said and "frame_000000.png, frame_000001.png" in said
+    assert "2 of the 10 cameras of" in said
+    thinned = footage_clip(folder, "static", **SIZE, context_cameras=tmp_path / "part.json", anchor=5, context_frames=3).clip
+    assert 5 in brightness(thinned) and len(brightness(thinned)) == 3 and brightness(thinned) == positions(thinned)
+    with pytest.raises(ValueError, match="frame 11 of .* has no camera in .*part.json: choose another `anchor`"):
+        footage_clip(folder, "static", **SIZE, context_cameras=tmp_path / "part.json")
+
+
+def test_names_that_no_picture_has_are_said(folder, frames, walk, tmp_path):
+    path = tmp_path / "cameras.json"
+    write_cameras(path, walk, image_size=(64, 96), image_names=[f"photo{index}.png" for index in range(12)])
+    read = footage_clip(folder, "static", **SIZE, context_cameras=path)
+    assert positions(read.clip) == list(range(12)) and any("names pictures, such as photo0.png, that" in note for note in read.notes)
+    write_video(tmp_path / "video.mp4", frames, 10.0)
+    notes = footage_clip(tmp_path / "video.mp4", "static", **SIZE, context_cameras=path).notes
+    assert any("in order of the names" in note for note in notes)
+    write_cameras(path, walk[:7], image_size=(64, 96), image_names=[f"photo{index}.png" for index in range(7)])
+    with pytest.raises(ValueError, match="holds 7 cameras for 12 frames .* such as photo0.png, are those of no picture"):
+        footage_clip(folder, "static", **SIZE, context_cameras=path)
+
+
+def test_unreadable_pictures_are_said_and_do_not_shift_cameras(folder, walk, tmp_path):
+    mixed = shutil.copytree(folder, tmp_path / "mixed")
+    for index in (0, 3, 6):
+        (mixed / f"frame_{index:06d}.png").rename(mixed / f"frame_{index:06d}.HEIC")
+    write_cameras(tmp_path / "named.json", walk, image_size=(64, 96), image_names=names_of())
+    read = footage_clip(mixed, "static", **SIZE, context_cameras=tmp_path / "named.json")
+    assert positions(read.clip) == brightness(read.clip) == [1, 2, 4, 5, 7, 8, 9, 10, 11]
+    assert any("3 pictures cannot be read (.HEIC) and are left out: frame_000000.HEIC" in note for note in read.notes)
+    write_cameras(tmp_path / "nameless.json", walk, image_size=(64, 96))
+    with pytest.raises(ValueError, match=r"holds 12 cameras for 9 frames .*\(3 pictures cannot be read \(.HEIC\)\)"):
+        footage_clip(mixed, "static", **SIZE, context_cameras=tmp_path / "nameless.json")
+
+
+def test_the_size_of_the_pictures_stands_in_for_the_files(folder, walk, tmp_path):
+    path = tmp_path / "cameras.json"
+    write_cameras(path, walk, image_size=(64, 96), image_names=names_of())
+    content = json.loads(path.read_text())
+    whole = footage_clip(folder, "static", **SIZE, context_cameras=path).clip.context_cameras
+    path.write_text(json.dumps({key: value for key, value in content.items() if key not in ("w", "h")}))
+    assert footage_clip(folder, "static", **SIZE, context_cameras=path).clip.context_cameras.allclose(whole)
+    angle = {key: value for key, value in content.items() if key not in ("w", "h", "fl_x", "fl_y", "cx", "cy")}
+    angle["camera_angle_x"] = np.pi / 2
+    path.write_text(json.dumps(angle))
+    assert footage_clip(folder, "static", **SIZE, context_cameras=path).clip.context_cameras.allclose(whole, 1e-6)
+    path.write_text(json.dumps(content | {"w": 64, "h": 96}))
+    with pytest.raises(ValueError, match="cameras.json: cameras of pictures of 64x96 for pictures of 96x64.*another shape"):
+        footage_clip(folder, "static", **SIZE, context_cameras=path)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_pictures_of_known_cameras_are_taken_as_stored(folder, walk, tmp_path, orientation):
+    (tmp_path / "photos").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in names_of():
+        with Image.open(folder / name) as image:
+            image.save(tmp_path / "photos" / name, exif=exif)
+    write_cameras(tmp_path / "cameras.json", walk, image_size=(64, 96), image_names=names_of())
+    clip = footage_clip(folder, "static", **SIZE, context_cameras=tmp_path / "cameras.json").clip
+    read = footage_clip(tmp_path / "photos", "static", **SIZE, context_cameras=tmp_path / "cameras.json")
+    assert read.clip.context_cameras.allclose(clip.context_cameras) and np.array_equal(read.clip.context_frames, clip.context_frames)
+    assert any("as stored" in note for note in read.notes)
+    assert read_footage(tmp_path / "photos").frames.shape[1:3] == ((96, 64) if orientation == 6 else (64, 96))  # alone they are upright
+
+
+def test_lens_distortion_is_taken_out_of_the_context(folder, walk, tmp_path):
+    bent = np.zeros((12, 64, 96, 3), np.uint8)
+    bent[:, 20, 24] = 255
+    write_images(tmp_path / "bent", bent)
+    write_cameras(tmp_path / "cameras.json", walk, image_size=(64, 96), image_names=names_of())
+    content = json.loads((tmp_path / "cameras.json").read_text())
+    (tmp_path / "cameras.json").write_text(json.dumps(content | {"is_fisheye": True, "k1": 0.0}))
+    read = read_footage(tmp_path / "bent", context_cameras=tmp_path / "cameras.json", context_frames=4)
+    assert any("lens distortion" in note and "OPENCV_FISHEYE" in note for note in read.notes)
+    spread = read.frames[0, ..., 0].astype(float)
+    y, x = np.mgrid[:64, :96] + 0.5
+    found = np.array([(spread * x).sum(), (spread * y).sum()]) / spread.sum()
+    seen = (np.array([24.5, 20.5]) - [48, 32]) / 48  # an equidistant fisheye shows the angle, a pinhole its tangent
+    angle = np.linalg.norm(seen)
+    assert np.allclose(found, seen / angle * np.tan(angle) * 48 + [48, 32], atol=0.6)

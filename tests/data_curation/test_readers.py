@@ -81,9 +81,9 @@ def assert_point_lands(capture, tolerance: float = 0.3):
 
 
 def only_scene(source, reader):
-    name, scenes = find_scenes(source)
-    assert name == reader and len(scenes) == 1
-    return scenes[0]
+    ((name, scene),) = find_scenes(source)
+    assert name == reader
+    return scene
 
 
 def save(folder, pictures, names):
@@ -119,9 +119,9 @@ PINHOLE = f"PINHOLE {WIDTH} {HEIGHT} 110 105 60.5 50.25"
 
 
 def test_rooms_are_seeds_of_a_split():
-    name, scenes = find_scenes("validation:3-5")
-    assert name == "rooms" and scenes == ["validation:3", "validation:4", "validation:5"]
-    capture = read_scene(name, scenes[0], num_frames=3, size=32)
+    scenes = find_scenes("validation:3-5")
+    assert scenes == [("rooms", "validation:3"), ("rooms", "validation:4"), ("rooms", "validation:5")]
+    capture = read_scene(*scenes[0], num_frames=3, size=32)
     assert capture.provenance["seed"] == SEED_RANGES["validation"][3] and capture.read_frames([0, 2]).shape == (2, 32, 32, 3)
     for source, message in (("trian:0-5", "unknown split 'trian'"), ("train:5-2", "FIRST <= LAST")):
         with pytest.raises(ReaderError, match=message):
@@ -272,7 +272,7 @@ def test_a_table_of_poses(tmp_path):
     capture = assert_point_lands(read_scene("pose_table", only_scene(tmp_path, "pose_table")))
     assert capture.provenance["left_out"] == {"pose_invalid": ["10.png"]}
     np.savetxt(tmp_path / "poses.txt", table[1:])
-    with pytest.raises(ReaderError, match="expected 6x16 numbers, found 5x16"):
+    with pytest.raises(ReaderError, match="5 poses for 6 pictures"):
         read_scene("pose_table", str(tmp_path))
 
 
@@ -416,9 +416,9 @@ def test_scannetpp_nerfstudio_poses_swap_rows():
 def test_footage_has_no_cameras(tmp_path):
     write_video(tmp_path / "a.b c ü.mp4", painted(project(poses())), frame_rate=10)
     save(tmp_path / "photos", painted(project(poses())), NAMES)
-    name, scenes = find_scenes(tmp_path)
-    assert name == "footage" and len(scenes) == 2
-    captures = [read_scene(name, scene) for scene in scenes]
+    scenes = find_scenes(tmp_path)
+    assert [name for name, _ in scenes] == ["footage"] * 2
+    captures = [read_scene(*scene) for scene in scenes]
     assert [capture.name for capture in captures] == ["a.b c ü", "photos"]
     assert all(capture.cameras is None and len(capture) == COUNT for capture in captures)
 

@@ -107,7 +107,7 @@ def test_curate_inspect_says_what_a_source_holds(tmp_path, capsys):
     (broken / "K.txt").write_text("")
     assert exit_code(run, ["curate", "inspect", str(tmp_path)]) == 2
     output = capsys.readouterr()
-    assert "expected 0x16 numbers" in output.out and "1 of 1 scenes could not be read" in output.err
+    assert "expected 16 numbers per line" in output.out and "1 of 1 scenes could not be read" in output.err
     assert exit_code(run, ["curate", "inspect", str(tmp_path), "--reader", "scanet"]) == 2
     assert "did you mean 'scannetpp'" in capsys.readouterr().err
 
@@ -127,7 +127,7 @@ def test_curate_builds_a_data_set_and_says_what_failed(tmp_path, capsys):
     assert exit_code(run, arguments) == 2
     said = capsys.readouterr()
     assert "1 of 2 scenes failed (allowed: 5%); the rest is in place" in said.err
-    assert "broken-scene" in said.out and "expected 0x16 numbers" in said.out and "navigation" in said.out
+    assert "broken-scene" in said.out and "expected 16 numbers per line" in said.out and "navigation" in said.out
     files = ["manifest.parquet", "report.html", "summary.json", "shards/index.parquet", "shards/train-00000.tar"]
     assert all((output / name).is_file() for name in files)
     run([*arguments, "--work.most_failed", "0.5"])
@@ -214,7 +214,7 @@ def test_benchmark_on_captures(tiny_model_folder, posed_captures, tmp_path, caps
          "--write-test-set", str(tmp_path / "set.json"), "--json", str(tmp_path / "one.json"),
          "--report", str(tmp_path / "page.html")])  # fmt: skip
     said = capsys.readouterr().out
-    assert "left out:" in said and "expected 0x16 numbers" in said
+    assert "left out:" in said and "expected 16 numbers per line" in said
     assert "kitchen: 64 frames of 60x40 read by pose_table, metres; 1 window; the context sees" in said
     assert "abc: 16 frames of 48x40 read by realestate10k, unknown scale" in said and "depth unknown" in said
     assert (tmp_path / "page.html").is_file()

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
+from video4spatial.cameras.lenses import PictureShapeError, check_shape
 from video4spatial.media import MediaError, image_paths, open_video, write_images
+from video4spatial.media.image_folder import open_as_stored
 
 
 def test_natural_order_and_frame_rate(tmp_path, barcode, numbers_of):
@@ -83,6 +85,61 @@ def test_empty_folder(tmp_path):
         open_video(tmp_path)
 
 
+def test_pictures_that_cannot_be_read_are_listed(tmp_path, barcode):
+    for number in range(3):
+        Image.fromarray(barcode(number)).save(tmp_path / f"IMG_{number}.jpg")
+    for name in ("IMG_10.HEIC", "IMG_9.HEIC", "IMG_1.DNG", "._IMG_0.HEIC", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    video = open_video(tmp_path, frame_rate=1)
+    assert len(video) == 3 and [path.name for path in video.left_out] == ["IMG_9.HEIC", "IMG_10.HEIC"]  # IMG_1 is there as JPEG
+    for path in video.images:
+        path.unlink()
+    with pytest.raises(MediaError, match=r"no images .*; 3 pictures cannot be read \(.DNG, .HEIC\): convert them to JPEG"):
+        open_video(tmp_path)
+
+
+def test_jpeg_under_other_endings(tmp_path, barcode):
+    Image.fromarray(barcode(0)).save(tmp_path / "a.jfif", "JPEG")
+    assert len(open_video(tmp_path, frame_rate=1)) == 1
+
+
+STORED = np.arange(6 * 9 * 3, dtype=np.uint8).reshape(6, 9, 3)
+
+
+def turned_pictures(folder, orientation, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    folder.mkdir()
+    for index in range(2):
+        Image.fromarray(STORED).save(folder / f"{index}{suffix}", exif=exif)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_pictures_with_cameras_are_read_as_stored_unless_the_cameras_are_of_upright_ones(tmp_path, orientation, suffix):
+    folder = turned_pictures(tmp_path / "a", orientation, suffix)
+
+    def of(height, width):
+        def read(images):
+            check_shape((height, width), (images.height, images.width))
+            return images.height, images.width
+
+        return read
+
+    video, size = open_as_stored(folder, 1.0, of(12, 18))
+    assert size == (6, 9) == (video.height, video.width) and video.turned and not video.upright
+    assert np.array_equal(video.read([1])[0], STORED)
+    upright = open_video(folder, frame_rate=1).read([1])[0]
+    assert np.array_equal(upright, np.rot90(STORED, -1 if orientation == 6 else 2))
+    if orientation == 6:
+        video, size = open_as_stored(folder, 1.0, of(18, 12))
+        assert size == (9, 6) and video.upright and video.read([1]).shape == (1, 9, 6, 3)
+    for shape in ((10, 10), (18, 12) if orientation == 3 else (10, 10)):
+        with pytest.raises(PictureShapeError, match="have another shape"):
+            open_as_stored(folder, 1.0, of(*shape))
+
+
 def test_the_lens_of_exif(tmp_path):
     def save(name, focal):
         exif = Image.Exif()
@@ -105,6 +162,8 @@ def test_colours_of_a_profile_are_brought_to_srgb(tmp_path):
     Image.new("RGB", (8, 6), (200, 60, 30)).save(tmp_path / "1.png", icc_profile=usual)
     video = open_video(tmp_path, frame_rate=1)
     assert np.abs(video.read([0, 1])[:, 0, 0].astype(int) - [[30, 60, 200], [200, 60, 30]]).max() <= 2
+    stored, _ = open_as_stored(tmp_path, 1.0, len)
+    assert np.array_equal(stored.read([0, 1]), video.read([0, 1])) and stored.notes == video.notes
     assert video.notes == ("the pictures have the colours of Exchanged: they are brought to sRGB.",)
 
 

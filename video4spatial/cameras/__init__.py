@@ -2,7 +2,7 @@
 
 from video4spatial.cameras.cameras import Cameras, viewpoint_distance
 from video4spatial.cameras.checks import CameraError
-from video4spatial.cameras.formats import FORMATS, CameraFileError, detect_format, read_cameras, write_cameras
+from video4spatial.cameras.formats import FORMATS, CameraFileError, detect_format, read_camera_file, read_cameras, write_cameras
 from video4spatial.cameras.intrinsics import CropBox, centre_crop_box, intrinsics_from_fov
 from video4spatial.cameras.keyframes import from_keyframes, read_keyframes
 from video4spatial.cameras.motions import TrajectoryError
@@ -25,6 +25,7 @@ __all__ = [
     "plucker_rays",
     "poses_to_latent",
     "project_points",
+    "read_camera_file",
     "read_cameras",
     "read_keyframes",
     "viewpoint_distance",

@@ -11,6 +11,10 @@ class CameraError(ValueError):
     """Cameras that cannot be: wrong shapes, values that are not numbers, matrices that are not rigid motions."""
 
 
+class CameraFileError(CameraError):
+    """A camera file that cannot be read or written; the message names the file and, for tables, the line."""
+
+
 def float64(values) -> Tensor:
     """A float64 copy on the CPU, cut from any graph.
 

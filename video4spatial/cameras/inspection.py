@@ -14,11 +14,15 @@ import torch
 from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
-from video4spatial.cameras.formats import detect_format, read_cameras
+from video4spatial.cameras.formats import CameraFile, Stated, detect_format, read_camera_file
 from video4spatial.cameras.plotting import draw_frustums
 
 DECISIVE_MARGIN = 0.7
 NEGLIGIBLE_VOTE = 0.05
+ENOUGH_STEPS = 12
+"""From so many steps on, a path says all that it can about how it was walked."""
+WALKED, UNORDERED = 0.6, 1.6
+"""Unsteadiness of a walk, and of photographs in no order (which comes to the square root of 3)."""
 FLIP = torch.diag(torch.tensor([1.0, -1, -1, 1], dtype=torch.float64))
 
 
@@ -49,7 +53,7 @@ class CameraReport:
     Args:
         path: the file.
         format: its format, a name in `formats.FORMATS`.
-        cameras: what `read_cameras` makes of it.
+        file: what `read_camera_file` makes of it.
         readings: four readings, the likeliest first.
         verdict: one sentence: is the direction (camera-to-world or back), are the axes (OpenCV, OpenGL) as expected?
         consistent: whether the file looks like what its format says (True also where the votes are too close).
@@ -57,10 +61,15 @@ class CameraReport:
 
     path: Path
     format: str
-    cameras: Cameras
+    file: CameraFile
     readings: tuple[Reading, ...]
     verdict: str
     consistent: bool
+
+    @property
+    def cameras(self) -> Cameras:
+        """The cameras as read."""
+        return self.file.cameras
 
     def draw(self, output: str | PathLike) -> None:
         """Write a picture of the cameras as read, from above and in space, to the file `output`."""
@@ -70,6 +79,7 @@ class CameraReport:
         cameras = self.cameras
         unit = "m" if cameras.metric else "(unknown unit)"
         fov = cameras.fov_degrees
+        names = self.file.image_names
         extent = cameras.positions.amax(0) - cameras.positions.amin(0)
         duration = "none" if cameras.times is None else f"{float(cameras.times[-1] - cameras.times[0]):.2f} s in all"
         lines = [
@@ -78,6 +88,8 @@ class CameraReport:
             f"read as       {cameras.convention}",
             f"frames        {len(cameras)}",
             f"times         {duration}",
+            f"pictures      {'not named' if names is None else f'{names[0]} to {names[-1]}'}",
+            f"lens          {', '.join(self.file.distorted) or 'no distortion'}",
             f"position 0    {_vector(cameras.positions[0])}",
             f"forward 0     {_vector(cameras.forward[0])}{_axis_name(cameras.forward[0])}",
             f"up 0          {_vector(cameras.up[0])}{_axis_name(cameras.up[0])}",
@@ -97,16 +109,13 @@ class CameraReport:
         return "\n".join(lines)
 
 
-def inspect_cameras(
-    path: str | PathLike, format: str | None = None, *, fov_degrees: float | None = None, aspect: float | None = None
-) -> CameraReport:
+def inspect_cameras(path: str | PathLike, format: str | None = None, stated: Stated = Stated()) -> CameraReport:
     """Read a camera file and judge whether its convention is what its format says.
 
     Args:
         path: the file.
         format: a name in `formats.FORMATS`; recognised from the content by default.
-        fov_degrees: horizontal field of view for files without intrinsics.
-        aspect: width / height for files that do not say it.
+        stated: what is known besides the file, such as the field of view.
 
     Returns:
         The report; print it, and `draw` it.
@@ -115,11 +124,12 @@ def inspect_cameras(
         FileNotFoundError: where there is no such file.
         CameraFileError: where it cannot be read.
     """
-    cameras = read_cameras(path, format, fov_degrees=fov_degrees, aspect=aspect)
+    file = read_camera_file(path, format, stated)
+    cameras = file.cameras
     readings = compare_readings(cameras)
     verdict, consistent = _verdict(readings)
     ordered = tuple(sorted(readings, key=lambda reading: -reading.score))
-    return CameraReport(Path(path), format or detect_format(path), cameras, ordered, verdict, consistent)
+    return CameraReport(Path(path), format or detect_format(path), file, ordered, verdict, consistent)
 
 
 def compare_readings(cameras: Cameras) -> list[Reading]:
@@ -169,12 +179,13 @@ def _inversion_votes(reading: Cameras, other: Cameras) -> list[tuple[float, str]
     """Votes that compare camera-to-world with world-to-camera."""
     votes = []
     length, other_length = float(reading.path_length()), float(other.path_length())
+    weight = _as_a_walk(reading, other)
     smallest = 1e-9 + 1e-6 * max(length, other_length)
     # Read the wrong way round, every turn swings the camera on an arm as long as its distance from the origin.
-    points = _clipped(math.log2((other_length + smallest) / (length + smallest)))
+    points = weight * _clipped(math.log2((other_length + smallest) / (length + smallest)))
     votes.append((points, f"path of length {length:.3g}, read the other way round {other_length:.3g}"))
     roughness, other_roughness = _roughness(reading.positions), _roughness(other.positions)
-    points = 0.7 * _clipped(math.log2((other_roughness + 1e-3) / (roughness + 1e-3)))
+    points = 0.7 * weight * _clipped(math.log2((other_roughness + 1e-3) / (roughness + 1e-3)))
     votes.append((points, f"unsteadiness {roughness:.2f} of each step, read the other way round {other_roughness:.2f}"))
     level, other_level = float(reading.up.mean(0).norm()), float(other.up.mean(0).norm())
     points = _clipped(5 * (level - other_level))
@@ -195,7 +206,8 @@ def _axes_votes(reading: Cameras) -> list[tuple[float, str]]:
         word = "forward" if ahead > 0 else "backward"
         # A clip may well back away in a straight line; to walk backward round corners is rare.
         turned = min(1.0, float(reading.rotation_to(reading[0]).max()) / 60)
-        votes.append((ahead * (0.3 + 0.7 * turned), f"moves {word} ({ahead:+.2f} of each step is along the view)"))
+        points = ahead * (0.3 + 0.7 * turned) * _as_a_walk(reading, reading)
+        votes.append((points, f"moves {word} ({ahead:+.2f} of each step is along the view)"))
     vertical = float(reading.up.mean(0)[2])
     if abs(vertical) > 0.7:
         word = "up" if vertical > 0 else "down"
@@ -203,6 +215,13 @@ def _axes_votes(reading: Cameras) -> list[tuple[float, str]]:
     if _looks_at_one_point(reading):
         votes.append((0.5, "looks towards that point, not away from it"))
     return votes
+
+
+def _as_a_walk(reading: Cameras, other: Cameras) -> float:
+    """How much a path counts as evidence, 0 to 1: a few photographs, or many in no order, are not walked from one to the next."""
+    roughness = min(_roughness(reading.positions), _roughness(other.positions))
+    steady = (UNORDERED - roughness) / (UNORDERED - WALKED)
+    return min(1.0, (len(reading) - 1) / ENOUGH_STEPS) * max(0.0, min(1.0, steady))
 
 
 def _roughness(positions: Tensor) -> float:

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import CameraError
-from video4spatial.cameras.formats.reading import CameraFileError, first_lines, raise_problems
+from video4spatial.cameras.formats import FORMATS
+from video4spatial.cameras.formats.reading import CameraFileError, first_lines, json_text, raise_problems
 from video4spatial.cameras.intrinsics import intrinsics_from_fov
 from video4spatial.parsing import parse_yaml
 
@@ -67,10 +68,11 @@ def spread_evenly(cameras: Cameras, num_frames: int) -> Cameras:
 
 
 def is_keyframe_file(path: Path) -> bool:
-    """Whether `path` is YAML, or JSON with "keyframes" and no "frames"."""
+    """Whether `path` is YAML, or JSON with "keyframes" that is no camera file (nerfstudio's paths hold keyframes too)."""
     if path.suffix.lower() in (".yaml", ".yml"):
         return True
-    return bool(re.search(r'^[\s{]*"?keyframes"?\s*:', "\n".join(first_lines(path, 2))))
+    named = re.search(r"""^[\s{,]*["']?keyframes["']?\s*:""", "\n".join(first_lines(path, 100)), re.MULTILINE)
+    return (bool(named) or '"keyframes"' in json_text(path)) and not any(module.sniff(path) for module in FORMATS.values())
 
 
 def read_keyframes(path: str | PathLike, fov_degrees: float = 60.0, aspect: float = 1.0) -> Cameras:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import CameraError
-from video4spatial.cameras.formats import read_cameras
+from video4spatial.cameras.formats import Stated, read_camera_file
 from video4spatial.cameras.intrinsics import intrinsics_from_fov
 from video4spatial.cameras.keyframes import is_keyframe_file, looking_at, read_keyframes, spread_evenly
 from video4spatial.cameras.motions import (
@@ -88,7 +88,7 @@ def parse_trajectory(
         raise TrajectoryError(f"frame rate {frame_rate}: give a positive number of frames per second")
     if start is not None and (len(start) != 1 or start.batch_shape != ()):
         raise TrajectoryError(f"start must be one camera (T = 1), given {start!r}")
-    path = _existing_file(expression_or_path)
+    path = trajectory_file(expression_or_path)
     if path is not None:
         relative = _from_file(path, num_frames, fov_degrees, aspect)
     else:
@@ -191,7 +191,15 @@ def _read_motion(items: list[str | Quantity]) -> Motion:
     return motion
 
 
-def _existing_file(expression_or_path: str | PathLike) -> Path | None:
+def trajectory_file(expression_or_path: str | PathLike) -> Path | None:
+    """The file or folder that is meant by a trajectory, or None for words.
+
+    Args:
+        expression_or_path: as in `parse_trajectory`.
+
+    Raises:
+        FileNotFoundError: for what looks like the name of a file that does not exist.
+    """
     if not isinstance(expression_or_path, str):
         path, named = Path(expression_or_path), True
     else:
@@ -210,7 +218,8 @@ def _from_file(path: Path, num_frames: int, fov_degrees: float, aspect: float) -
     if is_keyframe_file(path):
         cameras = read_keyframes(path, fov_degrees, aspect)
     else:
-        cameras = read_cameras(path, fov_degrees=fov_degrees, aspect=aspect)
+        # A path is followed by a pinhole: what the file says of the lens of its pictures is of no account.
+        cameras = read_camera_file(path, stated=Stated(fov_degrees, aspect)).cameras
     cameras = cameras.relative_to(0)
     focal = cameras.intrinsics[:, 0, 0]
     motion = cameras.path_length() + cameras.rotation_to(cameras[0]).max() + (focal / focal[0]).log().abs().max()

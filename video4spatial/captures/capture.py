@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from video4spatial.cameras import Cameras
+from video4spatial.naming import some
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,13 @@ class Capture:
             raise ValueError(
                 f"capture {self.name!r} has {self.frame_count} frames but {' and '.join(problems)}; give one per frame"
             )
+
+    @property
+    def remarks(self) -> list[str]:
+        """What its reader has to say: `notes` of the provenance, and what was `left_out`, by reason."""
+        left_out = self.provenance.get("left_out", {})
+        counted = [f"{len(names)} {reason}: {some(map(str, names))}" for reason, names in left_out.items()]
+        return [*self.provenance.get("notes", []), *counted]
 
     def __len__(self) -> int:
         return self.frame_count

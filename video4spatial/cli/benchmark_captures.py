@@ -40,6 +40,9 @@ def captures_found(folders: Sequence[str]) -> list[Capture]:
         raise UserError("none of the captures can be read: " + "; ".join(unread))
     for problem in unread:
         note(f"left out: {problem}")
+    for capture in captures:
+        for remark in capture.remarks:
+            note(f"{capture.name}: {remark}")
     return captures
 
 

@@ -3,8 +3,10 @@
 `build` makes it, `report` shows what was made, `inspect` looks into a source first.
 """
 
+import shlex
 import statistics
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from rich.table import Table
@@ -113,9 +115,14 @@ def build(arguments: list[str]) -> None:
     made = read_build_options(parser, arguments)
     from data_curation.build import BuildError
     from data_curation.build import build as build_dataset
+    from data_curation.readers import ReaderError, find_scenes, unread_files
     from data_curation.report import write_report
 
     route_messages()
+    for source in made.sources:
+        with suppress(ReaderError):  # told by the build itself
+            for sentence in unread_files(source.path, find_scenes(source.path, source.reader)):
+                note(f"{source.path}: {sentence}")
     with _shown_progress() as progress:
         try:
             summary = build_dataset(
@@ -210,7 +217,7 @@ def inspect_parser() -> Parser:
     )
     add = parser.add_argument
     add("source", metavar="SOURCE", help="folder or file of captures, or simulated rooms such as train:0-3")
-    add("--reader", metavar="NAME", help="how to read it (default: the first reader that finds scenes)")
+    add("--reader", metavar="NAME", help="read only the scenes of this one (default: those of all)")
     add("--scenes", metavar="N", type=integer(1), default=8, help="look into the first so many (default %(default)s)")
     add("--pairs", metavar="N", type=integer(0), default=24,
         help="pairs of frames for the epipolar check, 0 leaves it out (default %(default)s)")  # fmt: skip
@@ -229,23 +236,28 @@ def inspect(arguments: list[str]) -> None:
     """
     options = inspect_parser().parse(arguments)
     from data_curation.pipeline import StageSettings
-    from data_curation.readers import find_scenes
+    from data_curation.readers import find_scenes, unread_files
     from data_curation.running import EXPECTED_ERRORS, SceneTask, run_stages
     from data_curation.stages.cameras import EpipolarSettings
 
     route_messages()
     with user_mistakes():
-        reader, scenes = find_scenes(options.source, options.reader)
-    say(f"{len(scenes)} scenes read by {reader}")
+        scenes = find_scenes(options.source, options.reader)
+        unread = unread_files(options.source, scenes)
+    readers = Counter(reader for reader, _ in scenes)
+    counts = [f"{reader} ({count})" if len(readers) > 1 else reader for reader, count in readers.items()]
+    say(f"{len(scenes)} scenes read by {', '.join(counts)}")
+    for sentence in unread:
+        note(sentence)
     settings = StageSettings(epipolar=EpipolarSettings(options.pairs, options.gap))
     failed = 0
-    for scene in scenes[: options.scenes]:
+    for reader, scene in scenes[: options.scenes]:
         try:
             with stage(f"going through {scene}"):
                 record = run_stages(SceneTask(scene, reader, scene, {}, settings, ""))
         except EXPECTED_ERRORS as error:
             failed += 1
-            note(f"{scene}: {error}")
+            note(str(error) if str(scene) in str(error) else f"{scene}: {error}")
             continue
         say("\n".join(["", *_described(record)]))
         console.print(_funnel_table(record["stages"]))
@@ -277,7 +289,13 @@ def _described(record: dict) -> list[str]:
         clips = data["navigation"]["clips"]
         median = statistics.median(clip["coverage"] for clip in clips)
         lines.append(f"context       covers {median:.0%} of a target (median of {len(clips)}, by {clips[0]['method']})")
+    lines += [f"note          {sentence}" for sentence in capture["remarks"]]
     what = "filtered: " + record["reason"] if record["status"] == "filtered" else "kept"
+    if record["reason"] == "no_cameras":
+        what += (
+            f" (v4s geometry {shlex.quote(record['scene'])} --output DIR finds them and writes a scene that can be read with them; "
+            "a build finds them with --stages.reconstruction '{}')"
+        )
     return [*lines, f"result        {what}", ""]
 
 
@@ -291,5 +309,6 @@ def _checked(check: dict) -> str:
         return f"no pair of {check['tried']} had enough matches and moved" if check.get("tried") else "not asked for"
     return (
         f"{check['median_pixels']:.2f} px median from the lines over {check['pairs']} pairs "
-        f"({check['motion_pixels']:.0f} px of motion); {check['good_share']:.0%} of pairs at most 2 px; cameras inverted: {check['inverted_pixels']:.1f} px"
+        f"({check['motion_pixels']:.0f} px of motion); {check['good_share']:.0%} of pairs at most 2 px; "
+        f"cameras inverted: {check['inverted_pixels']:.1f} px"
     )

@@ -29,15 +29,16 @@ def geometry_parser() -> Parser:
     add = parser.add_argument
     add("video", metavar="VIDEO", help="video file or folder of images")
     add("--output", metavar="DIR", required=True, help="folder to write")
-    add("--cameras", metavar="FILE", help="cameras, one per frame of the video (default: found in the frames)")
+    add("--cameras", metavar="FILE",
+        help="cameras, by the names of the pictures or one per frame of the video (default: found in the frames)")  # fmt: skip
     add("--frames", metavar="N", type=integer(1), default=32,
         help="longer videos are thinned evenly to so many frames (default %(default)s)")  # fmt: skip
     add("--longest", metavar="PIXELS", type=integer(64), default=640,
         help="longer side of the pictures that are kept; larger ones are made smaller (default %(default)s)")  # fmt: skip
     add("--depth", metavar="stereo|plane-sweep|PATH", default="stereo",
-        help="the built-in stereo network, plane sweep without any weights, a folder with a depth model of transformers, or (with --cameras) "
-        "one with depth maps, a file per frame: .png of 16 bits in millimetres, .npy or .npz in metres; or one .npz for all, as VGGT, Depth "
-        "Anything 3, Pi3 and MapAnything give it, with --cameras the same file (default %(default)s)")  # fmt: skip
+        help="the built-in stereo network, plane sweep without any weights, a folder with a depth model of transformers, or (with "
+        "--cameras) one with depth maps, a file per frame: .png of 16 bits in millimetres, .npy or .npz in metres; or one .npz for all, as "
+        "VGGT, Depth Anything 3, Pi3 and MapAnything give it, with --cameras the same file (default %(default)s)")  # fmt: skip
     add("--fov", metavar="DEG", type=number(0, 180),
         help="horizontal field of view, where no camera file gives it (default: what the video says of its lens, else 60 "
         "along the longer side)")  # fmt: skip
@@ -85,17 +86,9 @@ def main(arguments: list[str]) -> None:
 def _footage(options: Namespace) -> Footage:
     """The video's frames in its own aspect."""
     from video4spatial.clips.footage import read_footage
-    from video4spatial.media import open_video
-    from video4spatial.media.reader import IMAGE_FOLDER_FRAME_RATE
 
-    rate = options.fps
-    if rate is None and Path(options.video).is_dir():
-        rate = IMAGE_FOLDER_FRAME_RATE
-    with open_video(options.video, frame_rate=rate) as video:
-        shrink = min(1.0, options.longest / max(video.height, video.width))
-        height, width = round(video.height * shrink), round(video.width * shrink)
     return read_footage(
-        options.video, height=height, width=width, context_cameras=options.cameras, context_frames=options.frames,
+        options.video, longest=options.longest, context_cameras=options.cameras, context_frames=options.frames,
         fov_degrees=options.fov, image_rate=options.fps, scale=options.scale,
     )  # fmt: skip
 
@@ -114,8 +107,10 @@ def _estimated(footage: Footage, options: Namespace) -> SceneGeometry:
         if options.cameras is None:
             raise UserError("--depth with depth maps needs the cameras of the frames: add --cameras")
         depth = read_depth_maps(options.depth, footage.total, list(footage.chosen))
-        if Path(options.depth).is_file():  # in the unit of its cameras, which are scaled
-            depth = replace(depth, depth=options.scale * depth.depth)
+        if Path(options.depth).is_file():
+            if Path(options.cameras).resolve() != Path(options.depth).resolve():
+                raise UserError(f"--depth {options.depth} holds depth in the unit of its own cameras: give it as --cameras too")
+            depth = replace(depth, depth=footage.unit * depth.depth)
     else:
         depth = DepthModel(options.depth, built_in_stereo())
     return estimate_geometry(footage.frames, footage.cameras, footage.view.intrinsics[0], depth=depth)

@@ -262,7 +262,7 @@ def _add_footage_options(parser: Parser) -> None:
     add = parser.add_argument
     add("--context", metavar="PATH", required=True, help="video file or folder of images that shows the scene")
     add("--context-cameras", metavar="FILE",
-        help="cameras of the context, one per frame (default: unknown, the video alone)")  # fmt: skip
+        help="cameras of the context, by the names of the pictures or one per frame (default: unknown, the video alone)")  # fmt: skip
     add("--anchor", metavar="N", type=integer(), default=-1,
         help="frame of the context the path starts from, counted from 0, or from the end with -1 "
         "(default %(default)s, the last)")  # fmt: skip

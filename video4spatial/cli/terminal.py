@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from video4spatial import waits
+from video4spatial.cli.errors import in_flags
 from video4spatial.pretrained import ModelFolder
 
 if TYPE_CHECKING:
@@ -75,12 +76,16 @@ def counted(description: str, total: int) -> Iterator:
         yield wait.advance
 
 
-def route_messages() -> None:
-    """Let the package's own log lines and warnings appear as notes among the rest."""
+def route_messages(**flags: str) -> None:
+    """Let the package's own log lines and warnings appear as notes among the rest, with flags for arguments.
+
+    Args:
+        **flags: as for `in_flags`.
+    """
 
     class Notes(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            note(record.getMessage())
+            note(in_flags(record.getMessage(), **flags))
 
     logger = logging.getLogger("video4spatial")
     if not logger.handlers:
@@ -90,7 +95,7 @@ def route_messages() -> None:
 
     def show_own_as_note(message, category, filename, lineno, file=None, line=None) -> None:
         if PACKAGE in Path(filename).parents and issubclass(category, UserWarning):
-            note(str(message))
+            note(in_flags(str(message), **flags))
         else:
             show(message, category, filename, lineno, file, line)
 

@@ -3,21 +3,28 @@
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from video4spatial.cameras import Cameras, parse_trajectory, read_cameras
+from video4spatial.cameras import Cameras, parse_trajectory, read_camera_file
+from video4spatial.cameras.formats import CameraFile, Stated
 from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, CropBox, centre_crop_box, default_intrinsics, fov_of_focal_35mm
-from video4spatial.cameras.trajectories import begin_at
+from video4spatial.cameras.lenses import PictureShapeError
+from video4spatial.cameras.trajectories import begin_at, trajectory_file
 from video4spatial.clips.clip import Clip
 from video4spatial.clips.instruction import Navigate
 from video4spatial.media import VideoReader, open_video, resize_and_crop
+from video4spatial.media.image_folder import ImageFolderReader, open_as_stored, unread_in_words
+from video4spatial.media.picture_names import cameras_of_pictures
 from video4spatial.media.reader import IMAGE_FOLDER_FRAME_RATE
 from video4spatial.media.transforms import size_of_aspect
+from video4spatial.media.undistortion import Undistortion
+from video4spatial.naming import some
 from video4spatial.spread import evenly_spread
 
 MEDIAN_STEP = 0.1
@@ -100,7 +107,7 @@ class Footage:
         notes: list[str] = []
         path = _noting(notes, parse_trajectory, trajectory, num_frames, frame_rate=self.frame_rate)
         place = self.chosen.index(resolve_frame(anchor, self.total, self.path))
-        if Path(trajectory).is_file():
+        if trajectory_file(trajectory) is not None:
             # A path of unknown scale is taken to come from the same reconstruction as the context's cameras.
             path = path.scaled(self.scale if path.metric else self.unit)
             if not path.metric and (self.cameras is None or self.cameras.metric):
@@ -167,8 +174,9 @@ def footage_clip(
 def read_footage(
     context: str | os.PathLike,
     *,
-    height: int,
-    width: int,
+    height: int | None = None,
+    width: int | None = None,
+    longest: int | None = None,
     aspects: tuple[float, float] | None = None,
     grid: int = 16,
     detailed: bool = False,
@@ -184,14 +192,17 @@ def read_footage(
 
     Args:
         context: video file or folder of images.
-        height, width: picture size of the model in pixels; pictures are cropped centrally to its aspect and resized.
+        height, width: picture size of the model in pixels; pictures are cropped centrally to its aspect and resized. None keeps the
+            video's own size.
+        longest: longer side in pixels to which the video's own size is reduced then; None keeps all.
         aspects: pictures keep their own width / height within these bounds, with about height x width pixels; None crops them to that of
             height and width.
         grid: of which both sides are multiples then.
         detailed: whether the pictures are kept in more pixels as well.
         anchors: frames of the video that trajectories start from, counted from either end; they are among those that are used.
         frame_rate: frames per second of the targets.
-        context_cameras: camera file with one camera per frame of the video, in the same order.
+        context_cameras: camera file. Where it names pictures, and the video is a folder of images, they are joined by name; pictures
+            without a camera are left out. Else one camera per frame of the video, in the same order.
         context_frames: longer videos are thinned to this many frames, evenly spread; None keeps all.
         fov_degrees: horizontal field of view of the uncropped pictures, where no intrinsics are known; by default what the file says of
             its lens, else 60 along the longer side.
@@ -210,39 +221,52 @@ def read_footage(
     if image_rate is None and Path(context).is_dir():
         image_rate = IMAGE_FOLDER_FRAME_RATE
         notes.append(f"images have no times: {image_rate:g} per second are assumed (`image_rate`).")
-    with open_video(context, frame_rate=image_rate) as video:
+    with _opened(context, image_rate, context_cameras, fov_degrees, notes) as (video, known, usable):
         total = len(video)
         notes += video.notes
+        if isinstance(video, ImageFolderReader) and video.left_out:
+            notes.append(f"{unread_in_words(video.left_out)} and are left out: {some(p.name for p in video.left_out)}.")
         wanted = sorted({resolve_frame(anchor, total, context) for anchor in anchors})
-        chosen = _spread_around(wanted, total, min(context_frames or total, total))
-        if len(chosen) < total:
+        lost = [frame for frame in wanted if frame not in usable]
+        if lost:
+            raise ValueError(
+                f"frame {lost[0]} of {context}, which a path starts from, has no camera in {context_cameras}: choose another `anchor`."
+            )
+        places = _spread_around([usable.index(frame) for frame in wanted], len(usable), min(context_frames or total, len(usable)))
+        chosen = [usable[place] for place in places]
+        if len(chosen) < len(usable):
             among = f"the anchor {wanted[0]}" if len(wanted) == 1 else f"the {len(wanted)} anchors"
-            notes.append(f"of {total} frames {len(chosen)} are used as context, evenly spread, {among} among them.")
-        known = None
-        if context_cameras is not None:
-            known = _context_cameras(context_cameras, video, fov_degrees, notes)[chosen]
+            notes.append(f"of {len(usable)} frames {len(chosen)} are used as context, evenly spread, {among} among them.")
+        known = None if known is None else known.chosen(places)
+        undistortion = None if known is None else Undistortion.of(known.lenses)
+        if undistortion is not None:
+            notes.append(f"the lens distortion that {context_cameras} gives ({', '.join(known.distorted)}) is taken out of the pictures.")
+        if height is None or width is None:
+            shrink = min(1.0, (longest or math.inf) / max(video.height, video.width))
+            height, width = round(video.height * shrink), round(video.width * shrink)
         if aspects is not None:
             own = min(max(video.width / video.height, aspects[0]), aspects[1])
             height, width = size_of_aspect(height * width, own, grid)
-        frames, box, more = _pictures(video, chosen, height, width, detailed)
+        frames, box, more = _pictures(video, chosen, height, width, detailed, undistortion)
         times, source, focal_35mm = video.times[chosen], (video.height, video.width), video.focal_35mm
     if (box.height, box.width) != source:
         notes.append(f"pictures of {source[1]}x{source[0]} are cropped to their central {box.width}x{box.height}.")
-    unit = scale
+    unit, cameras = scale, None
     if known is None:
         view = _assumed_view(source, fov_degrees, focal_35mm, notes).cropped(box, *source)
     else:
-        if not known.metric:
-            unit *= _noted_scale(known, scale, notes)
-        known = known.cropped(box, *source).scaled(unit)
-        view = known[0]
+        cameras = known.cameras
+        if not cameras.metric:
+            unit *= _noted_scale(cameras, scale, notes)
+        cameras = cameras.cropped(box, *source).scaled(unit)
+        view = cameras[0]
     return Footage(
-        Path(context), total, tuple(chosen), frames, more, times - times[0], known, view, frame_rate, scale, unit, tuple(notes)
+        Path(context), total, tuple(chosen), frames, more, times - times[0], cameras, view, frame_rate, scale, unit, tuple(notes)
     )
 
 
 def _pictures(
-    video: VideoReader, chosen: list[int], height: int, width: int, detailed: bool
+    video: VideoReader, chosen: list[int], height: int, width: int, detailed: bool, undistortion: Undistortion | None
 ) -> tuple[np.ndarray, CropBox, np.ndarray | None]:
     """Frames of a size, what of the video they show, and the same in more pixels where that is wanted and the video has more.
 
@@ -254,6 +278,8 @@ def _pictures(
     small = []
     for start in range(0, len(chosen), AT_ONCE):
         pictures = video.read(chosen[start : start + AT_ONCE])
+        if undistortion is not None:
+            pictures = undistortion(pictures, range(start, start + len(pictures)))
         small.append(resize_and_crop(pictures, height, width)[0])
         if more is not None:
             more.append(resize_and_crop(pictures, round(height * factor), round(width * factor))[0])
@@ -289,19 +315,73 @@ def _spread_around(wanted: list[int], total: int, count: int) -> list[int]:
     return sorted(chosen)
 
 
-def _context_cameras(
-    path: str | os.PathLike, video: VideoReader, fov_degrees: float | None, notes: list[str]
-) -> Cameras:
-    """One camera per frame of the whole, uncropped video."""
-    aspect = video.width / video.height
-    if fov_degrees is None and video.focal_35mm is not None:
-        fov_degrees = fov_of_focal_35mm(video.focal_35mm, aspect)
-    cameras = _noting(notes, read_cameras, path, fov_degrees=fov_degrees, aspect=aspect)
-    if len(cameras) != len(video):
+@contextmanager
+def _opened(
+    context: str | os.PathLike,
+    image_rate: float | None,
+    context_cameras: str | os.PathLike | None,
+    fov_degrees: float | None,
+    notes: list[str],
+) -> Iterator[tuple[VideoReader, CameraFile | None, list[int]]]:
+    """The video, what is known of its cameras, and the frames that have one of these (all, where none are given)."""
+    if context_cameras is None:
+        with open_video(context, frame_rate=image_rate) as video:
+            yield video, None, list(range(len(video)))
+        return
+
+    def read(video: VideoReader) -> tuple[CameraFile, list[str]]:
+        said: list[str] = []
+        stated = Stated(fov_degrees, None, (video.height, video.width), video.focal_35mm)
+        file = _noting(said, read_camera_file, context_cameras, stated=stated)
+        try:
+            return file.resized(video.height, video.width), said
+        except PictureShapeError as error:
+            raise PictureShapeError(f"{context_cameras}: {error}") from None
+
+    if Path(context).is_dir():
+        video, (file, said) = open_as_stored(context, image_rate or IMAGE_FOLDER_FRAME_RATE, read)
+    else:
+        video = open_video(context, frame_rate=image_rate)
+    with video:
+        if not Path(context).is_dir():
+            file, said = read(video)
+        notes += said
+        if isinstance(video, ImageFolderReader) and video.turned and not video.upright:
+            notes.append("pictures are used as stored, not turned by their EXIF orientation: their cameras are of the stored ones.")
+        indices = _cameras_of_frames(file, context_cameras, video, notes)
+        usable = [frame for frame, index in enumerate(indices) if index is not None]
+        yield video, file.chosen([indices[frame] for frame in usable]), usable
+
+
+def _cameras_of_frames(file: CameraFile, path: str | os.PathLike, video: VideoReader, notes: list[str]) -> list[int | None]:
+    """For each frame of a video the index of its camera, or None: by name where there are names, else in order."""
+    pictures = [str(image) for image in video.images] if isinstance(video, ImageFolderReader) else []
+    names = file.image_names
+    if names is not None and pictures:
+        try:
+            found = cameras_of_pictures(names, pictures)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        unknown = [Path(picture).name for picture, index in zip(pictures, found) if index is None]
+        if len(unknown) < len(pictures):
+            spare = len(names) - (len(pictures) - len(unknown))
+            if unknown:
+                notes.append(f"{len(unknown)} of {len(pictures)} pictures have no camera in {path} and are left out: {some(unknown)}.")
+            if spare:
+                notes.append(f"{spare} of the {len(names)} cameras of {path} belong to no picture of {video.path} and are not used.")
+            return found
+    if len(file.cameras) != len(video):
+        left_out = f" ({unread_in_words(video.left_out)})" if pictures and video.left_out else ""
+        by_name = "" if names is None else f" Its names, such as {names[0]}, are those of no picture there."
         raise ValueError(
-            f"{path} holds {len(cameras)} cameras for {len(video)} frames of {video.path}: expected one per frame."
+            f"{path} holds {len(file.cameras)} cameras for {len(video)} frames of {video.path}{left_out}: expected one per frame.{by_name}"
         )
-    return cameras
+    if names is not None:
+        notes.append(
+            f"{path} names pictures, such as {names[0]}, that {video.path} does not have: its cameras are given to the frames in order "
+            "of the names."
+        )
+    return list(range(len(video)))
 
 
 def _assumed_view(source: tuple[int, int], fov_degrees: float | None, focal_35mm: float | None, notes: list[str]) -> Cameras:

@@ -5,14 +5,15 @@ A format module offers
 - `DESCRIPTION`: one line for people, shown where a file is not recognised;
 - `SUFFIXES`: endings that choose the format when writing (may be empty);
 - `sniff(path) -> bool`: whether a file (or folder) looks like this format, from its first lines;
-- `read(path, fov_degrees, aspect) -> Cameras`: cameras [T] in our convention, which name the one that was read. `fov_degrees` is
-  the horizontal field of view, `aspect` width / height of the pictures. Both are None unless the user gives them, and serve files
-  without intrinsics. What is wrong with a file is raised as `CameraFileError`;
-- `write(path, cameras, image_size)`: writes cameras [T] to a path that does not exist yet. `image_size` is (height, width) in
-  pixels or None, for formats that store pixels. What the format cannot hold is raised as `CameraError`, or left out with a warning.
-  Formats that name the pictures of their cameras (`NAMES_IMAGES`) take `image_names` as well.
+- `read(path, stated) -> CameraFile`: cameras [T] in our convention, which name the one that was read, with the names and lenses of
+  their pictures where the file has them. What the user or the pictures state serves files that do not say it themselves. Frames are in
+  order of time, or of the pictures' names. What is wrong with a file is raised as `CameraFileError`;
+- `write(path, cameras, image_size)`, where the format is written as well: writes cameras [T] to a path that does not exist yet.
+  `image_size` is (height, width) in pixels or None, for formats that store pixels. What the format cannot hold is raised as
+  `CameraError`, or left out with a warning. Formats that name the pictures of their cameras (`NAMES_IMAGES`) take `image_names` as well.
 """
 
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -24,13 +25,19 @@ from video4spatial.cameras.formats import (
     camera_path,
     colmap,
     kitti,
+    matrices,
+    motionctrl,
     npz,
+    openmvg,
+    opensfm,
     realestate10k,
     recammaster,
+    tartanair,
     transforms_json,
     tum,
     worldplay,
 )
+from video4spatial.cameras.formats.camera_file import CameraFile, Stated
 from video4spatial.cameras.formats.reading import CameraFileError
 from video4spatial.files import written_aside
 from video4spatial.naming import unknown
@@ -45,7 +52,14 @@ FORMATS: dict[str, ModuleType] = {
     "recammaster": recammaster,
     "worldplay": worldplay,
     "camera_path": camera_path,
+    "matrices": matrices,
+    "motionctrl": motionctrl,
+    "tartanair": tartanair,
+    "opensfm": opensfm,
+    "openmvg": openmvg,
 }
+WRITABLE = tuple(name for name, module in FORMATS.items() if hasattr(module, "write"))
+"""Formats that are written as well as read."""
 
 
 def read_cameras(
@@ -60,11 +74,45 @@ def read_cameras(
     Args:
         path: the file, or the folder of a COLMAP model.
         format: a name in `FORMATS`; by default it is recognised from the content.
-        fov_degrees: horizontal field of view, used for files without intrinsics (60 if not given, with a warning).
+        fov_degrees: horizontal field of view, used for files without intrinsics (60 along the longer side if not given, with a
+            warning).
         aspect: width / height of the pictures for files that do not say it (1 if not given).
 
     Returns:
-        Cameras [T] whose `convention` says what was read.
+        Cameras [T] whose `convention` says what was read. Where a lens bends lines they are those of the undistorted pictures, which is
+        said with a warning; `read_camera_file` gives the lenses.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        CameraFileError: a ValueError that names the file and, for tables, the line.
+    """
+    file = read_camera_file(path, format, Stated(fov_degrees, aspect))
+    warn_distortion(path, file)
+    return file.cameras
+
+
+def warn_distortion(path: str | PathLike, file: CameraFile) -> None:
+    """Say that the lenses of a file's pictures are left out, where they bend lines.
+
+    Args:
+        path: the file, for the warning.
+        file: what it holds.
+    """
+    if file.distorted:
+        warnings.warn(
+            f"{path}: the pictures are distorted ({', '.join(file.distorted)}): these are the cameras of undistorted ones, the lens "
+            "itself is left out",
+            stacklevel=3,
+        )
+
+
+def read_camera_file(path: str | PathLike, format: str | None = None, stated: Stated = Stated()) -> CameraFile:
+    """Read a camera file with the names and lenses of its pictures.
+
+    Args:
+        path: the file, or the folder of a COLMAP model or of matrices.
+        format: a name in `FORMATS`; by default it is recognised from the content.
+        stated: what the user or the pictures say, for what the file does not.
 
     Raises:
         FileNotFoundError: where there is no such file.
@@ -77,7 +125,7 @@ def read_cameras(
         raise CameraFileError(f"{path}: the file is empty")
     name = _checked_name(format) if format is not None else detect_format(path)
     try:
-        return FORMATS[name].read(path, fov_degrees, aspect)
+        return FORMATS[name].read(path, stated)
     except CameraFileError:
         raise
     except CameraError as error:
@@ -110,7 +158,7 @@ def write_cameras(
         raise FileNotFoundError(f"{path.parent}: no such folder, so {path.name} cannot be written there")
     if cameras.batch_shape != ():
         raise CameraFileError(f"{path}: a file holds one path, given a batch of shape {tuple(cameras.batch_shape)}")
-    name = _checked_name(format) if format is not None else _format_of_suffix(path)
+    name = format_to_write(path, format)
     named = {} if image_names is None else {"image_names": list(image_names)}
     if named and not getattr(FORMATS[name], "NAMES_IMAGES", False):
         raise CameraFileError(f"{path}: {name} does not name the pictures of cameras: leave `image_names` out")
@@ -125,6 +173,22 @@ def write_cameras(
         raise CameraFileError(f"{path}: {error}") from error
 
 
+def format_to_write(path: str | PathLike, format: str | None = None) -> str:
+    """The format in which a file will be written.
+
+    Args:
+        path: of the file.
+        format: a name in `FORMATS`; by default it follows from the ending.
+
+    Raises:
+        CameraFileError: for a format that is unknown or only read, or an ending that says none.
+    """
+    name = _checked_name(format) if format is not None else _format_of_suffix(Path(path))
+    if name not in WRITABLE:
+        raise CameraFileError(f"{path}: {name} is read, not written; written are {', '.join(WRITABLE)}")
+    return name
+
+
 def detect_format(path: str | PathLike) -> str:
     """Recognise the format of a camera file from its first lines.
 
@@ -135,7 +199,7 @@ def detect_format(path: str | PathLike) -> str:
         A name in `FORMATS`.
 
     Raises:
-        CameraFileError: where no format fits, with the list of those known, or more than one does.
+        CameraFileError: where no format fits, with the names of those known, or more than one does.
     """
     path = Path(path)
     matches = [name for name, module in FORMATS.items() if module.sniff(path)]
@@ -143,8 +207,9 @@ def detect_format(path: str | PathLike) -> str:
         return matches[0]
     if matches:
         raise CameraFileError(f"{path}: could be {' or '.join(matches)}; name the format")
-    known = "\n".join(f"  {name}: {module.DESCRIPTION}" for name, module in FORMATS.items())
-    raise CameraFileError(f"{path}: not a camera file that is recognised. Known formats:\n{known}")
+    raise CameraFileError(
+        f"{path}: not a camera file that is recognised; known are {', '.join(FORMATS)} (docs/formats.md says how they look)"
+    )
 
 
 def _checked_name(name: str) -> str:
@@ -158,8 +223,11 @@ def _format_of_suffix(path: Path) -> str:
         if path.suffix.lower() in module.SUFFIXES:
             return name
     raise CameraFileError(
-        f"{path}: the ending {path.suffix!r} does not say which format to write; name it: {', '.join(FORMATS)}"
+        f"{path}: the ending {path.suffix!r} does not say which format to write; name it: {', '.join(WRITABLE)}"
     )
 
 
-__all__ = ["FORMATS", "CameraFileError", "detect_format", "read_cameras", "write_cameras"]
+__all__ = [
+    "FORMATS", "WRITABLE", "CameraFile", "CameraFileError", "Stated", "detect_format", "format_to_write", "read_camera_file",
+    "read_cameras", "warn_distortion", "write_cameras",
+]  # fmt: skip

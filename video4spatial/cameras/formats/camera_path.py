@@ -14,6 +14,7 @@ import torch
 
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import CameraError
+from video4spatial.cameras.formats.camera_file import CameraFile, Stated
 from video4spatial.cameras.formats.reading import CameraFileError, json_text, pixel_size, raise_problems, read_json, rigid_poses
 from video4spatial.cameras.formats.transforms_json import OPENGL_TO_OPENCV
 
@@ -28,8 +29,8 @@ def sniff(path: Path) -> bool:
     return '"camera_path"' in text and '"camera_to_world"' in text
 
 
-def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read camera_path.json from `path`. It holds its own field of view: `fov_degrees` and `aspect` are not used."""
+def read(path: Path, stated: Stated) -> CameraFile:
+    """Read camera_path.json from `path`. It holds its own field of view: what is `stated` is not used."""
     content = read_json(path)
     entries = content.get("camera_path") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
@@ -50,13 +51,14 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
     times = None
     if isinstance(rate, (int, float)) and rate > 0:
         times = torch.arange(len(poses), dtype=torch.float64) / rate
-    return Cameras(
+    cameras = Cameras(
         rigid_poses(matrices[:, :3, :3], matrices[:, :3, 3]) @ OPENGL_TO_OPENCV,
         torch.stack(intrinsics),
         metric=False,
         times=times,
         convention="camera_path.json: OpenGL camera-to-world, vertical field of view",
     )
+    return CameraFile(cameras)
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:

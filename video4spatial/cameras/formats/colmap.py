@@ -5,8 +5,8 @@ the first pixel is (0, 0) and its centre (0.5, 0.5), as in our cameras, so princ
 ordered by name, because identities follow the reconstruction rather than time.
 """
 
-import re
 import struct
+import warnings
 from dataclasses import dataclass
 from io import BufferedReader
 from os import PathLike
@@ -16,64 +16,19 @@ import torch
 from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
-from video4spatial.cameras.formats.reading import CameraFileError, pixel_size, raise_problems, rigid_poses
+from video4spatial.cameras.formats.camera_file import CameraFile, Stated
+from video4spatial.cameras.formats.reading import CameraFileError, numbers_of, pixel_size, raise_problems, rigid_poses
+from video4spatial.cameras.lenses import MODELS, Lens
 from video4spatial.cameras.rotations import invert_rigid, matrices_from_quaternions, quaternions_from_matrices
+from video4spatial.naming import natural_key, some
 
-DESCRIPTION = "folder with cameras.txt and images.txt, or both as .bin (COLMAP)"
+DESCRIPTION = "folder with cameras.txt and images.txt, or both as .bin, or with sparse/0 and so on (COLMAP)"
 SUFFIXES: tuple[str, ...] = ()
 NAMES_IMAGES = True
 NAMES = ("cameras", "images")
+PLACES = ("", "sparse", "colmap", "colmap/sparse")
+"""Where a folder may hold a model, or its parts as 0, 1, 2 ..."""
 QUATERNION_TOLERANCE = 0.02
-# Name, number of parameters and the places of fx, fy, cx, cy in them; the others are distortion. In the order of the numbers that
-# binary files use.
-MODELS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
-    "SIMPLE_PINHOLE": (3, (0, 0, 1, 2)),
-    "PINHOLE": (4, (0, 1, 2, 3)),
-    "SIMPLE_RADIAL": (4, (0, 0, 1, 2)),
-    "RADIAL": (5, (0, 0, 1, 2)),
-    "OPENCV": (8, (0, 1, 2, 3)),
-    "OPENCV_FISHEYE": (8, (0, 1, 2, 3)),
-    "FULL_OPENCV": (12, (0, 1, 2, 3)),
-    "FOV": (5, (0, 1, 2, 3)),
-    "SIMPLE_RADIAL_FISHEYE": (4, (0, 0, 1, 2)),
-    "RADIAL_FISHEYE": (5, (0, 0, 1, 2)),
-    "THIN_PRISM_FISHEYE": (12, (0, 1, 2, 3)),
-}
-FISHEYES = ("OPENCV_FISHEYE", "FOV", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "THIN_PRISM_FISHEYE")
-
-
-@dataclass(frozen=True)
-class Lens:
-    """One camera of a model.
-
-    Args:
-        model: COLMAP's name of it.
-        width, height: of its pictures in pixels.
-        parameters: as COLMAP orders them.
-    """
-
-    model: str
-    width: int
-    height: int
-    parameters: tuple[float, ...]
-
-    @property
-    def places(self) -> tuple[int, int, int, int]:
-        """Where fx, fy, cx, cy stand among the parameters; the others are distortion."""
-        return MODELS[self.model][1]
-
-    @property
-    def intrinsics(self) -> Tensor:
-        """Normalised intrinsics [3, 3], without the distortion."""
-        fx, fy, cx, cy = (self.parameters[place] for place in self.places)
-        width, height = self.width, self.height
-        return torch.tensor([[fx / width, 0, cx / width], [0, fy / height, cy / height], [0, 0, 1]], dtype=torch.float64)
-
-    @property
-    def distorted(self) -> bool:
-        """Whether straight lines bend: a fisheye, or distortion parameters other than zero."""
-        rest = [value for place, value in enumerate(self.parameters) if place not in self.places]
-        return self.model in FISHEYES or any(rest)
 
 
 @dataclass(frozen=True)
@@ -92,32 +47,47 @@ class Image:
 
 
 def sniff(path: Path) -> bool:
-    """Whether `path` is a folder that holds the two files."""
-    return path.is_dir() and _suffix(path) is not None
+    """Whether `path` is a folder that holds a model, or its parts."""
+    return bool(parts(path))
 
 
-def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read the model in `path`; distorted lenses are refused. It holds its intrinsics: `fov_degrees` and `aspect` are not used."""
+def parts(path: Path) -> list[Path]:
+    """The folders of a model in a folder or below it: several where COLMAP could not join all images, each in a world of its own.
+
+    Args:
+        path: of the model, of its parts (sparse), or of the scene.
+
+    Returns:
+        The parts, the one with the most images first; [] where there is no model.
+    """
+    for place in (path / name for name in PLACES):
+        # COLMAP counts parts from 0 without zeros in front; folders of other numbers are scenes.
+        numbered = sorted(place.glob("[0-9]*")) if (place / "0").is_dir() else []
+        numbered = [part for part in numbered if part.name.isdecimal() and part.name == str(int(part.name))]
+        found = [place] if _suffix(place) else [part for part in numbered if _suffix(part)]
+        if found:
+            return sorted(found, key=lambda part: -_announced(part)) if len(found) > 1 else found
+    return []
+
+
+def read(path: Path, stated: Stated) -> CameraFile:
+    """Read the model in `path`, of several parts the largest, which is said. It holds its intrinsics: what is `stated` is not used."""
     images = read_images(path)
-    bent = sorted({image.lens.model for image in images if image.lens.distorted})
-    if bent:
-        raise CameraFileError(
-            f"{path}: the pictures are distorted ({', '.join(bent)}): undistort them first (colmap image_undistorter), "
-            "or read the images with `colmap.read_images` and undistort each with its lens"
-        )
-    return Cameras(
+    cameras = Cameras(
         invert_rigid(torch.stack([image.world_to_camera for image in images])),
         torch.stack([image.lens.intrinsics for image in images]),
         metric=False,
         convention="COLMAP: OpenCV world-to-camera, quaternions wxyz, intrinsics in pixels, ordered by name",
     )
+    return CameraFile(cameras, tuple(image.name for image in images), tuple(image.lens for image in images))
 
 
 def read_images(path: str | PathLike) -> list[Image]:
     """The registered images of a model, distorted or not.
 
     Args:
-        path: folder of the model.
+        path: folder of the model, or one that holds it (see `parts`). Of several parts the largest is read; the others are named
+            with a warning.
 
     Returns:
         Images ordered by name, numbers in names by value.
@@ -125,10 +95,10 @@ def read_images(path: str | PathLike) -> list[Image]:
     Raises:
         CameraFileError: for a folder without a model, a damaged file, or an image whose camera is missing.
     """
-    path = Path(path)
+    path, asked = _part(Path(path)), path
     suffix = _suffix(path)
     if suffix is None:
-        raise CameraFileError(f"{path}: expected a folder with cameras.txt and images.txt, or both as .bin")
+        raise CameraFileError(f"{asked}: expected a folder with cameras.txt and images.txt, or both as .bin")
     if suffix == ".txt":
         lenses, rows = _text_lenses(path / "cameras.txt"), _text_images(path / "images.txt")
     else:
@@ -146,7 +116,7 @@ def read_images(path: str | PathLike) -> list[Image]:
     translations = torch.tensor([row[2] for row in rows], dtype=torch.float64)
     poses = rigid_poses(matrices_from_quaternions(quaternions), translations)
     images = [Image(row[0], pose, lenses[row[3]]) for row, pose in zip(rows, poses)]
-    return sorted(images, key=lambda image: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", image.name)])
+    return sorted(images, key=lambda image: natural_key(image.name))
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None, image_names: list[str] | None = None) -> None:
@@ -177,6 +147,33 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None, imag
 
 def _suffix(path: Path) -> str | None:
     return next((s for s in (".bin", ".txt") if all((path / f"{name}{s}").is_file() for name in NAMES)), None)
+
+
+def _part(path: Path) -> Path:
+    """The part to read of a model, said where there are others, also where one of them is given itself."""
+    found = parts(path)
+    part = found[0] if found else path
+    beside = parts(part.parent) if part.name.isdecimal() else []
+    others = [other for other in beside if other != part and other.parent == part.parent]
+    if others:
+        counts = some([f"{other.name} ({_announced(other)})" for other in others])
+        warnings.warn(
+            f"{part.parent}: a model of {len(others) + 1} parts, each in a world of its own: {part.name} ({_announced(part)} images) is "
+            f"read, not {counts}", stacklevel=4,
+        )  # fmt: skip
+    return part
+
+
+def _announced(path: Path) -> int:
+    """How many images a model holds; 0 for one that is damaged."""
+    suffix = _suffix(path)
+    try:
+        if suffix == ".bin":
+            with (path / "images.bin").open("rb") as file:
+                return _unpack(file, "Q")[0]
+        return len(_text_images(path / "images.txt"))
+    except (struct.error, CameraFileError):
+        return 0
 
 
 def _lens(path: Path, where: str, model: str, width: int, height: int, parameters: tuple[float, ...]) -> Lens:
@@ -213,13 +210,14 @@ def _text_lenses(path: Path) -> dict[int, Lens]:
 
 
 def _text_images(path: Path) -> list[tuple[str, list[float], list[float], int]]:
-    """(name, quaternion wxyz, translation, camera) of each image. Every second line holds its points, and may be empty."""
-    lines = _text_lines(path)
-    while lines and not lines[0][1]:
-        lines = lines[1:]
-    rows = []
-    for number, line in lines[::2]:
+    """(name, quaternion wxyz, translation, camera) of each image. Below it may stand a line of its points, which may be empty."""
+    rows: list[tuple[str, list[float], list[float], int]] = []
+    points_may_follow = False
+    for number, line in _text_lines(path):
         if not line:
+            continue
+        if points_may_follow and _are_points(line):
+            points_may_follow = False
             continue
         try:
             _, *numbers, camera, name = line.split(maxsplit=9)
@@ -232,7 +230,14 @@ def _text_images(path: Path) -> list[tuple[str, list[float], list[float], int]]:
                 f"{path}: line {number}: expected image, qw qx qy qz, tx ty tz, camera, name "
                 "(and below each such line one of points, which may be empty)"
             ) from error
+        points_may_follow = True
     return rows
+
+
+def _are_points(line: str) -> bool:
+    """Whether a line holds triples of numbers: x, y and the number of a point in space."""
+    numbers = numbers_of(line)
+    return numbers is not None and len(numbers) % 3 == 0
 
 
 def _binary(path: Path, parse):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.formats import reading
+from video4spatial.cameras.formats.camera_file import CameraFile, Stated
 
 DESCRIPTION = "text with 12 numbers per line: 3x4 camera-to-world, row by row (KITTI)"
 SUFFIXES = (".kitti",)
@@ -21,20 +22,16 @@ def sniff(path: Path) -> bool:
     return values is not None and len(values) == COLUMNS
 
 
-def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read KITTI poses from `path`; `fov_degrees` and `aspect` serve files without the comment that holds intrinsics."""
+def read(path: Path, stated: Stated) -> CameraFile:
+    """Read KITTI poses from `path`; `stated` serves files without the comment that holds intrinsics."""
     table = reading.read_table(path, COLUMNS, "3x4 camera-to-world")
     matrices = table.rows.reshape(-1, 3, 4)
     intrinsics = reading.commented_intrinsics(table)
     source = "intrinsics from a comment"
     if intrinsics is None:
-        intrinsics, source = reading.assumed_intrinsics(path, fov_degrees, aspect)
-    return Cameras(
-        reading.rigid_poses(matrices[:, :, :3], matrices[:, :, 3]),
-        intrinsics,
-        metric=True,
-        convention=f"KITTI: OpenCV camera-to-world, {source}",
-    )
+        intrinsics, source = reading.assumed_intrinsics(path, stated)
+    poses = reading.rigid_poses(matrices[:, :, :3], matrices[:, :, 3])
+    return CameraFile(Cameras(poses, intrinsics, metric=True, convention=f"KITTI: OpenCV camera-to-world, {source}"))
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:

@@ -14,6 +14,7 @@ All have OpenCV axes. Leading axes of length 1 are dropped.
 """
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,13 @@ from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.formats import reading
+from video4spatial.cameras.formats.camera_file import CameraFile, Stated
 from video4spatial.cameras.formats.reading import CameraFileError
+from video4spatial.cameras.lenses import Lens
 from video4spatial.cameras.rotations import invert_rigid
 from video4spatial.parsing import is_archive, read_arrays
 
-DESCRIPTION = "npz with camera_to_world, c2w, w2c, extrinsic(s) or ViPE's data, and intrinsic(s)"
+DESCRIPTION = "npz with camera_to_world, c2w, w2c, extrinsic(s), camera_poses or ViPE's data, and intrinsic(s) or local_points"
 SUFFIXES = (".npz",)
 OURS = "camera_to_world"
 CAMERA_TO_WORLD = (OURS, "c2w", "cam2world", "cam_c2w", "camera_poses")
@@ -49,8 +52,8 @@ def sniff(path: Path) -> bool:
     return bool(names & {*CAMERA_TO_WORLD, *WORLD_TO_CAMERA}) or {"data", "inds"} <= names
 
 
-def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read the npz file `path`; `fov_degrees` and `aspect` count only where no intrinsics are found."""
+def read(path: Path, stated: Stated) -> CameraFile:
+    """Read the npz file `path`; what is `stated` counts only for what the file does not say."""
     arrays = _load(path)
     found = [name for name in (*CAMERA_TO_WORLD, *WORLD_TO_CAMERA) if name in arrays]
     if not found and {"data", "inds"} <= set(arrays):
@@ -62,15 +65,19 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
     matrices = _shaped(path, name, arrays[name], [(3, 4), (4, 4)])
     poses = reading.rigid_poses(matrices[:, :3, :3], matrices[:, :3, 3])
     direction = "world-to-camera" if name in WORLD_TO_CAMERA else "camera-to-world"
-    intrinsics, source = _intrinsics(path, arrays, len(poses), fov_degrees, aspect)
-    times = torch.as_tensor(np.asarray(arrays["times"], dtype=np.float64)) if "times" in arrays else None
-    return Cameras(
+    intrinsics, source, lenses = _intrinsics(path, arrays, len(poses), stated)
+    cameras = Cameras(
         invert_rigid(poses) if name in WORLD_TO_CAMERA else poses,
         intrinsics,
         metric="metric" in arrays and bool(arrays["metric"]),
-        times=times,
+        times=torch.as_tensor(np.asarray(arrays["times"], dtype=np.float64)) if "times" in arrays else None,
         convention=f"npz {name}: OpenCV {direction}, {source}",
     )
+    file = CameraFile(cameras, lenses=lenses)
+    if cameras.times is None:
+        return file
+    file = file.chosen(reading.order_in_time(path, cameras.times, poses, [f"camera {index}" for index in range(len(poses))]))
+    return replace(file, cameras=replace(file.cameras, times=reading.in_seconds(path, file.cameras.times)))
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
@@ -105,14 +112,16 @@ def _shaped(path: Path, name: str, array: np.ndarray, shapes: list[tuple[int, ..
 
 
 def _intrinsics(
-    path: Path, arrays: dict[str, np.ndarray], count: int, fov_degrees: float | None, aspect: float | None
-) -> tuple[Tensor, str]:
+    path: Path, arrays: dict[str, np.ndarray], count: int, stated: Stated
+) -> tuple[Tensor, str, tuple[Lens, ...] | None]:
     name = next((name for name in INTRINSICS if name in arrays), None)
     array = arrays.get(name) if name is not None else _of_vipe(path)
     if array is None and POINTS in arrays:
-        return _of_points(path, arrays[POINTS], count), f"intrinsics that fit {POINTS}"
+        intrinsics = _of_points(path, arrays[POINTS], count)
+        height, width = arrays[POINTS].shape[-3:-1]
+        return intrinsics, f"intrinsics that fit {POINTS}", tuple(Lens.of_pinhole("PINHOLE", k, height, width, ()) for k in intrinsics)
     if array is None:
-        return reading.assumed_intrinsics(path, fov_degrees, aspect)
+        return *reading.assumed_intrinsics(path, stated), None
     if array.shape == (3, 3) or array.shape == (4,):
         array = array[None]
     given = _shaped(path, name or "ViPE's intrinsics", array, [(3, 3), (4,)])
@@ -122,8 +131,8 @@ def _intrinsics(
         raise CameraFileError(f"{path}: {len(given)} intrinsics for {count} poses, expected as many, or one for all")
     given = given.expand(count, -1, -1)
     if OURS in arrays:
-        return given.clone(), "normalised intrinsics"
-    return reading.normalised_intrinsics(path, given, _picture_size(arrays))
+        return given.clone(), "normalised intrinsics", None
+    return reading.normalised_intrinsics(path, given, _picture_size(arrays), stated)
 
 
 def _of_points(path: Path, points: np.ndarray, count: int) -> Tensor:

@@ -6,22 +6,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
-from video4spatial.cameras.checks import ROTATION_TOLERANCE, CameraError
-from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, default_intrinsics, intrinsics_from_fov
+from video4spatial.cameras.checks import ROTATION_TOLERANCE, CameraFileError
+from video4spatial.cameras.formats.camera_file import Stated
+from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, default_intrinsics, fov_of_focal_35mm, intrinsics_from_fov
+from video4spatial.cameras.lenses import Lens, PictureShapeError
 from video4spatial.cameras.rotations import nearest_rotation
 from video4spatial.parsing import parse_json
 
 MAXIMUM_PROBLEMS = 5
 DEFAULT_WIDTH = 1024
 INTRINSICS_COMMENT = "normalised intrinsics fx fy cx cy:"
-
-
-class CameraFileError(CameraError):
-    """A camera file that cannot be read or written; the message names the file and, for tables, the line."""
+PLAUSIBLE_STEPS = (1e-4, 600.0)
+"""Seconds between neighbouring frames, as their median; other numbers are in another unit."""
+LEAST_RUN, LEAST_OVERLAP = 5, 3
+"""Frames of a recording that stands behind another, and of its frames that lie between the other's times."""
+FARTHEST_PRINCIPAL = 0.25
+"""Share of the picture by which a principal point may lie off the middle; farther ones belong to pictures of another size."""
+ALIKE = 0.1
+"""Share by which the shape that a principal point in the middle gives may differ from that of the pictures."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,31 @@ def read_table(path: Path, columns: int, meaning: str, header_lines: int = 0) ->
     return Table(torch.tensor(rows, dtype=torch.float64), numbers, comments)
 
 
+def read_matrix(path: Path, rows: int | None = None, columns: int | None = None) -> np.ndarray:
+    """A matrix in a text file. Infinities and NaN are kept, for the reader to judge.
+
+    Args:
+        path: of the file.
+        rows, columns: that it must have; None for any.
+
+    Returns:
+        [rows, columns] float64.
+
+    Raises:
+        CameraFileError: for anything else.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an empty file, which is told below
+            matrix = np.loadtxt(path, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise CameraFileError(f"{path}: not a matrix of numbers ({error})") from error
+    wanted = (rows or max(len(matrix), 1), columns or max(matrix.shape[1], 1))
+    if matrix.shape != wanted:
+        raise CameraFileError(f"{path}: expected {'x'.join(map(str, wanted))} numbers, found {'x'.join(map(str, matrix.shape))}")
+    return matrix
+
+
 def raise_problems(path: Path, problems: list[str]) -> None:
     """Raise an error where there are problems.
 
@@ -135,23 +167,87 @@ def rigid_poses(rotations: Tensor, translations: Tensor) -> Tensor:
     return poses
 
 
-def assumed_intrinsics(path: Path, fov_degrees: float | None, aspect: float | None) -> tuple[Tensor, str]:
+def order_in_time(path: Path, times: Tensor, poses: Tensor, places: list[str]) -> list[int]:
+    """The order of cameras in time. Exact repetitions are left out, and what was done is said with a warning.
+
+    Args:
+        path: the file, for messages.
+        times: [N].
+        poses: [N, 4, 4].
+        places: where each stands in the file, such as "line 7".
+
+    Returns:
+        Indices of the cameras to take.
+
+    Raises:
+        CameraFileError: for two poses at one time, or recordings one behind the other, naming the place.
+    """
+    steps = times.diff()
+    if bool((steps > 0).all()) or bool((steps == 0).all()):  # no times at all are written as zeros
+        return list(range(len(times)))
+    starts = [0, *(torch.nonzero(steps < 0).flatten() + 1).tolist(), len(times)]
+    runs = [range(first, last) for first, last in zip(starts, starts[1:])]
+    for earlier, later in zip(runs, runs[1:]):
+        inside = [index for index in later if times[earlier[0]] <= times[index] <= times[earlier[-1]]]
+        if min(len(earlier), len(later)) >= LEAST_RUN and len(inside) >= LEAST_OVERLAP:
+            raise CameraFileError(
+                f"{path}: {places[later[0]]}: time goes back to {float(times[later[0]]):g}, as if a second recording began here; "
+                "give one file for each"
+            )
+    order, kept, repeated = torch.argsort(times, stable=True).tolist(), [], 0
+    for index in order:
+        if kept and times[index] == times[kept[-1]]:
+            if not torch.allclose(poses[index], poses[kept[-1]], rtol=0, atol=1e-9):
+                raise CameraFileError(
+                    f"{path}: {places[index]}: the time {float(times[index]):.15g} is that of {places[kept[-1]]}, with another pose"
+                )
+            repeated += 1
+        else:
+            kept.append(index)
+    done = ["cameras are not in order of time: they are sorted"] if order != sorted(order) else []
+    done += [f"{repeated} repeated camera{'s' * (repeated > 1)} left out"] if repeated else []
+    warnings.warn(f"{path}: {'; '.join(done)}", stacklevel=4)
+    return kept
+
+
+def in_seconds(path: Path, times: Tensor) -> Tensor | None:
+    """Times that can be seconds, or None: numbers in another unit are left out with a warning.
+
+    Args:
+        path: the file, for the warning.
+        times: [N] that increase.
+    """
+    step = float(times.diff().median()) if len(times) > 1 else 1.0
+    if PLAUSIBLE_STEPS[0] <= step <= PLAUSIBLE_STEPS[1]:
+        return times
+    warnings.warn(f"{path}: its times would lie {step:.3g} s apart, so they are not seconds: they are left out", stacklevel=4)
+    return None
+
+
+def assumed_intrinsics(path: Path, stated: Stated) -> tuple[Tensor, str]:
     """Intrinsics for a file that has none. The default is said with a warning: a wrong field of view looks like a wrong path.
 
     Args:
         path: the file, for the warning.
-        fov_degrees: horizontal field of view, or None for the default.
-        aspect: width / height, or None for 1.
+        stated: field of view, else focal length, else 60 degrees along the longer side; and shape, square by default.
 
     Returns:
         Normalised intrinsics [3, 3], and words that say where they come from.
     """
-    aspect = 1.0 if aspect is None else aspect
-    if fov_degrees is not None:
-        return intrinsics_from_fov(fov_degrees, aspect), f"field of view of {fov_degrees:g}° stated"
+    aspect = stated.shape or 1.0
+    if stated.fov_degrees is not None:
+        return intrinsics_from_fov(stated.fov_degrees, aspect), f"field of view of {stated.fov_degrees:g}° stated"
+    if stated.focal_35mm is not None:
+        fov_degrees = fov_of_focal_35mm(stated.focal_35mm, aspect)
+        warnings.warn(
+            f"{path} holds no intrinsics: the lens is the one that the pictures name, of {stated.focal_35mm:g} mm on 35 mm film: "
+            f"{fov_degrees:.1f} degrees across (`fov_degrees` corrects it)",
+            stacklevel=4,
+        )
+        return intrinsics_from_fov(fov_degrees, aspect), f"focal length of {stated.focal_35mm:g} mm on 35 mm film"
     warnings.warn(
         f"{path} holds no intrinsics: a field of view of {DEFAULT_FOV_DEGREES:g} degrees is assumed along the longer side; "
-        "give the true, horizontal one as fov_degrees",
+        "`fov_degrees` gives the true, horizontal one",
         stacklevel=4,
     )
     return default_intrinsics(aspect), f"field of view of {DEFAULT_FOV_DEGREES:g}° assumed"
@@ -207,28 +303,42 @@ def pixel_size(cameras: Cameras, image_size: tuple[int, int] | None) -> tuple[in
     return image_size or (max(1, round(DEFAULT_WIDTH / float(cameras.aspect[0]))), DEFAULT_WIDTH)
 
 
-def normalised_intrinsics(path: Path, matrices: Tensor, image_size: tuple[int, int] | None) -> tuple[Tensor, str]:
+def normalised_intrinsics(
+    path: Path, matrices: Tensor, image_size: tuple[int, int] | None, stated: Stated = Stated()
+) -> tuple[Tensor, str, tuple[Lens, ...] | None]:
     """Normalise intrinsics in pixels.
 
     Args:
         path: for messages.
         matrices: [N, 3, 3] in pixels.
-        image_size: (height, width), or None where the file does not say it; then the principal point is taken to be the middle.
+        image_size: (height, width) that the file says, or None.
+        stated: of which the size of the pictures serves where the file says none; without either, the principal point is taken to be
+            the middle.
 
     Returns:
-        [N, 3, 3], and words that say how.
+        [N, 3, 3], words that say how, and N pinholes where the size is known.
 
     Raises:
-        CameraFileError: for numbers that are no intrinsics in pixels.
+        CameraFileError: for numbers that are no intrinsics in pixels, or those of pictures of another size.
     """
     principal = matrices[:, :2, 2]
     if not matrices.isfinite().all() or (matrices[:, [0, 1], [0, 1]] <= 0).any() or (principal <= 0).any():
         raise CameraFileError(f"{path}: intrinsics must be finite, with positive focal lengths and principal points")
     source = "intrinsics in pixels"
+    if image_size is None and stated.image_size is not None:
+        across, down = principal[0].tolist()
+        try:
+            check_principal_point(path, [across, down], stated.image_size)
+            image_size = stated.image_size
+        except PictureShapeError:
+            # Models that find cameras work at a size of their own: intrinsics of a smaller picture of the same shape.
+            if abs(across / down / stated.shape - 1) > ALIKE:
+                raise
     if image_size is None:
         source += " (principal point taken as the middle of the picture)"
         warnings.warn(
-            f"{path} does not say the size of its pictures: the principal point is taken as their middle",
+            f"{path} does not say the size of its pictures, about {2 * principal[0, 0]:.0f}x{2 * principal[0, 1]:.0f}: the principal point "
+            "is taken as their middle",
             stacklevel=4,
         )
         size = 2 * principal
@@ -236,7 +346,30 @@ def normalised_intrinsics(path: Path, matrices: Tensor, image_size: tuple[int, i
         size = torch.tensor([[float(image_size[1]), float(image_size[0])]], dtype=torch.float64)
     normalised = matrices.double().clone()
     normalised[:, :2] /= size[:, :, None]
-    return normalised, source
+    lenses = None
+    if image_size is not None:
+        lenses = tuple(Lens.of_pinhole("PINHOLE", k, *image_size, ()) for k in normalised)
+    return normalised, source, lenses
+
+
+def check_principal_point(path: Path | str, principal: list[float], image_size: tuple[float, float]) -> None:
+    """Refuse intrinsics in pixels whose principal point lies far off the middle, or nearer to that of the turned picture.
+
+    Args:
+        path: for the message.
+        principal: (x, y) in pixels.
+        image_size: (height, width) of the pictures in pixels.
+
+    Raises:
+        PictureShapeError: for a point that is farther off than `FARTHEST_PRINCIPAL`.
+    """
+    height, width = image_size
+    off, off_turned = (max(abs(principal[0] / w - 0.5), abs(principal[1] / h - 0.5)) for w, h in ((width, height), (height, width)))
+    if off > FARTHEST_PRINCIPAL or (off > FARTHEST_PRINCIPAL / 3 and off_turned < off / 3):
+        raise PictureShapeError(
+            f"{path}: the principal point ({principal[0]:g}, {principal[1]:g}) is that of pictures of about "
+            f"{2 * principal[0]:.0f}x{2 * principal[1]:.0f}, not of {width:g}x{height:g}: give pictures of the size the intrinsics are for"
+        )
 
 
 def read_json(path: Path) -> Any:
@@ -258,14 +391,3 @@ def json_text(path: Path) -> str:
     """The text of `path` if it begins as a JSON object does, for recognising formats; otherwise an empty one."""
     lines = first_lines(path, 1)
     return path.read_text(encoding="utf-8", errors="replace") if lines and lines[0].startswith("{") else ""
-
-
-def warn_distortion(path: Path, present: bool) -> None:
-    """Say that lens distortion is left out.
-
-    Args:
-        path: the file, for the warning.
-        present: whether it has distortion; nothing is said otherwise.
-    """
-    if present:
-        warnings.warn(f"{path}: lens distortion is ignored; undistort the pictures for exact rays", stacklevel=4)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.formats import reading
+from video4spatial.cameras.formats.camera_file import CameraFile, Stated
 from video4spatial.cameras.formats.reading import CameraFileError
 
 DESCRIPTION = 'JSON of "frame0", "frame1", ... with a matrix as text for each "cam01", ... (ReCamMaster, Unreal axes, cm)'
@@ -30,16 +31,16 @@ def sniff(path: Path) -> bool:
     return re.match(r'\{\s*"frame\d+"\s*:\s*\{\s*"cam\d+"\s*:\s*"', reading.json_text(path)) is not None
 
 
-def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
+def read(path: Path, stated: Stated) -> CameraFile:
     """Read the first camera of `path`, with a warning that names the others; `read_all` reads them all.
 
-    The file has no intrinsics: they follow from `fov_degrees` and `aspect`.
+    The file has no intrinsics: they follow from what is `stated`.
     """
     paths = _matrices(path)
     first, *others = paths
     if others:
         warnings.warn(f"{path} holds {len(paths)} cameras: {first} is read (the others: {', '.join(others)})", stacklevel=3)
-    return _cameras(path, paths[first], fov_degrees, aspect)
+    return CameraFile(_cameras(path, paths[first], stated))
 
 
 def read_all(path: str | PathLike, fov_degrees: float | None = None, aspect: float | None = None) -> dict[str, Cameras]:
@@ -47,7 +48,7 @@ def read_all(path: str | PathLike, fov_degrees: float | None = None, aspect: flo
 
     Args:
         path: the file.
-        fov_degrees: horizontal field of view; 60 with a warning if not given.
+        fov_degrees: horizontal field of view; 60 along the longer side with a warning if not given.
         aspect: width / height of the pictures; 1 if not given.
 
     Returns:
@@ -57,7 +58,8 @@ def read_all(path: str | PathLike, fov_degrees: float | None = None, aspect: flo
         CameraFileError: for a file that cannot be read.
     """
     path = Path(path)
-    return {name: _cameras(path, matrices, fov_degrees, aspect) for name, matrices in _matrices(path).items()}
+    stated = Stated(fov_degrees, aspect)
+    return {name: _cameras(path, matrices, stated) for name, matrices in _matrices(path).items()}
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
@@ -76,10 +78,10 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _cameras(path: Path, matrices: Tensor, fov_degrees: float | None, aspect: float | None) -> Cameras:
+def _cameras(path: Path, matrices: Tensor, stated: Stated) -> Cameras:
     columns = matrices.mT
     rotations = WORLD @ columns[:, :3, :3] @ AXES
-    intrinsics, source = reading.assumed_intrinsics(path, fov_degrees, aspect)
+    intrinsics, source = reading.assumed_intrinsics(path, stated)
     return Cameras(
         reading.rigid_poses(rotations, columns[:, :3, 3] / CENTIMETRES @ WORLD),
         intrinsics,

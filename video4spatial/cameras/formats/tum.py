@@ -11,6 +11,7 @@ import torch
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import CameraError
 from video4spatial.cameras.formats import reading
+from video4spatial.cameras.formats.camera_file import CameraFile, Stated
 from video4spatial.cameras.formats.reading import CameraFileError
 from video4spatial.cameras.rotations import matrices_from_quaternions, quaternions_from_matrices
 
@@ -28,8 +29,8 @@ def sniff(path: Path) -> bool:
     return values is not None and len(values) == COLUMNS
 
 
-def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read a TUM trajectory from `path`; `fov_degrees` and `aspect` serve files without the comment that holds intrinsics."""
+def read(path: Path, stated: Stated) -> CameraFile:
+    """Read a TUM trajectory from `path`, in order of time; `stated` serves files without the comment that holds intrinsics."""
     table = reading.read_table(path, COLUMNS, "time tx ty tz qx qy qz qw")
     if table.rows[0, 0] > LATEST_SECONDS:
         raise CameraFileError(
@@ -45,14 +46,17 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
     intrinsics = reading.commented_intrinsics(table)
     source = "intrinsics from a comment"
     if intrinsics is None:
-        intrinsics, source = reading.assumed_intrinsics(path, fov_degrees, aspect)
-    return Cameras(
-        reading.rigid_poses(matrices_from_quaternions(quaternions), table.rows[:, 1:4]),
+        intrinsics, source = reading.assumed_intrinsics(path, stated)
+    poses = reading.rigid_poses(matrices_from_quaternions(quaternions), table.rows[:, 1:4])
+    order = reading.order_in_time(path, table.rows[:, 0], poses, [f"line {line}" for line in table.lines])
+    cameras = Cameras(
+        poses[order],
         intrinsics,
         metric=True,
-        times=table.rows[:, 0],
+        times=reading.in_seconds(path, table.rows[order, 0]),
         convention=f"TUM: OpenCV camera-to-world, quaternions xyzw, {source}",
     )
+    return CameraFile(cameras)
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
@@ -61,7 +65,7 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
     Missing times are refused, intrinsics that change are left out with a warning.
     """
     if cameras.times is None:
-        raise CameraError("TUM needs a time per frame: set them with cameras.with_frame_rate(...)")
+        raise CameraError("TUM needs a time per frame, which these cameras lack: `frame_rate` gives them")
     lines = ["# time tx ty tz qx qy qz qw (seconds; camera-to-world, OpenCV axes)"]
     lines += reading.intrinsics_comment(cameras, "TUM")
     quaternions = quaternions_from_matrices(cameras.rotations)[:, [1, 2, 3, 0]]

@@ -13,6 +13,7 @@ import torch
 
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.formats import reading
+from video4spatial.cameras.formats.camera_file import CameraFile, Stated
 from video4spatial.cameras.formats.reading import CameraFileError
 
 DESCRIPTION = 'JSON of "0", "1", ... with "extrinsic" (camera-to-world) and "K" in pixels (HY-WorldPlay)'
@@ -25,8 +26,8 @@ def sniff(path: Path) -> bool:
     return re.match(r'\{\s*"\d+"\s*:\s*\{\s*"(extrinsic|K)"', reading.json_text(path)) is not None
 
 
-def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras:
-    """Read WorldPlay's JSON from `path`. It holds its own intrinsics: `fov_degrees` and `aspect` are not used."""
+def read(path: Path, stated: Stated) -> CameraFile:
+    """Read WorldPlay's JSON from `path`. It holds its own intrinsics: of `stated`, only a size is used."""
     content = reading.read_json(path)
     if not isinstance(content, dict) or not content:
         raise CameraFileError(f'{path}: expected {{"0": {{"extrinsic": 4x4, "K": 3x3}}, ...}}')
@@ -52,13 +53,14 @@ def read(path: Path, fov_degrees: float | None, aspect: float | None) -> Cameras
     # that needs no warning.
     middle = torch.tensor([PUBLISHED_SIZE[1] / 2, PUBLISHED_SIZE[0] / 2], dtype=torch.float64)
     published = bool(((pixels[:, :2, 2] - middle).abs() < 0.05 * middle).all())
-    normalised, source = reading.normalised_intrinsics(path, pixels, PUBLISHED_SIZE if published else None)
-    return Cameras(
+    normalised, source, lenses = reading.normalised_intrinsics(path, pixels, PUBLISHED_SIZE if published else None, stated)
+    cameras = Cameras(
         reading.rigid_poses(matrices[:, :3, :3], matrices[:, :3, 3]),
         normalised,
         metric=False,
         convention=f"WorldPlay: OpenCV camera-to-world (named extrinsic), {source}",
     )
+    return CameraFile(cameras, lenses=lenses)
 
 
 def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> None:
