@@ -936,7 +936,10 @@ def main() -> None:
     """Run it and write benchmarks/results/robustness.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=12_000, help="inputs of all kinds together (default %(default)s)")
-    parser.add_argument("--kinds", help="only these, separated by commas, kills_sample and kills_geometry too; the other rows of the results file stay (default: all)")
+    parser.add_argument(
+        "--kinds",
+        help="only these, separated by commas, kills_sample and kills_geometry too; the other rows of the results file stay (default: all)",
+    )
     parser.add_argument("--kills", type=int, default=10, help="killed runs of each command (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing (default %(default)s)")
     parser.add_argument("--keep", type=Path, help="folder for inputs with unwanted outcomes")

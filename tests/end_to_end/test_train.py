@@ -62,8 +62,8 @@ def write_config(folder, autoencoder, bank):
         "data": {
             "class_path": "video4spatial.training.data.RoomsData",
             "init_args": {
-                "bank": str(bank), "scenes": 2, "walk_frames": 12, "targets_per_scene": 2, "target_frames": 5, "size": 32, "frame_rate": 8.0,
-                "batch_size": 2, "autoencoder": str(autoencoder), "latents": str(bank.with_name("latents")),
+                "bank": str(bank), "scenes": 2, "walk_frames": 12, "targets_per_scene": 2, "target_frames": 5, "size": 32,
+                "frame_rate": 8.0, "batch_size": 2, "autoencoder": str(autoencoder), "latents": str(bank.with_name("latents")),
             },
         },
     }  # fmt: skip
@@ -230,7 +230,10 @@ def curated_config(folder, dataset, autoencoder, **changes):
     config = yaml.safe_load(write_config(folder, autoencoder, folder / "no bank").read_text())
     config["data"] = {
         "class_path": "video4spatial.training.data.CuratedData",
-        "init_args": {"folder": str(dataset), "size": 32, "batch_size": 2, "autoencoder": str(autoencoder), "latents": str(folder / "latents"), **changes},
+        "init_args": {
+            "folder": str(dataset), "size": 32, "batch_size": 2, "autoencoder": str(autoencoder), "latents": str(folder / "latents"),
+            **changes,
+        },
     }
     path = folder / "curated.yaml"
     path.write_text(yaml.safe_dump(config))

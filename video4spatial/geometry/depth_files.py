@@ -34,8 +34,8 @@ def holds_depth(folder: str | Path) -> bool:
 def read_depth_maps(folder: str | Path, total: int, chosen: list[int]) -> DepthMaps:
     """Depth maps of some frames of a video.
 
-    Files are PNG of 16 bits (millimetres), .npy (metres) or .npz (`depth` in metres, and where known `confidence` from 0 to 1). There is one
-    for every frame, in the order of their names; or they are named by the number of their frame, and frames without one are unknown.
+    Files are PNG of 16 bits (millimetres), .npy (metres) or .npz (`depth` in metres, and where known `confidence` from 0 to 1). There is
+    one for every frame, in the order of their names; or they are named by the number of their frame, and frames without one are unknown.
     One .npz for all frames holds an array named as in `DEPTH` or `POINTS`, and may hold one named as in `CONFIDENCE`: in the unit of the
     cameras, which most models leave open. Confidence above 1, which VGGT, Depth Anything 3 and MapAnything give (1 + exp), is taken as
     1 - 1 / confidence.
