@@ -91,8 +91,8 @@ class PairData(StepData):
         if min(scenes, walks) < 1 or pictures < 2 or size % 16 or walk_frames < reach or num_workers < 0:
             raise ValueError(
                 f"data.scenes {scenes}, walks {walks}, pictures {pictures}, size {size}, walk_frames {walk_frames}, "
-                f"num_workers {num_workers}: expected at least 1 scene and walk, 2 pictures, a size that is a multiple of 16, {reach} frames "
-                f"for {pictures} pictures, and 0 workers."
+                f"num_workers {num_workers}: expected at least 1 scene and walk, 2 pictures, a size that is a multiple of 16, "
+                f"{reach} frames for {pictures} pictures, and 0 workers."
             )
         self.save_hyperparameters()
         self.bank: SceneBank | None = None
