@@ -1,6 +1,5 @@
 """What several camera formats share: tables of numbers with line numbers, stated fields of view, rigid poses."""
 
-import json
 import math
 import warnings
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from video4spatial.cameras.formats.camera_file import Stated
 from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, default_intrinsics, fov_of_focal_35mm, intrinsics_from_fov
 from video4spatial.cameras.lenses import Lens, PictureShapeError
 from video4spatial.cameras.rotations import nearest_rotation
+from video4spatial.parsing import parse_json
 
 MAXIMUM_PROBLEMS = 5
 DEFAULT_WIDTH = 1024
@@ -382,8 +382,8 @@ def read_json(path: Path) -> Any:
         CameraFileError: for a file that is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return parse_json(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
         raise CameraFileError(f"{path}: not valid JSON ({error})") from error
 
 
