@@ -30,9 +30,11 @@ def sniff(path: Path) -> bool:
 def read(path: Path, stated: Stated) -> CameraFile:
     """Read MotionCtrl's poses from `path`. It has no intrinsics: they follow from what is `stated`."""
     rows = reading.read_json(path)
+    if not isinstance(rows, list):
+        raise CameraFileError(f"{path}: expected a list with 12 numbers per frame")
     wrong = [
         f"frame {index}: expected 12 numbers" for index, row in enumerate(rows)
-        if not isinstance(row, list) or len(row) != 12 or not all(isinstance(value, (int, float)) for value in row)
+        if not isinstance(row, list) or len(row) != 12 or not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in row)
     ]  # fmt: skip
     reading.raise_problems(path, wrong)
     if not rows:
