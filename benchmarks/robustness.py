@@ -39,7 +39,8 @@ import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from video4spatial.cameras import FORMATS, Cameras, parse_trajectory, read_cameras, write_cameras
+from video4spatial.cameras import FORMATS, CameraFileError, Cameras, parse_trajectory, read_cameras, write_cameras
+from video4spatial.cameras.formats import WRITABLE
 from video4spatial.cameras.keyframes import read_keyframes
 from video4spatial.cli.errors import UserError, describe
 from video4spatial.cli.terminal import stage
@@ -231,7 +232,6 @@ def camera_file(format: str) -> Callable[[Path], Kind]:
     """Camera files of a format: read, and written as transforms.json."""
 
     def kind(folder: Path) -> Kind:
-        write_cameras(folder / "base", a_path(), format, image_size=(40, 60))
         output = folder / "out"
         output.mkdir()
 
@@ -239,7 +239,7 @@ def camera_file(format: str) -> Callable[[Path], Kind]:
             shutil.rmtree(output)
             output.mkdir()
             try:
-                cameras = read_cameras(path)
+                cameras = _read_as_named(path, format)
                 check_cameras(cameras)
                 write_cameras(output / "cameras.json", cameras)
             finally:
@@ -247,19 +247,106 @@ def camera_file(format: str) -> Callable[[Path], Kind]:
             if not read_cameras(output / "cameras.json").allclose(cameras, 1e-6):
                 raise SilentChange("written cameras are others than those that were read")
 
+        if format not in WRITABLE:
+            return Kind(*_one_of_layouts(folder, READ_ONLY[format](), use_file), names=folder.name)
+        write_cameras(folder / "base", a_path(), format, image_size=(40, 60))
         base = folder / "base"
         if base.is_dir():  # a model of COLMAP
             contents = {file.name: file.read_bytes() for file in sorted(base.iterdir())}
             return Kind(*_one_of_files(folder, contents, use_file), names=folder.name)
-        data = base.read_bytes()
-        if format == "npz":
-            strategy = st.one_of(damaged_bytes(data), _damaged_arrays(base))
-        else:
-            text = data.decode()
-            strategy = damaged_json(json.loads(text)) if text.lstrip().startswith("{") else damaged_text(text)
-        return Kind(strategy, _written(folder / "cameras", use_file), names=folder.name)
+        return Kind(_damaged_file("base.npz" if format == "npz" else "base", base.read_bytes()), _written(folder / "cameras", use_file),
+                    names=folder.name)  # fmt: skip
 
     return kind
+
+
+def _read_as_named(path: Path, format: str) -> Cameras:
+    """Cameras of a file whose format is recognised; where it is not, it must be refused or read by its name too."""
+    try:
+        return read_cameras(path)
+    except CameraFileError:
+        check_cameras(read_cameras(path, format))
+        raise
+
+
+# Cameras that stand still, step aside and turn by a quarter about the vertical axis, as the formats write them that are only read.
+QUARTER = [[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]
+STEPS = [(np.eye(3).tolist(), [0.0, 0, 0]), (np.eye(3).tolist(), [0.5, 0, 0.25]), (QUARTER, [0.5, -0.125, 1])]
+
+
+def _number_lines(rows: Iterable[Iterable[float]]) -> bytes:
+    return "".join(" ".join(f"{value:g}" for value in row) + "\n" for row in rows).encode()
+
+
+def matrices_layouts() -> list[dict[str, bytes]]:
+    """A table, a file per frame with intrinsics beside them, and an array."""
+    poses = np.stack([np.block([[np.array(rotation), np.array(place)[:, None]], [np.eye(4)[3:]]]) for rotation, place in STEPS])
+    frames = {f"frame-{index:06d}.pose.txt": _number_lines(pose) for index, pose in enumerate(poses)}
+    array = io.BytesIO()
+    np.save(array, poses)
+    intrinsics = {"K.txt": _number_lines([[48, 0, 30], [0, 48, 20], [0, 0, 1]])}
+    return [{"poses.txt": _number_lines(poses.reshape(-1, 16))}, frames | intrinsics, {"poses.npy": array.getvalue()}]
+
+
+def motionctrl_layouts() -> list[dict[str, bytes]]:
+    """Rows of 3x4 matrices."""
+    rows = [[value for row, place in zip(rotation, places) for value in (*row, place)] for rotation, places in STEPS]
+    return [{"poses.json": json.dumps(rows).encode()}]
+
+
+def tartanair_layouts() -> list[dict[str, bytes]]:
+    """Lines of places and quaternions."""
+    turn = math.sqrt(0.5)
+    return [{"pose_left.txt": _number_lines([[0, 0, 0, 0, 0, 0, 1], [0.25, 0.5, 0, 0, 0, 0, 1], [1, 0.5, -0.125, 0, 0, turn, turn]])}]
+
+
+def opensfm_layouts() -> list[dict[str, bytes]]:
+    """Two cameras, and two reconstructions."""
+    cameras = {
+        "v2": {"projection_type": "brown", "width": 60, "height": 40, "focal_x": 0.8, "focal_y": 0.8, "c_x": 0.01, "c_y": -0.01,
+               "k1": 0.1, "k2": 0.0, "p1": 0.0, "p2": 0.0, "k3": 0.0},
+        "wide": {"projection_type": "fisheye", "width": 60, "height": 40, "focal": 0.4, "k1": 0.1, "k2": 0.0},
+    }  # fmt: skip
+    turns = [[0.0, 0, 0], [0.0, 0.1, 0], [0, math.pi / 2, 0]]
+    shots = {
+        f"{index}.jpg": {"rotation": turn, "translation": place, "camera": key}
+        for index, (turn, (_, place), key) in enumerate(zip(turns, STEPS, ("v2", "v2", "wide")))
+    }
+    small = {"cameras": cameras, "shots": {"alone.jpg": shots["0.jpg"]}, "points": {}}
+    return [{"reconstruction.json": json.dumps([{"cameras": cameras, "shots": shots, "points": {}}, small]).encode()}]
+
+
+def openmvg_layouts() -> list[dict[str, bytes]]:
+    """Three views, one of which has no pose."""
+    lens = {"width": 60, "height": 40, "focal_length": 48.0, "principal_point": [30.0, 20.0], "disto_k3": [0.1, 0.0, 0.0]}
+    views = [
+        {"filename": f"{index}.jpg", "local_path": "", "width": 60, "height": 40, "id_view": index, "id_intrinsic": 0, "id_pose": index}
+        for index in range(3)
+    ]
+    content = {
+        "sfm_data_version": "0.3", "root_path": "images",
+        "views": [{"key": index, "value": {"ptr_wrapper": {"id": index, "data": view}}} for index, view in enumerate(views)],
+        "intrinsics": [{"key": 0, "value": {"polymorphic_id": 1, "ptr_wrapper": {"id": 1, "data": lens}}}],
+        "extrinsics": [{"key": index, "value": {"rotation": turn, "center": place}} for index, (turn, place) in enumerate(STEPS[1:])],
+    }  # fmt: skip
+    return [{"sfm_data.json": json.dumps(content).encode()}]
+
+
+READ_ONLY: dict[str, Callable[[], list[dict[str, bytes]]]] = {
+    "matrices": matrices_layouts, "motionctrl": motionctrl_layouts, "tartanair": tartanair_layouts, "opensfm": opensfm_layouts,
+    "openmvg": openmvg_layouts,
+}  # fmt: skip
+"""Formats of cameras that are not written: in each of their layouts, the files and what stands in them."""
+
+
+def _one_of_layouts(folder: Path, layouts: list[dict[str, bytes]], use: Callable[[Path], None]):
+    """One of several folders, of which one file is damaged; of a folder with one file it is the file that is used."""
+    drawing = []
+    for contents in layouts:
+        alone = next(iter(contents)) if len(contents) == 1 else ""
+        drawing.append(_one_of_files(folder, contents, lambda target, alone=alone: use(target / alone)))
+    strategies = [st.tuples(st.just(index), strategy) for index, (strategy, _) in enumerate(drawing)]
+    return st.one_of(strategies), lambda drawn: drawing[drawn[0]][1](drawn[1])
 
 
 def _written(path: Path, use: Callable[[Path], None]) -> Callable[[bytes], None]:
@@ -274,14 +361,7 @@ def _written(path: Path, use: Callable[[Path], None]) -> Callable[[bytes], None]
 
 def _one_of_files(folder: Path, contents: dict[str, bytes], use: Callable[[Path], None]):
     """A folder of which one file is damaged: the strategy, and what uses it."""
-    strategies = []
-    for name, data in contents.items():
-        damaged = damaged_bytes(data)
-        if name.endswith(".json"):
-            damaged = damaged_json(json.loads(data))
-        elif name.endswith(".txt"):
-            damaged = damaged_text(data.decode())
-        strategies.append(st.tuples(st.just(name), damaged))
+    strategies = [st.tuples(st.just(name), _damaged_file(name, data)) for name, data in contents.items()]
     strategies.append(st.tuples(st.sampled_from(sorted(contents)), st.just(None)))  # a file is missing
     target = folder / "folder"
 
@@ -298,12 +378,23 @@ def _one_of_files(folder: Path, contents: dict[str, bytes], use: Callable[[Path]
     return st.one_of(strategies), use_damaged
 
 
-def _damaged_arrays(path: Path) -> st.SearchStrategy[bytes]:
-    """A file of arrays of which one is of another shape, type or value, or missing."""
-    with np.load(path) as stored:
-        arrays = dict(stored)
-    names = sorted(arrays)
-    change = st.tuples(st.sampled_from(names), st.sampled_from(["drop", "nan", "shape", "type", "object", "short", "huge", "zero"]))
+def _damaged_file(name: str, data: bytes) -> st.SearchStrategy[bytes]:
+    """What a file holds, damaged as its kind allows."""
+    if name.endswith((".npy", ".npz")):
+        return st.one_of(damaged_bytes(data), _damaged_arrays(data))
+    if data.lstrip()[:1] in (b"{", b"["):
+        return damaged_json(json.loads(data))
+    return damaged_text(data.decode()) if b"\0" not in data else damaged_bytes(data)
+
+
+def _damaged_arrays(data: bytes) -> st.SearchStrategy[bytes]:
+    """One array or an archive of them, of which one is of another shape, type or value, or missing."""
+    read = np.load(io.BytesIO(data))
+    alone = isinstance(read, np.ndarray)
+    arrays = {"alone": read} if alone else dict(read)
+    change = st.tuples(
+        st.sampled_from(sorted(arrays)), st.sampled_from(["drop", "nan", "shape", "type", "object", "short", "huge", "zero"])
+    )
 
     def apply(drawn: tuple[str, str]) -> bytes:
         name, what = drawn
@@ -323,10 +414,13 @@ def _damaged_arrays(path: Path) -> st.SearchStrategy[bytes]:
             array = array * 1e300
         elif what == "zero" and array.dtype.kind == "f":
             array = array * 0
+        buffer = io.BytesIO()
         if what != "drop":
             changed[name] = array
-        buffer = io.BytesIO()
-        np.savez(buffer, **changed)
+        if alone and changed:
+            np.save(buffer, array)
+        else:
+            np.savez(buffer, **changed)
         return buffer.getvalue()
 
     return change.map(apply)
