@@ -70,9 +70,8 @@ def read_depth_maps(folder: str | Path, total: int, chosen: list[int]) -> DepthM
 def _of_all_frames(path: Path, total: int, chosen: list[int]) -> DepthMaps:
     """Depth maps of some frames out of one file for all."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in (*DEPTH, POINTS, *CONFIDENCE) if name in archive.files}
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        arrays = read_arrays(path, (*DEPTH, POINTS, *CONFIDENCE))
+    except (ValueError, OSError) as error:
         raise ValueError(f"{path}: damaged, or not plain arrays ({error}).") from error
     name = next((name for name in (*DEPTH, POINTS) if name in arrays), None)
     if name is None:
