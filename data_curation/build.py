@@ -131,7 +131,7 @@ def build(
         dataset: how scenes become one data set.
         shards: which pixels are written, and how.
         work: how it is done.
-        progress: called after each scene and shard.
+        progress: called before the first and after each scene and shard.
         replace: whether scenes that an earlier build had of other sources, or files of other origin, may be lost.
 
     Raises:
@@ -235,6 +235,7 @@ def _curate(tasks: list[SceneTask], executor: Executor, work: Work, progress: Pr
     """Run the stages of all scenes: their summaries in the order of the tasks, and {stage: scenes in which it was run now}."""
     summaries: dict[int, dict] = {}
     ran: Counter[str] = Counter()
+    progress("scenes", 0, len(tasks), {})
     for finished in executor.map(curate_scene, tasks):
         summary = finished.value or _given_up(tasks[finished.index], finished, work)
         ran.update(summary.pop("ran", []))

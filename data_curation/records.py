@@ -15,6 +15,7 @@ from typing import Any
 
 from video4spatial.clips.manifest import KINDS
 from video4spatial.files import write_whole
+from video4spatial.parsing import parse_json
 
 SAMPLED_BYTES = 1 << 16
 WHOLE_BYTES = 1 << 20
@@ -88,7 +89,7 @@ def read_record(path: Path) -> dict | None:
         path: of the file.
     """
     try:
-        record = json.loads(path.read_bytes())
+        record = parse_json(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
     return record if isinstance(record, dict) and isinstance(record.get("stages"), dict) else None

@@ -20,6 +20,7 @@ from video4spatial.clips.assembly import clip_from_capture
 from video4spatial.clips.manifest import ClipRow, row_as_plain
 from video4spatial.clips.shards import write_index, write_shard
 from video4spatial.files import write_whole
+from video4spatial.parsing import parse_json
 
 REMEMBERED_BYTES = 1 << 28
 Progress = Callable[[str, int, int, dict], None]
@@ -84,7 +85,7 @@ def write_shard_task(task: ShardTask) -> dict:
     note = path.with_suffix(".json")
     try:
         if note.is_file() and path.is_file():
-            known = json.loads(note.read_bytes())
+            known = parse_json(note.read_bytes())
             if known["fingerprint"] == task.fingerprint and path.stat().st_size == known["bytes"]:
                 return known
         with single_threaded():
@@ -106,7 +107,7 @@ def write_shards(
         rows: of the manifest, in order.
         settings: which pixels are written, and how.
         executor: that writes them.
-        progress: called after each shard.
+        progress: called before the first and after each shard.
 
     Returns:
         {"unit", "kept", "filtered", "failed"} in clips, and [{"key", "stage", "reason"}] of shards that failed.
@@ -114,6 +115,8 @@ def write_shards(
     chosen = [row for row in rows if settings.pixels == "all" or (settings.pixels == "redistributable" and row.redistributable)]
     tasks = _tasks(folder, chosen, settings)
     shards, failures, written = {}, [], 0
+    if tasks:
+        progress("shards", 0, len(tasks), {})
     for done, finished in enumerate(executor.map(write_shard_task, tasks), start=1):
         name = Path(tasks[finished.index].path).name
         result = finished.value or {"error": f"its process {'hung' if finished.problem == 'timeout' else 'died'}, twice"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BASE = ("compression", "files", "memory", "naming", "spread")
+BASE = ("compression", "files", "memory", "naming", "parsing", "spread", "waits")
 ORDER = (
     "cameras", "media", "geometry", "captures", "simulation", "clips", "models", "diffusion", "conditioning", "pipelines",
     "evaluation", "training", "studies", "app", "cli",

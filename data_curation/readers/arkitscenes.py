@@ -10,7 +10,6 @@ refused. Depth is in millimetres.
 from __future__ import annotations
 
 import csv
-import json
 import re
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from video4spatial.cameras.formats.reading import read_table, rigid_poses
 from video4spatial.cameras.rotations import invert_rigid, matrices_from_vectors
 from video4spatial.captures import Capture, SceneObject
 from video4spatial.media import image_paths
+from video4spatial.parsing import parse_json
 
 DESCRIPTION = "ARKitScenes videos, raw or 3dod: folders with lowres_wide/ and lowres_wide.traj"
 STREAM = "lowres_wide"
@@ -173,7 +173,7 @@ def _objects(folder: Path) -> tuple[SceneObject, ...]:
     if not path.is_file():
         return ()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if content.get("skipped"):
             return ()
         objects = []

@@ -8,7 +8,6 @@ fisheye and are undistorted; frames marked `is_bad` are left out. Objects come f
 
 from __future__ import annotations
 
-import json
 import re
 import struct
 import zlib
@@ -37,6 +36,7 @@ from video4spatial.cameras.rotations import invert_rigid
 from video4spatial.captures import Capture, SceneObject
 from video4spatial.media import open_video
 from video4spatial.media.undistortion import Undistortion
+from video4spatial.parsing import parse_json
 
 DESCRIPTION = "ScanNet++ scenes: folders with iphone/ or dslr/ (each becomes a capture)"
 VIDEOS = ("rgb.mkv", "rgb.mp4")
@@ -264,7 +264,7 @@ def _objects(path: Path) -> tuple[SceneObject, ...]:
     if not path.is_file():
         return ()
     try:
-        groups = json.loads(path.read_text(encoding="utf-8"))["segGroups"]
+        groups = parse_json(path.read_text(encoding="utf-8"))["segGroups"]
         objects = []
         for group in groups:
             box = group["obb"]

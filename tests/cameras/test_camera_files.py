@@ -423,3 +423,59 @@ def test_lenses_of_openmvg(tmp_path, data, model, rest, nested):
     (tmp_path / "a.json").write_text(json.dumps(openmvg_content({"width": 96, "height": 48})))
     with pytest.raises(CameraFileError, match="intrinsic 0 is not a pinhole"):
         read_camera_file(tmp_path / "a.json")
+
+
+def changed_opensfm(folder, change):
+    path = write_opensfm(folder)
+    (content,) = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps([content]))
+    return path
+
+
+@pytest.mark.parametrize("change", [
+    lambda part: part.update(cameras=0.5),
+    lambda part: part.update(shots=2.5),
+    lambda part: part["cameras"].update(v2=None),
+    lambda part: part["cameras"]["v2"].update(width=float("inf")),
+    lambda part: part["cameras"]["v2"].update(k1=float("nan")),
+    lambda part: part["shots"].update({"9.jpg": [1, 2]}),
+])  # fmt: skip
+def test_opensfm_with_other_values_is_refused_by_name(tmp_path, change):
+    path = changed_opensfm(tmp_path, change)
+    with pytest.raises(CameraFileError, match="reconstruction.json: "):
+        read_camera_file(path)
+
+
+@pytest.mark.parametrize("change", [{"width": 0}, {"width": -96}, {"height": float("inf")}, {"disto_k3": 1}, {"disto_k1": [float("nan")]}])
+def test_openmvg_with_other_values_is_refused_by_name(tmp_path, change):
+    lens = {"width": 96, "height": 64, "focal_length": 48.0, "principal_point": [48.0, 32.0], **change}
+    (tmp_path / "sfm_data.json").write_text(json.dumps(openmvg_content(lens)))
+    with pytest.raises(CameraFileError, match="sfm_data.json: "):
+        read_camera_file(tmp_path / "sfm_data.json")
+    (tmp_path / "sfm_data.json").write_text(json.dumps(openmvg_content({}) | {"views": [{"value": {"ptr_wrapper": {"data": 3}}}]}))
+    with pytest.raises(CameraFileError, match="sfm_data.json: "):
+        read_camera_file(tmp_path / "sfm_data.json")
+
+
+def test_damaged_arrays_of_matrices_are_refused_by_name(tmp_path):
+    path = write_array(tmp_path)
+    whole = path.read_bytes()
+    for damaged in (whole[:-8], whole.replace(b"{'descr'", b"(({'desc"), b"PK\x05\x06" + bytes(18)):
+        path.write_bytes(damaged)
+        with pytest.raises(CameraFileError, match="a.npy: not a camera file"):
+            read_cameras(path)
+        with pytest.raises(CameraFileError, match="a.npy: damaged, or not a plain array"):
+            read_cameras(path, "matrices")
+    for other in (np.ones((2, 4)), np.ones((0, 4, 4)), np.full((2, 4, 4), "x")):
+        np.save(path, other)
+        with pytest.raises(CameraFileError, match="a.npy: holds .*, expected numbers"):
+            read_cameras(path, "matrices")
+
+
+@pytest.mark.parametrize("format", ["motionctrl", "opensfm", "openmvg"])
+@pytest.mark.parametrize("content", ["3", "null", "{}", '"x"', "[3]", "[[true, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]"])
+def test_json_of_another_kind_is_refused_where_the_format_is_named(tmp_path, format, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(CameraFileError, match="a.json: "):
+        read_cameras(tmp_path / "a.json", format)

@@ -1,5 +1,7 @@
 """`v4s geometry`: from a folder of images to files and a page."""
 
+import json
+
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -66,6 +68,18 @@ def test_cameras_and_depth_of_a_model_of_many_views_in_one_file(room, tmp_path):
     unit = float(geometry.cameras.path_length() / cameras.path_length())
     np.testing.assert_allclose(geometry.depth, unit * depth, rtol=1e-3)
     assert abs(np.log(unit / 2.5)) < 1
+
+
+def test_depth_of_distorted_pictures_is_refused(room, tmp_path):
+    content = json.loads((room.parent / "room.json").read_text())
+    bent = room.parent / "bent.json"
+    bent.write_text(json.dumps(content | {"k1": 0.1, "k2": 0.0, "p1": 0.0, "p2": 0.0, "camera_model": "OPENCV"}))
+    folder = tmp_path / "depth"
+    folder.mkdir()
+    for index in range(6):
+        np.save(folder / f"frame{index}.npy", np.ones((32, 40), np.float32))
+    with pytest.raises(UserError, match="holds depth of distorted pictures"):
+        run(["geometry", str(room), "--cameras", str(bent), "--depth", str(folder), "--output", str(tmp_path / "out")])
 
 
 @pytest.mark.parametrize("source", ["plane-sweep", "folder"])

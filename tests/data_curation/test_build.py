@@ -417,7 +417,8 @@ def test_no_room_at_all_is_told_in_one_line(tmp_path):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
         "from video4spatial.cli.errors import exit_code\n"
         "from video4spatial.cli.main import run\n"
-        f"arguments = ['curate', 'build', '--sources=[{{path: train:0}}]', '--output', {str(tmp_path / 'out')!r}, '--work.executor=serial']\n"
+        f"arguments = ['curate', 'build', '--sources=[{{path: train:0}}]', '--work.executor=serial']\n"
+        f"arguments += ['--output', {str(tmp_path / 'out')!r}]\n"
         "sys.exit(exit_code(run, arguments))\n"
     )
     done = subprocess.run([sys.executable, "-B", "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)

@@ -62,8 +62,8 @@ def write_config(folder, autoencoder, bank):
         "data": {
             "class_path": "video4spatial.training.data.RoomsData",
             "init_args": {
-                "bank": str(bank), "scenes": 2, "walk_frames": 12, "targets_per_scene": 2, "target_frames": 5, "size": 32, "frame_rate": 8.0,
-                "batch_size": 2, "autoencoder": str(autoencoder), "latents": str(bank.with_name("latents")),
+                "bank": str(bank), "scenes": 2, "walk_frames": 12, "targets_per_scene": 2, "target_frames": 5, "size": 32,
+                "frame_rate": 8.0, "batch_size": 2, "autoencoder": str(autoencoder), "latents": str(bank.with_name("latents")),
             },
         },
     }  # fmt: skip
@@ -170,8 +170,14 @@ MISTAKES = {
     "model.learning_rat=3": "model: unknown key 'learning_rat' (did you mean 'learning_rate'?)",
     "model.init_args.learning_rat=3": "model: unknown key 'learning_rat' (did you mean 'learning_rate'?)",
     "model.learning_rate=four": "model: learning_rate: expected float, got four",
-    "model.class_path=nowhere.Module": "model: Problem with given class_path 'nowhere.Module'",
+    "model.class_path=nowhere.Module": "model: there is no class 'nowhere.Module'",
+    "model=DenoiserModul": "model: there is no class 'DenoiserModul' (did you mean 'DenoiserModule'?)",
+    "model.class_path=video4spatial.training.module.DenoiserModul": "(did you mean 'DenoiserModule'?)",
+    "trainer.callbacks+=CompileBlock": "trainer.callbacks: there is no class 'CompileBlock' (did you mean 'CompileBlocks'?)",
+    "trainer.precision=bf17": "trainer.precision: expected one of 32-true, bf16-mixed",
+    "trainer.devices=foo": "trainer: `devices` selected with `CPUAccelerator` should be an int > 0",
     "model.transformer.num_heads=3": "model.transformer: unknown key 'num_heads' (did you mean 'num_attention_heads'?)",
+    "trainer.callbacks.minutes=3": "has no 'minutes', which is of TimeBudget: put --config configs/train/budget.yaml after the other",
     "trainer.callbacks.domian=x": "trainer.callbacks: unknown key 'domian' (did you mean 'domain'?)",
     "model.transformer.in_channels=5": "do not fit the 4 latent channels",
     "data.batch_size=0": "batch_size 0 and scenes 2: expected at least 1 of each",
@@ -224,7 +230,10 @@ def curated_config(folder, dataset, autoencoder, **changes):
     config = yaml.safe_load(write_config(folder, autoencoder, folder / "no bank").read_text())
     config["data"] = {
         "class_path": "video4spatial.training.data.CuratedData",
-        "init_args": {"folder": str(dataset), "size": 32, "batch_size": 2, "autoencoder": str(autoencoder), "latents": str(folder / "latents"), **changes},
+        "init_args": {
+            "folder": str(dataset), "size": 32, "batch_size": 2, "autoencoder": str(autoencoder), "latents": str(folder / "latents"),
+            **changes,
+        },
     }
     path = folder / "curated.yaml"
     path.write_text(yaml.safe_dump(config))

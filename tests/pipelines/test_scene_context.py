@@ -239,3 +239,16 @@ def test_plans_that_do_not_fit_are_refused(pipeline, tiny_vae, random_frames):
         full.encode_context(frames, plan=ContextPlan((ContextPart((0, 1), pool=2),)))
     with pytest.raises(ValueError, match="no cache to bound"):
         full.encode_context(frames).within(4)
+
+
+def test_a_scene_serves_the_model_alone_that_encoded_it(pipeline, tiny_pipeline, random_frames):
+    context = pipeline.encode_context(random_frames(0, 2))
+    with pytest.raises(ValueError, match="a context that another model encoded"):
+        run(tiny_pipeline, context)
+    with pytest.raises(ValueError, match="encoded by another model"):
+        tiny_pipeline.append_context(context, random_frames(1, 1))
+    run(pipeline, pipeline.append_context(context, random_frames(1, 1)))
+    with torch.no_grad():
+        next(pipeline.transformer.parameters()).add_(1.0)
+    with pytest.raises(ValueError, match="this one before its weights changed"):
+        run(pipeline, context)

@@ -5,8 +5,8 @@ import torch
 
 from video4spatial.diffusion import JointGuidance
 from video4spatial.models import CacheStorage
-from video4spatial.pipelines import GenerationSettings
-from video4spatial.pipelines.settings import check_settings
+from video4spatial.pipelines import ContextPart, ContextPlan, GenerationSettings
+from video4spatial.pipelines.settings import check_pools, check_settings
 
 
 def test_passes_of_a_path():
@@ -51,3 +51,10 @@ def test_settings_that_a_model_cannot_follow():
     with pytest.raises(ValueError, match="separate scales"):
         check_settings(separate, causal)
     check_settings(separate, {**causal, "null_instruction": True})
+
+
+def test_averaging_must_divide_the_tokens_of_the_pictures():
+    plan = ContextPlan((ContextPart((0, 1), pool=3), ContextPart((2,))))
+    check_pools(plan, 16, 96, 144)
+    with pytest.raises(ValueError, match="frames of 128x128 are 8x8 tokens, which cannot be averaged over squares of 3x3"):
+        check_pools(plan, 16, 128, 128)

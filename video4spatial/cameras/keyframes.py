@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
@@ -24,6 +23,7 @@ from video4spatial.cameras.checks import CameraError
 from video4spatial.cameras.formats import FORMATS
 from video4spatial.cameras.formats.reading import CameraFileError, first_lines, json_text, raise_problems
 from video4spatial.cameras.intrinsics import intrinsics_from_fov
+from video4spatial.parsing import parse_yaml
 
 KEYS = ("time", "position", "look_at", "camera_to_world")
 
@@ -94,9 +94,9 @@ def read_keyframes(path: str | PathLike, fov_degrees: float = 60.0, aspect: floa
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such keyframe file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CameraFileError(f"{path}: not valid YAML or JSON ({' '.join(str(error).split())})") from error
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CameraFileError(f"{path}: not valid YAML or JSON ({error})") from error
     entries = content.get("keyframes") if isinstance(content, dict) else None
     if not isinstance(entries, list) or len(entries) < 2 or not all(isinstance(entry, dict) for entry in entries):
         raise CameraFileError(f"{path}: expected 'keyframes:' with a list of at least two, each with a time")

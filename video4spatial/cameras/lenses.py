@@ -6,13 +6,14 @@ of OpenCV's calib3d for OPENCV, FULL_OPENCV and OPENCV_FISHEYE.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from video4spatial.cameras.checks import CameraFileError
+from video4spatial.cameras.checks import CameraError, CameraFileError
 
 # Name, number of parameters and the places of fx, fy, cx, cy in them; the others are distortion. In the order of the numbers that
 # binary files use.
@@ -46,12 +47,22 @@ class Lens:
         model: COLMAP's name of it.
         width, height: of its pictures in pixels.
         parameters: as COLMAP orders them.
+
+    Raises:
+        CameraError: for a size or parameters that no lens has.
     """
 
     model: str
     width: int
     height: int
     parameters: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height) < 1 or not all(map(math.isfinite, self.parameters)):
+            raise CameraError(
+                f"a lens {self.model} of {self.width}x{self.height} pixels with the parameters {', '.join(map(str, self.parameters))}: "
+                "expected a size above zero and finite numbers"
+            )
 
     @classmethod
     def of_pinhole(cls, model: str, intrinsics: Tensor, height: int, width: int, distortion: Sequence[float]) -> Lens:

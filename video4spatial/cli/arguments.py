@@ -3,13 +3,12 @@
 import argparse
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-
-import yaml
 
 from video4spatial.cli.errors import UserError, user_mistakes
 from video4spatial.naming import unknown
+from video4spatial.parsing import parse_yaml
 
 
 class Parser(argparse.ArgumentParser):
@@ -100,9 +99,9 @@ def read_yaml(path: str | Path) -> object:
     with user_mistakes():
         text = Path(path).read_text(encoding="utf-8")
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        return parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from error
 
 
 def picture_size(text: str, example: str) -> tuple[int, int]:
@@ -145,6 +144,23 @@ def plain_complaint(message: str, known: list[str]) -> str:
     text = text.replace(where[0], f"{where[1]}: ") if where else text
     text = re.sub(r"Expected an? <class '([^']+)'>\. Got value: (.*)", r"expected \1, got \2", text)
     return text.replace("required: fit.", "required: ")
+
+
+def not_mappings(given: Mapping, defaults: Mapping, name: str = "") -> list[str]:
+    """The groups of settings that were given as single values.
+
+    Args:
+        given, defaults: settings by name, those of groups within.
+        name: of the group they belong to.
+    """
+    wrong = []
+    for key, default in defaults.items():
+        value, full = given.get(key), f"{name}.{key}".lstrip(".")
+        if isinstance(default, Mapping) and isinstance(value, Mapping):
+            wrong += not_mappings(value, default, full)
+        elif isinstance(default, Mapping) and default:
+            wrong.append(f"{full} {value!r}")
+    return wrong
 
 
 def integer(least: int | None = None) -> Callable[[str], int]:

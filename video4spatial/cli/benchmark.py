@@ -175,14 +175,14 @@ def _more_clips(options, rows: tuple[str, ...], folder: ModelFolder, seen: Model
 
     given = {}
     if "copy_nearest_blurred" in rows:
-        with stage("rendering validation clips (the first time, the renderer is compiled: up to a minute)"):
-            first = SEED_RANGES["validation"].start
-            given["validation_clips"] = similar_clips(range(first, first + options.validation_scenes), folder.height, walk_seed=0)
+        say("validation clips, on which the blur is fitted (the first time, the renderer is compiled: up to a minute)")
+        first = SEED_RANGES["validation"].start
+        given["validation_clips"] = similar_clips(range(first, first + options.validation_scenes), folder.height, walk_seed=0)
     if set(SEEN_ROWS) & set(rows) and seen is not None:
         given["seen_pipeline"] = load_pipeline(seen)
-        with stage("rendering new walks through training scenes"):
-            first = SEED_RANGES["train"].start
-            given["seen_clips"] = similar_clips(range(first, first + options.seen_scenes), seen.height, NEW_WALK)
+        say("new walks through training scenes")
+        first = SEED_RANGES["train"].start
+        given["seen_clips"] = similar_clips(range(first, first + options.seen_scenes), seen.height, NEW_WALK)
     return given
 
 

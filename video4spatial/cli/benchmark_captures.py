@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from video4spatial.cli.errors import UserError, describe, user_mistakes
-from video4spatial.cli.terminal import note, say, stage
+from video4spatial.cli.terminal import note, say
+from video4spatial.waits import track
 
 if TYPE_CHECKING:
     from video4spatial.captures import Capture
@@ -30,7 +31,7 @@ def captures_found(folders: Sequence[str]) -> list[Capture]:
     with user_mistakes():
         scenes = list(dict.fromkeys(scene for folder in folders for scene in find_posed_scenes(folder)))
     captures, unread = [], []
-    for reader, scene in scenes:
+    for reader, scene in track(scenes, "reading captures"):
         try:
             captures.append(read_scene(reader, scene))
         except (ReaderError, ValueError, OSError) as error:
@@ -63,8 +64,7 @@ def capture_clips(options: argparse.Namespace, frames: int, frame_rate: float) -
     from video4spatial.evaluation.capture_windows import CutSettings
     from video4spatial.evaluation.test_set import write_test_set
 
-    with stage("reading the captures"):
-        captures = captures_found(options.captures)
+    captures = captures_found(options.captures)
     asked = {name: getattr(options, name) for name in ("windows", "context_frames") if getattr(options, name) is not None}
     settings = CutSettings(frames, frame_rate, **asked)
     with user_mistakes():
@@ -73,8 +73,7 @@ def capture_clips(options: argparse.Namespace, frames: int, frame_rate: float) -
             for entry in entries:
                 entry.check()
         else:
-            with stage("cutting the captures"):
-                entries, notes = cut_captures(captures, settings)
+            entries, notes = cut_captures(captures, settings)
             for left_out in notes:
                 note(left_out)
         if not entries:

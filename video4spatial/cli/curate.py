@@ -6,19 +6,29 @@
 import shlex
 import statistics
 from collections import Counter
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from rich.console import Group
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from video4spatial.cli.arguments import Parser, integer, plain_complaint, run_action
+from video4spatial.cli.arguments import Parser, integer, not_mappings, plain_complaint, run_action
 from video4spatial.cli.errors import UserError, describe, in_flags, user_mistakes
 from video4spatial.cli.terminal import console, note, route_messages, say, stage
+from video4spatial.waits import Wait, counted
 
 FAILURES_SHOWN = 10
+
+BUILD_USAGE = """usage: v4s curate build --config FILE --output DIR [--KEY VALUE ...]
+
+Make a data set of clips from captures: manifest, shards and report. Started again, it goes on where it stopped.
+
+  --config FILE       YAML file with any of the keys, such as configs/curation/rooms.yaml, which explains each; the command line wins
+  --sources LIST      where captures come from, such as '[{path: train:0-9}]'
+  --output DIR        folder of the data set; an earlier build in it is gone on with
+  --stages.KEY, --dataset.KEY, --shards.KEY, --work.KEY VALUE
+                      settings of the stages, of the choice of clips, of the pixels that are written, and of how it is done
+
+v4s curate build --help keys lists all keys with their types and defaults."""
 
 
 def main(arguments: list[str]) -> None:
@@ -66,6 +76,26 @@ def build_parser():
     return parser
 
 
+def read_build_options(parser, arguments: list[str]):
+    """What a command line of `v4s curate build` asks for.
+
+    Args:
+        parser: of `build_parser`.
+        arguments: those after the action.
+
+    Raises:
+        UserError: for options that are missing or wrong.
+    """
+    with user_mistakes():
+        options = parser.parse_args(arguments)
+        missing = [f"--{name}" for name in ("sources", "output") if not getattr(options, name)]
+        if missing:
+            raise UserError(f"{' and '.join(missing)} missing: see v4s curate build --help, and configs/curation/rooms.yaml")
+        if wrong := not_mappings(options.as_dict(), parser.get_defaults().as_dict()):
+            raise UserError(f"{', '.join(wrong)}: expected a mapping of settings")
+        return parser.instantiate(options)
+
+
 def build(arguments: list[str]) -> None:
     """Make a data set, or go on with one.
 
@@ -75,13 +105,14 @@ def build(arguments: list[str]) -> None:
     Raises:
         UserError: for options that are wrong, an output that cannot be written, or too many scenes that failed.
     """
+    if arguments in (["-h"], ["--help"]):
+        print(BUILD_USAGE)
+        return
     parser = build_parser()
-    with user_mistakes():
-        options = parser.parse_args(arguments)
-        missing = [f"--{name}" for name in ("sources", "output") if not getattr(options, name)]
-        if missing:
-            raise UserError(f"{' and '.join(missing)} missing: see v4s curate build --help, and configs/curation/rooms.yaml")
-        made = parser.instantiate(options)
+    if arguments == ["--help", "keys"]:
+        parser.print_help()
+        return
+    made = read_build_options(parser, arguments)
     from data_curation.build import BuildError
     from data_curation.build import build as build_dataset
     from data_curation.readers import ReaderError, find_scenes, unread_files
@@ -147,29 +178,23 @@ def report(arguments: list[str]) -> None:
 
 @contextmanager
 def _shown_progress():
-    """Shows how far a build is, with counts by stage; yields the function to tell it."""
+    """Shows how far a build is, with the clips found so far; yields the function to tell it."""
     from data_curation.records import add_counts
 
     counts: dict[str, dict] = {}
-    told, tasks = {}, {}
-    bars = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
-    live = Live(bars, console=console, refresh_per_second=4, transient=True) if console.is_terminal else nullcontext()
+    shown: dict[str, Wait] = {}
 
     def tell(what: str, done: int, total: int, summary: dict) -> None:
         add_counts(counts, summary)
-        tenth = 10 * done // total
-        if console.is_terminal:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
-            live.update(Group(_funnel_table(counts), bars))
-        elif told.get(what) != tenth:
-            told[what] = tenth
-            shown = ("windows", "navigation", "grounding")
-            line = ", ".join(f"{name} {step['kept']}" for name, step in counts.items() if name in shown)
-            say(f"{what} {done}/{total}" + (f"  {line}" if line and what == "scenes" else ""))
+        if what not in shown:
+            current.close()
+            shown[what] = current.enter_context(counted(f"going through {what}" if what == "scenes" else f"writing {what}", total, say))
+        if what == "scenes":
+            kept = [f"{name} {step['kept']}" for name, step in counts.items() if name in ("windows", "navigation", "grounding")]
+            shown[what].describe(", ".join(kept) or "nothing kept yet")
+        shown[what].advance(1 if done else 0)
 
-    with live:
+    with ExitStack() as current:
         yield tell
 
 

@@ -3,12 +3,15 @@
 import errno
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 EXIT_MISTAKE = 2
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_TERMINATED = 128 + signal.SIGTERM
 
 FLAGS = {"image_rate": "--fps", "fov_degrees": "--fov", "num_inference_steps": "--steps", "plan_options.pool": "--plan-pool"}
 """Flags of the arguments that are not named alike."""
@@ -22,6 +25,19 @@ SETUP = "`make demo` sets up .venv once, and `source .venv/bin/activate` enters 
 
 class UserError(Exception):
     """Something the user can put right; the message is all they need to see."""
+
+
+class Stopped(BaseException):
+    """A signal ended the command; the message says what was left.
+
+    Args:
+        message: one line.
+        code: exit code of the command.
+    """
+
+    def __init__(self, message: str, code: int = EXIT_TERMINATED):
+        super().__init__(message)
+        self.code = code
 
 
 @contextmanager
@@ -90,16 +106,18 @@ def describe(error: Exception, **flags: str) -> str:
 
 
 def exit_code(command: Callable[[list[str]], None], arguments: list[str]) -> int:
-    """Run a command and say how it ended.
+    """Run a command and say how it ended. SIGTERM ends it as Ctrl-C does: what was written aside is removed.
 
     Args:
         command: the function.
         arguments: it is called with.
 
     Returns:
-        0, 2 after a user's mistake, on a full disk or in a Python without the packages (told in one line), 130 when interrupted.
+        0, 2 after a user's mistake, on a full disk or in a Python without the packages (told in one line), 130 when interrupted, 143 when
+        terminated.
     """
     try:
+        _stop_on_sigterm()
         command(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -112,6 +130,9 @@ def exit_code(command: Callable[[list[str]], None], arguments: list[str]) -> int
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.code
     except Exception as error:
         refused = refused_by_disk(error)
         if refused is None:
@@ -119,6 +140,20 @@ def exit_code(command: Callable[[list[str]], None], arguments: list[str]) -> int
         print(f"error: {refused}: make room and run this again; nothing unfinished was left", file=sys.stderr)
         return EXIT_MISTAKE
     return 0
+
+
+def _stop_on_sigterm() -> None:
+    """Let SIGTERM end this process like an exception; processes that are forked off it end at once, as ever."""
+    owner = os.getpid()
+
+    def stop(number: int, frame) -> None:
+        if os.getpid() == owner:
+            raise Stopped("terminated")
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
 
 
 def refused_by_disk(error: BaseException | None) -> str | None:

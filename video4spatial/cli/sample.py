@@ -107,12 +107,14 @@ def _demo_clip(scene: int, settings: SampleSettings):
 def _make(folder: Path, request: Request) -> None:
     """Load the model, encode the scene, follow the path, write the result."""
     from video4spatial.pipelines.generation import plan_scene
+    from video4spatial.pipelines.settings import check_pools
 
     for sentence in request.notes:
         note(sentence)
     settings = request.settings
     with user_mistakes():
         plan = plan_scene(request.clip, settings.generation, settings.most_shown)
+        check_pools(plan, settings.model.grid, *request.clip.context_frames.shape[1:3])
         check_room_for(request, plan)
         pipeline = load_pipeline(settings.model, settings.loading)
     context = scene_of(pipeline, request.clip, plan, settings)

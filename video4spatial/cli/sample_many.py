@@ -235,11 +235,13 @@ def _tasks(jobs: list[Job], path: str, footage: dict, settings: SampleSettings) 
 def _task(job: Job, footage: Footage, plan: ContextPlan | None, settings: SampleSettings, context: str) -> Task:
     """A job with its clip and plan; the plan is that of the anchor, where it is at hand."""
     from video4spatial.pipelines.generation import plan_scene
+    from video4spatial.pipelines.settings import check_pools
 
     settings = replace(settings, generation=replace(settings.generation, seed=job.seed), prompt=job.prompt)
     read = footage.clip(job.trajectory, job.frames or settings.model.target_frames, job.anchor)
     told = {"context": context, "trajectory": job.trajectory, "anchor": job.anchor}
     plan = plan or plan_scene(read.clip, settings.generation, settings.most_shown)
+    check_pools(plan, settings.model.grid, *read.clip.context_frames.shape[1:3])
     return Task(job.name, requested_of_footage(read, settings, told), plan, (footage.chosen, plan))
 
 

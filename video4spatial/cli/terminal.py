@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from video4spatial import waits
 from video4spatial.cli.errors import in_flags
 from video4spatial.pretrained import ModelFolder
 
@@ -72,15 +72,8 @@ def counted(description: str, total: int) -> Iterator:
     Yields:
         A function to call after each step.
     """
-    if not console.is_terminal:
-        say(f"{description} ({total} steps) ...")
-        yield lambda: None
-        return
-    text = TextColumn("{task.description}")
-    columns = (SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda: progress.advance(task)
+    with waits.counted(description, total, say) as wait:
+        yield wait.advance
 
 
 def route_messages(**flags: str) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from video4spatial.cli.errors import UserError
+from video4spatial.cli.terminal import stage
 from video4spatial.naming import unknown
 
 MODES = ("fit",)
@@ -32,16 +33,21 @@ def main(arguments: list[str]) -> None:
         return
     if arguments[0] not in MODES:
         raise UserError(unknown("mode", arguments[0], MODES) + f"; known: {', '.join(MODES)}")
-    for path in _config_paths(arguments):
+    for path in config_paths(arguments):
         if not Path(path).is_file():
             raise UserError(f"{path}: no such configuration file")
-    # Imported here: --help and a missing file must answer at once.
-    from video4spatial.cli.lightning_cli import build_cli
+    with stage("loading what training needs"):
+        # Imported here: --help and a missing file must answer at once.
+        from video4spatial.cli.lightning_cli import build_cli
 
     build_cli(arguments)
 
 
-def _config_paths(arguments: list[str]) -> list[str]:
-    """The values of all --config options."""
+def config_paths(arguments: list[str]) -> list[str]:
+    """The values of all --config options.
+
+    Args:
+        arguments: of the command line.
+    """
     joined = [argument.split("=", 1)[1] for argument in arguments if argument.startswith("--config=")]
     return joined + [value for option, value in zip(arguments, arguments[1:]) if option == "--config"]

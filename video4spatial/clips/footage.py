@@ -74,6 +74,7 @@ class Footage:
         scale: factor on metric lengths of trajectory files.
         unit: factor on their other lengths.
         notes: sentences for the user.
+        undistorted: whether a lens distortion was taken out of the pictures.
     """
 
     path: Path
@@ -88,6 +89,7 @@ class Footage:
     scale: float
     unit: float
     notes: tuple[str, ...]
+    undistorted: bool = False
 
     def clip(self, trajectory: str | os.PathLike, num_frames: int, anchor: int = -1) -> FootageClip:
         """The clip of a path through the footage.
@@ -261,8 +263,9 @@ def read_footage(
         cameras = cameras.cropped(box, *source).scaled(unit)
         view = cameras[0]
     return Footage(
-        Path(context), total, tuple(chosen), frames, more, times - times[0], cameras, view, frame_rate, scale, unit, tuple(notes)
-    )
+        Path(context), total, tuple(chosen), frames, more, times - times[0], cameras, view, frame_rate, scale, unit, tuple(notes),
+        undistortion is not None,
+    )  # fmt: skip
 
 
 def _pictures(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+import re
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.files import written_aside
+from video4spatial.parsing import parse_json
 
 VERSION = 1
 MANIFEST = "manifest.parquet"
@@ -158,13 +160,51 @@ def read_manifest(path: str | os.PathLike) -> list[ClipRow]:
         raise FileNotFoundError(f"{path}: no manifest there; `v4s curate build` makes one.")
     try:
         table = pq.read_table(path)
-    except pa.ArrowException as error:
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a readable Parquet file ({error}).") from error
-    version = (table.schema.metadata or {}).get(b"video4spatial_manifest", b"").decode()
+    version = (table.schema.metadata or {}).get(b"video4spatial_manifest", b"").decode(errors="replace")
     if version != str(VERSION):
         found = f"version {version}" if version else "no manifest of clips"
         raise ValueError(f"{path}: {found}, expected a manifest of version {VERSION}; build the data set again.")
-    return [_row(values) for values in table.to_pylist()]
+    known = [name for name in SCHEMA.names if name in table.schema.names]
+    if missing := [f.name for f in fields(ClipRow) if f.name not in known and f.default is MISSING and f.default_factory is MISSING]:
+        raise ValueError(f"{path}: the columns {', '.join(missing)} are missing; build the data set again.")
+    try:
+        rows = table.select(known).cast(pa.schema([SCHEMA.field(name) for name in known])).to_pylist()
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path}: columns of other types ({error}); build the data set again.") from error
+    return [_checked_row(path, number, values) for number, values in enumerate(rows)]
+
+
+def _checked_row(path: Path, number: int, values: dict) -> ClipRow:
+    """The clip of a row.
+
+    Raises:
+        ValueError: naming the row and what is wrong with it.
+    """
+    try:
+        row = _row(values)
+        count, targets = len(row.context_frames), len(row.target_frames)
+        problems = []
+        if not re.fullmatch(r"[\w-]+", row.key, re.ASCII):
+            problems.append(f"key {row.key!r}: expected letters, digits, _ and -")
+        for name, known in (("kind", KINDS), ("split", SPLITS)):
+            if getattr(row, name) not in known:
+                problems.append(f"{name} {getattr(row, name)!r}: expected {' or '.join(known)}")
+        for name, wanted in {
+            "context_times": count, "target_times": targets, "camera_to_world": count + targets, "intrinsics": count + targets,
+        }.items():  # fmt: skip
+            if len(getattr(row, name)) != wanted:
+                problems.append(f"{len(getattr(row, name))} {name} for {wanted} frames")
+        if not 0 <= row.anchor < count or min(row.context_frames + row.target_frames, default=-1) < 0:
+            problems.append(f"frames {row.context_frames} and {row.target_frames} with the anchor at {row.anchor}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        row.cameras  # which checks them
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{path}: row {number}: {error}; build the data set again.") from error
+    return row
 
 
 def _plain(value):
@@ -181,7 +221,9 @@ def _row(values: dict) -> ClipRow:
             dtype = np.float32 if name == "boxes" else np.float64
             values[name] = np.array(value, dtype=dtype).reshape(-1, *_ARRAYS[name])
         elif name in ("options", "scores"):
-            values[name] = json.loads(value)
+            values[name] = parse_json(value)
+            if not isinstance(values[name], dict):
+                raise ValueError(f"{name}: expected a mapping")
         elif isinstance(value, list):
             values[name] = tuple(value)
     return ClipRow(**values)

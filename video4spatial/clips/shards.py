@@ -28,8 +28,15 @@ from video4spatial.captures import SceneObject
 from video4spatial.clips.clip import Clip
 from video4spatial.clips.instruction import Ground, Instruction, Navigate, Region
 from video4spatial.files import written_aside
+from video4spatial.parsing import parse_json, read_arrays
 
 INDEX = "index.parquet"
+
+DAMAGE = (
+    ValueError, OSError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, Image.DecompressionBombError,
+)  # fmt: skip
+"""What reading a damaged clip may raise, in JSON, pictures and archives."""
+
 INDEX_SCHEMA = pa.schema(
     [("key", pa.string()), ("shard", pa.string()), ("member", pa.string()), ("offset", pa.int64()), ("size", pa.int64())]
 )
@@ -85,17 +92,23 @@ def clip_from_members(members: Mapping[str, bytes]) -> Clip:
         ValueError: where a member is missing or damaged.
     """
     try:
-        plain = json.loads(members["json"])
-        pictures = {
-            part: np.stack([_pixels(members[name]) for name in sorted(members) if name.startswith(f"{part}-")])
-            for part in ("context", "target")
-        }
-        depth = {}
-        if "depth.npz" in members:
-            with np.load(io.BytesIO(members["depth.npz"]), allow_pickle=False) as stored:
-                depth = {part: stored[part].astype(np.float32) * np.float32(plain["depth_unit"]) for part in pictures}
-    except (KeyError, ValueError, OSError) as error:
+        clip = _clip(members)
+        _check_sizes(clip)
+        return clip
+    except DAMAGE as error:
         raise ValueError(f"a clip of a shard is incomplete or damaged ({type(error).__name__}: {error}).") from error
+
+
+def _clip(members: Mapping[str, bytes]) -> Clip:
+    plain = parse_json(members["json"])
+    pictures = {
+        part: np.stack([_pixels(members[name]) for name in sorted(members) if name.startswith(f"{part}-")])
+        for part in ("context", "target")
+    }
+    depth = {}
+    if "depth.npz" in members:
+        stored = read_arrays(members["depth.npz"], pictures)
+        depth = {part: stored[part].astype(np.float32) * np.float32(plain["depth_unit"]) for part in pictures}
     target = _cameras(plain["target_cameras"])
     boxes = plain["target_boxes"]
     return Clip(
@@ -114,6 +127,20 @@ def clip_from_members(members: Mapping[str, bytes]) -> Clip:
         target_object=_object(plain.get("target_object")),  # shards written before it was known have none
         provenance=plain["provenance"],
     )
+
+
+def _check_sizes(clip: Clip) -> None:
+    """Refuse a clip whose parts do not belong together."""
+    count, targets = len(clip.context_frames), len(clip.target_frames)
+    for name, part, wanted in (
+        ("context_times", clip.context_times, count), ("context_cameras", clip.context_cameras, count),
+        ("context_depth", clip.context_depth, count), ("target_cameras", clip.target_cameras, targets),
+        ("target_depth", clip.target_depth, targets), ("target_boxes", clip.target_boxes, targets),
+    ):  # fmt: skip
+        if part is not None and len(part) != wanted:
+            raise ValueError(f"{len(part)} {name} for {wanted} frames")
+    if not np.isfinite(clip.context_times).all() or not 0 <= clip.anchor < count or not isinstance(clip.provenance, dict):
+        raise ValueError(f"times, the anchor {clip.anchor!r} or the provenance are none")
 
 
 def write_shard(path: str | os.PathLike, clips: Iterable[Clip], quality: int = 95) -> dict:
@@ -162,13 +189,23 @@ def read_index(folder: str | os.PathLike) -> dict[str, list[tuple[str, str, int,
 
     Returns:
         {key: [(shard, member, offset, size), ...]}; empty where no shards were written.
+
+    Raises:
+        ValueError: for an index that is damaged, or names anything but files in the folder.
     """
     path = Path(folder) / INDEX
     if not path.is_file():
         return {}
     index: dict[str, list] = {}
-    for key, *place in zip(*(column.to_pylist() for column in pq.read_table(path, schema=INDEX_SCHEMA).columns)):
-        index.setdefault(key, []).append(tuple(place))
+    try:
+        columns = [column.to_pylist() for column in pq.read_table(path, schema=INDEX_SCHEMA).columns]
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: not a readable index ({error}); build the data set again.") from error
+    for key, shard, member, offset, size in zip(*columns):
+        if None in (key, shard, member, offset, size) or Path(shard).name != shard or min(offset, size) < 0:
+            place = f"({shard!r}, {offset}, {size})"
+            raise ValueError(f"{path}: no place of a clip in a shard of this folder {place}; build the data set again.")
+        index.setdefault(key, []).append((shard, member, offset, size))
     return index
 
 
@@ -190,10 +227,10 @@ def read_members(folder: str | os.PathLike, places: Iterable[tuple[str, str, int
         for shard, member, offset, size in places:
             if shard not in files:
                 files[shard] = (Path(folder) / shard).open("rb")
+            if offset + size > os.fstat(files[shard].fileno()).st_size:
+                raise ValueError(f"{Path(folder) / shard}: cut short; build the data set again.")
             files[shard].seek(offset)
             members[member] = files[shard].read(size)
-            if len(members[member]) != size:
-                raise ValueError(f"{Path(folder) / shard}: cut short; build the data set again.")
     finally:
         for file in files.values():
             file.close()

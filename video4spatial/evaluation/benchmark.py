@@ -1,13 +1,9 @@
 """Benchmark of a model on navigation clips, always beside the reference rows."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from video4spatial.clips import Clip
 from video4spatial.evaluation.aggregation import paired_differences, rows_over_clips
@@ -19,9 +15,7 @@ from video4spatial.evaluation.scoring import ScoredClip, ScoringPool
 from video4spatial.evaluation.test_set import TestEntry
 from video4spatial.naming import unknown
 from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline
-
-SECONDS_BETWEEN_LINES = 30
-"""Where there is no terminal to draw a bar on."""
+from video4spatial.waits import counted
 
 NAVIGATION_ROWS = tuple(ROWS)
 """Names of all rows, in the order of results files."""
@@ -92,7 +86,8 @@ def benchmark_navigation(
     usable = [ROWS[name] for name in rows if name not in absent]
     on_test, on_seen = [row for row in usable if not row.seen], [row for row in usable if row.seen]
     total = len(on_test) * len(clips) + len(on_seen) * len(seen_clips)
-    with _progress(total, progress) as (begin, advance), ScoringPool(processes, metrics, advance) as pool:
+    with counted("scoring videos", total, shown=progress) as wait, ScoringPool(processes, metrics, wait.advance) as pool:
+        begin = wait.describe
         others = any("other" in row.needs for row in usable)
         _run(on_test, _inputs(pipeline, clips, generation, others, blur_sigma=blur, image_to_video=peer), pool, recording, begin)
         _run(on_seen, _inputs(seen_pipeline, seen_clips if on_seen else (), generation, False), pool, recording, begin)
@@ -160,34 +155,3 @@ def _run(
             pool.submit(row.name, of_clip.clip, frames)
             if recording is not None and row.name in recording.keep_frames:
                 recording.frames.setdefault(row.name, {})[of_clip.clip.name] = frames
-
-
-class _Lines:
-    """Says now and then how many of `total` videos are scored, and how long the rest will take."""
-
-    def __init__(self, total: int):
-        self.total, self.done, self.started = total, 0, time.monotonic()
-        self.said = self.started
-
-    def advance(self) -> None:
-        """Count one."""
-        self.done += 1
-        now = time.monotonic()
-        if now - self.said >= SECONDS_BETWEEN_LINES:
-            left = (now - self.started) / self.done * (self.total - self.done)
-            print(f"{self.done} of {self.total} videos scored, about {left / 60:.0f} min left", flush=True)
-            self.said = now
-
-
-@contextmanager
-def _progress(total: int, shown: bool) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
-    """A bar, or lines where there is no terminal, with what names the row at work and what counts a video that is done."""
-    if shown and not Console().is_terminal:
-        yield lambda row: None, _Lines(total).advance
-        return
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, disable=not shown, transient=True) as bar:
-        task = bar.add_task("navigation", total=total)
-        yield lambda row: bar.update(task, description=f"{row:26}"), lambda: bar.advance(task)

@@ -5,7 +5,6 @@
     entries = load_capture_set(path, captures)               # the same clips again
 """
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +23,8 @@ from video4spatial.evaluation.scoring import CAPTURE
 from video4spatial.evaluation.test_set import StaleTestSetError, fingerprint, fingerprint_differences
 from video4spatial.geometry.visibility import seen_from
 from video4spatial.naming import did_you_mean
+from video4spatial.parsing import parse_json
+from video4spatial.waits import track
 
 KIND = "captures"
 """`kind` of such a test set; those of rooms have none."""
@@ -126,7 +127,7 @@ def cut_captures(captures: Sequence[Capture], settings: CutSettings = CutSetting
     """
     _by_name(captures)
     entries, notes = [], []
-    for capture in captures:
+    for capture in track(captures, "cutting captures"):
         windows = [] if capture.cameras is None else capture_windows(capture, settings)
         entries += [_entry(capture, window, settings) for window in windows]
         if not windows:
@@ -169,12 +170,12 @@ def load_capture_set(path: str | os.PathLike, captures: Sequence[Capture]) -> li
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         recipes = content["clips"]
         kind = content.get("kind")
         names = [recipe["capture"] for recipe in recipes]
         incomplete = sorted({key for recipe in recipes for key in RECIPE if key not in recipe}) if kind == KIND else []
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a test set ({type(error).__name__}: {error}).") from error
     if kind != KIND:
         raise ValueError(f"{path}: a test set of simulated rooms: leave `captures` out.")

@@ -1,6 +1,5 @@
 """Two runs against each other: clip by clip where both wrote down their single clips, by their means otherwise."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from video4spatial.evaluation.measurement import Metric
 from video4spatial.evaluation.metrics import METRICS
 from video4spatial.evaluation.results import metric as result_cell
 from video4spatial.evaluation.scoring import ScoredClip
+from video4spatial.parsing import parse_json
 
 SAME = ("test_set", "height", "width")
 """Settings that two runs must share for their figures to mean the same."""
@@ -52,13 +52,13 @@ def read_run(path: str | Path) -> Run:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         rows = {row["name"]: row["metrics"] for row in content["rows"]}
         clips = content.get("clips")
         if clips is not None:
             clips = {row: [ScoredClip.from_dict(entry) for entry in entries] for row, entries in clips.items()}
         return Run(path.name, content["benchmark"], content["settings"], rows, clips)
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a results file of v4s benchmark or v4s score ({type(error).__name__}: {error}).") from error
 
 

@@ -8,14 +8,13 @@ makes `rooms_nav_v1` anew. That is needed only when the simulator's scenes chang
 import argparse
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from rich.progress import track
 
 from video4spatial.cameras import Cameras
 from video4spatial.clips import Clip
@@ -23,9 +22,11 @@ from video4spatial.clips.simulated import simulated_navigation_cameras, simulate
 from video4spatial.files import write_whole
 from video4spatial.geometry.visibility import seen_from
 from video4spatial.naming import did_you_mean
+from video4spatial.parsing import parse_json
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import SEED_RANGES, Scene, generate_scene
 from video4spatial.simulation.walks import NoPathError
+from video4spatial.waits import track
 
 NAME = "rooms_nav_v1"
 SETTINGS = {
@@ -140,7 +141,12 @@ def load_test_set(name: str = NAME, limit: int | None = None) -> list[TestClip]:
         known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
         hint = did_you_mean(name, known)
         raise ValueError(f"there is no test set {name!r}{hint}: choose one of {', '.join(known)}, or give a .json file.")
-    content = json.loads(path.read_text())
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{name}: not a test set ({error}).") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{name}: not a test set, which is a JSON object.")
     missing = {"name", "settings", "clips"} - set(content)
     if missing:
         raise ValueError(f"{name}: not a test set, it has no {', '.join(sorted(missing))}.")
@@ -164,7 +170,7 @@ def write_test_set(path: str | os.PathLike, content: dict) -> None:
     write_whole(path, f'{head},\n "clips": [\n  {body}\n ]\n}}\n')
 
 
-def similar_clips(scene_seeds: Iterable[int], size: int, walk_seed: int) -> list[Clip]:
+def similar_clips(scene_seeds: Sequence[int], size: int, walk_seed: int) -> list[Clip]:
     """Clips of other scenes, made as those of the test set are.
 
     Args:
@@ -173,7 +179,7 @@ def similar_clips(scene_seeds: Iterable[int], size: int, walk_seed: int) -> list
         walk_seed: added to the scene's seed for the walk; another one gives other walks through the same scenes.
     """
     clips = []
-    for seed in scene_seeds:
+    for seed in track(scene_seeds, "rendering clips"):
         for target_seed in range(20):
             try:
                 seeds = {"scene_seed": seed, "walk_seed": walk_seed + seed, "target_seed": walk_seed + target_seed}
@@ -219,7 +225,7 @@ def build_rooms_nav(scenes: int = 64) -> dict:
     """
     clips = []
     first_seed = seed = SEED_RANGES["test"].start
-    for _ in track(range(scenes), description="rooms_nav", transient=True):
+    for _ in track(range(scenes), NAME):
         recipe = None
         while recipe is None:
             recipe = _find_clip(seed)

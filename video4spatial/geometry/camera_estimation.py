@@ -258,7 +258,9 @@ class _Video:
         convention = f"motions between frames ({self.motions.name}), pictures aligned through their depth"
         return self.told(found, anchor, reasons, True, confidence, convention, notes)
 
-    def _aligned(self, graph: PoseGraph, measured: MeasuredMotions, pairs: np.ndarray, anchor: int) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    def _aligned(
+        self, graph: PoseGraph, measured: MeasuredMotions, pairs: np.ndarray, anchor: int
+    ) -> tuple[Tensor, np.ndarray, np.ndarray]:
         """Poses [N, 4, 4] under which pictures fit, which frames [N] fit nowhere, and how surely each is placed [N].
 
         Raises:

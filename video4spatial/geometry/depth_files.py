@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
 
 from video4spatial.geometry.scene_files import MILLIMETRES
 from video4spatial.geometry.scene_geometry import DepthMaps
+from video4spatial.parsing import read_array, read_arrays
 
 SUFFIXES = (".png", ".npy", ".npz")
 
@@ -34,8 +34,8 @@ def holds_depth(folder: str | Path) -> bool:
 def read_depth_maps(folder: str | Path, total: int, chosen: list[int]) -> DepthMaps:
     """Depth maps of some frames of a video.
 
-    Files are PNG of 16 bits (millimetres), .npy (metres) or .npz (`depth` in metres, and where known `confidence` from 0 to 1). There is one
-    for every frame, in the order of their names; or they are named by the number of their frame, and frames without one are unknown.
+    Files are PNG of 16 bits (millimetres), .npy (metres) or .npz (`depth` in metres, and where known `confidence` from 0 to 1). There is
+    one for every frame, in the order of their names; or they are named by the number of their frame, and frames without one are unknown.
     One .npz for all frames holds an array named as in `DEPTH` or `POINTS`, and may hold one named as in `CONFIDENCE`: in the unit of the
     cameras, which most models leave open. Confidence above 1, which VGGT, Depth Anything 3 and MapAnything give (1 + exp), is taken as
     1 - 1 / confidence.
@@ -70,9 +70,8 @@ def read_depth_maps(folder: str | Path, total: int, chosen: list[int]) -> DepthM
 def _of_all_frames(path: Path, total: int, chosen: list[int]) -> DepthMaps:
     """Depth maps of some frames out of one file for all."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in (*DEPTH, POINTS, *CONFIDENCE) if name in archive.files}
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        arrays = read_arrays(path, (*DEPTH, POINTS, *CONFIDENCE))
+    except (ValueError, OSError) as error:
         raise ValueError(f"{path}: damaged, or not plain arrays ({error}).") from error
     name = next((name for name in (*DEPTH, POINTS) if name in arrays), None)
     if name is None:
@@ -126,11 +125,11 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 raise ValueError("not a picture of 16 bits")
             depth = stored / np.float32(MILLIMETRES)
         else:
-            loaded = np.load(path, allow_pickle=False)
-            depth, confidence = (loaded["depth"], loaded.get("confidence")) if path.suffix.lower() == ".npz" else (loaded, None)
+            arrays = read_arrays(path, ("depth", "confidence")) if path.suffix.lower() == ".npz" else {"depth": read_array(path)}
+            depth, confidence = arrays["depth"], arrays.get("confidence")
             depth = np.asarray(depth, np.float32)
         if depth.ndim != 2 or (confidence is not None and confidence.shape != depth.shape):
             raise ValueError(f"an array of shape {list(depth.shape)}")
-    except (ValueError, TypeError, KeyError, OSError, EOFError, BadZipFile) as error:
+    except (ValueError, TypeError, KeyError, OSError, cv2.error) as error:
         raise ValueError(f"{path}: not a depth map ({error}): expected one value per pixel.") from error
     return _known(depth, confidence)

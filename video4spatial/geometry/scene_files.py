@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from video4spatial.cameras import Cameras, write_cameras
 from video4spatial.files import written_aside
 from video4spatial.geometry.visibility import world_points
+from video4spatial.parsing import parse_json
 
 if TYPE_CHECKING:
     from video4spatial.geometry.scene_geometry import SceneGeometry
@@ -70,7 +71,7 @@ def read_geometry(folder: str | Path) -> SceneGeometry:
     if missing:
         raise FileNotFoundError(f"{folder} lacks {' and '.join(missing)}: expected a folder that `v4s geometry` wrote.")
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = parse_json((folder / FACTS).read_text(encoding="utf-8"))
         with safe_open(folder / TENSORS, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         if (facts["format"], facts["version"]) != (FORMAT, VERSION):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from io import BytesIO
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageCms, ImageOps, features
 
 from video4spatial.cameras.lenses import PictureShapeError
 from video4spatial.files import is_clutter
@@ -30,6 +31,9 @@ EIGHT_BIT_MODES = ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr")
 
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
+
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises for damaged files."""
 
 
 class ImageFolderReader(VideoReader):
@@ -99,7 +103,7 @@ class ImageFolderReader(VideoReader):
                         image.getexif()[ExifTags.Base.Orientation] = 1  # before Pillow turns a TIFF while it decodes it
                     shown = ImageOps.exif_transpose(image)
                     picture = np.asarray(_to_srgb(shown.convert("RGB"), profile))
-            except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
+            except DAMAGE as error:
                 raise MediaError(
                     f"{self.path}: frame {index} of {len(self)} ({self.images[index].name}) cannot be decoded: {error}"
                 ) from error
@@ -200,7 +204,11 @@ def _header(path: Path) -> _Header:
             return _Header(
                 size, orientation if orientation in range(1, 9) else 1, float(focal) if focal else None, transform and transform[1]
             )
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Image.DecompressionBombError as error:
+        raise MediaError(f"{path.name} has too many pixels: {error}") from error
+    except MediaError:
+        raise
+    except DAMAGE as error:
         raise MediaError(f"{path.name} is not a readable image") from error
 
 

@@ -107,7 +107,7 @@ def open_container(path: Path, threads: int) -> tuple[av.container.InputContaine
         BackendError: where PyAV lacks the decoder.
     """
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), metadata_errors="replace")
     except av.FFmpegError as error:
         raise MediaError(_why_unreadable(path, error.strerror)) from error
     streams = _moving_streams(container)

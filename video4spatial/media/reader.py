@@ -66,9 +66,14 @@ def open_with_first_able(path: Path, backends: Sequence[str]) -> VideoReader:
     Raises:
         MediaError: for a broken file, or one that no backend can read.
     """
-    for name in backends[:-1]:
+    failed: dict[str, str] = {}
+    for name in backends:
         try:
-            return BACKENDS[name](path)
+            reader = BACKENDS[name](path)
         except BackendError as error:
-            logger.warning("falling back from %s: %s", name, error)
-    return BACKENDS[backends[-1]](path)
+            failed[name] = str(error)
+            continue
+        for other, reason in failed.items():
+            logger.warning("falling back from %s: %s", other, reason)
+        return reader
+    raise BackendError("; ".join(failed.values()))

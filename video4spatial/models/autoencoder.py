@@ -1,7 +1,6 @@
 """Frames to normalised latents and back, for picture autoencoders and video autoencoders alike."""
 
 import copy
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from video4spatial.compression import spatial_compression_of
+from video4spatial.parsing import parse_json
 
 Autoencoder = AutoencoderKL | AutoencoderKLWan
 
@@ -30,7 +30,12 @@ def read_autoencoder_config(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is not the folder of an autoencoder (no config.json).")
-    config = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        config = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON ({error}).") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: expected a JSON object, the configuration of an autoencoder.")
     name, known = config.get("_class_name"), [kind.__name__ for kind in get_args(Autoencoder)]
     if name not in known:
         raise ValueError(f"{folder} holds a model of class {name}: expected an autoencoder, {' or '.join(known)}.")
@@ -49,7 +54,7 @@ def load_autoencoder(folder: str | Path) -> Autoencoder:
     """
     name = read_autoencoder_config(folder)["_class_name"]
     (kind,) = (kind for kind in get_args(Autoencoder) if kind.__name__ == name)
-    return kind.from_pretrained(folder).eval()
+    return kind.from_pretrained(folder, use_safetensors=True).eval()
 
 
 def latent_channels(config: Mapping[str, Any]) -> int:

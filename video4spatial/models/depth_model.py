@@ -51,9 +51,10 @@ class DepthModel:
             from transformers import AutoImageProcessor, AutoModelForDepthEstimation
         except ImportError as error:
             raise ImportError(f"{folder}: depth models need the library transformers: pip install transformers") from error
+        local = {"local_files_only": True, "trust_remote_code": False}
         try:
-            model = AutoModelForDepthEstimation.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-            self.processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+            model = AutoModelForDepthEstimation.from_pretrained(folder, use_safetensors=True, **local)
+            self.processor = AutoImageProcessor.from_pretrained(folder, **local)
         except (ValueError, OSError) as error:
             raise ValueError(f"{folder}: expected a depth model and its image processor, as transformers saves them: {error}") from error
         self.model, self.stereo = model.eval().to(device), stereo

@@ -36,7 +36,7 @@ class PairMotionNetwork:
             folder: as `PairPoseNetwork.save_pretrained` writes it.
             device: where to compute.
         """
-        return cls(PairPoseNetwork.from_pretrained(folder, torch_dtype=torch.float32).to(device))
+        return cls(PairPoseNetwork.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True).to(device))
 
     @torch.no_grad()
     def likeness(self, frames: np.ndarray, intrinsics: Tensor) -> np.ndarray:

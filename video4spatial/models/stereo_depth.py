@@ -61,7 +61,7 @@ class StereoDepth:
             device: where to compute.
             options: of the class.
         """
-        network = StereoNetwork.from_pretrained(folder, torch_dtype=torch.float32).to(device)
+        network = StereoNetwork.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True).to(device)
         return cls(network, **options)
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from diffusers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError, safe_open
 
 from video4spatial.models.transformer import Video4SpatialTransformer3DModel
+from video4spatial.parsing import parse_json
 
 SUPPORTED = "Wan 2.1 T2V 1.3B or 14B, or Wan 2.2 TI2V 5B, in the format of diffusers"
 LISTED = 8  # names that a message lists of each kind
@@ -290,7 +291,7 @@ def read_json(path: Path) -> dict:
         ValueError: if it is missing, no JSON, or no object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path} is missing: expected a model folder of diffusers.") from None
     except ValueError as error:

@@ -116,7 +116,7 @@ def load_pipeline(folder: ModelFolder, settings: LoadingSettings = LoadingSettin
     options = {} if dtype == torch.float32 else {"torch_dtype": precision}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # that name of the option is the one that all versions we allow know
-        pipeline = Video4SpatialPipeline.from_pretrained(folder.path, **options)
+        pipeline = Video4SpatialPipeline.from_pretrained(folder.path, use_safetensors=True, **options)
     if settings.tile_autoencoder:
         pipeline.vae.enable_tiling()
     transformer = pipeline.transformer.to(device)

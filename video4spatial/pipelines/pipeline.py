@@ -115,6 +115,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
             least_aspect=least_aspect,
             greatest_aspect=greatest_aspect,
         )
+        self._known_fingerprint: tuple | None = None
         self._vae_lock = threading.Lock()  # video autoencoders keep what they know of earlier frames while they work
 
     @torch.no_grad()
@@ -156,7 +157,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
             if cameras is None and geometry.placed.all():
                 cameras = geometry.cameras
         context = self._extend(None, frames, times, cameras, chunk_length, plan, storage)
-        return replace(context, geometry=geometry)
+        return replace(context, geometry=geometry, encoder=self.fingerprint)
 
     @torch.no_grad()
     def append_context(
@@ -189,6 +190,8 @@ class Video4SpatialPipeline(DiffusionPipeline):
         Raises:
             ValueError: naming all that does not fit.
         """
+        if context.encoder != self.fingerprint:
+            raise ValueError("the scene was encoded by another model, or by this one before its weights changed: encode it again.")
         if (cameras is None) != (context.cameras is None):
             raise ValueError("a scene's cameras are known for all its segments or for none.")
         extended = self._extend(context, frames, times, cameras, context.chunk_length, None, CacheStorage(), latents)
@@ -200,7 +203,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
 
     def save_context(self, context: SceneContext, path: str | Path) -> None:
         """Write an encoded scene, for `load_context` of the same model."""
-        write_context(path, context, fingerprint(self.transformer, self.vae), self.transformer.dtype)
+        write_context(path, context, self.fingerprint, self.transformer.dtype)
 
     def load_context(self, path: str | Path) -> SceneContext:
         """Read an encoded scene; its keys and values are mapped from the file, and layers fetched when they are used.
@@ -209,9 +212,20 @@ class Video4SpatialPipeline(DiffusionPipeline):
             ValueError: for a file of another model, dtype or version, or one that is truncated or changed.
             FileNotFoundError: if there is none.
         """
-        context, device = read_context(path, fingerprint(self.transformer, self.vae), self.transformer.dtype), self._execution_device
+        context, device = read_context(path, self.fingerprint, self.transformer.dtype), self._execution_device
         rays = None if context.scene_rays is None else context.scene_rays.to(device)
-        return replace(context, latents=context.latents.to(device), scene_rays=rays)
+        return replace(context, latents=context.latents.to(device), scene_rays=rays, encoder=self.fingerprint)
+
+    @property
+    def fingerprint(self) -> str:
+        """What identifies the model whose encoded scenes this one can read; computed again when weights have changed."""
+        parts = (self.transformer, self.vae)
+        adapters = [str(vars(part).get("scaling")) for model in parts for part in model.modules() if "scaling" in vars(part)]
+        weights = [(id(tensor), tensor._version, tensor.dtype) for model in parts for tensor in model.state_dict(keep_vars=True).values()]
+        state = (weights, adapters)
+        if self._known_fingerprint is None or self._known_fingerprint[0] != state:
+            self._known_fingerprint = (state, fingerprint(*parts))
+        return self._known_fingerprint[1]
 
     def _check_geometry(self, geometry: SceneGeometry, count: int) -> None:
         """Refuse geometry that the model is not shown, or of other frames than `count`."""
@@ -517,6 +531,8 @@ class Video4SpatialPipeline(DiffusionPipeline):
             problems += _problem(replace(self._conditioner, reads_text=self.text_encoder is not None).check, [instruction])
         if context is not None and not isinstance(context, SceneContext):
             problems.append(f"a context of type {type(context).__name__}: expected what encode_context returns, or None")
+        elif context is not None and context.encoder != self.fingerprint:
+            problems.append("a context that another model encoded, or this one before its weights changed: encode the scene again")
         if (context is None) != (anchor_frame is not None):
             problems.append("give a context, or an anchor_frame to go without one, and not both")
         if num_inference_steps < 1:

@@ -36,6 +36,7 @@ class SceneContext:
         geometry: what the frames say about space, one entry for each of `frames`; None where the model is to do without.
         coarse_share: share of the denoising steps, the first ones, in which targets see the first part alone.
         context_tokens_computed: tokens that went through the transformer to build this object from the one before it.
+        encoder: fingerprint of the model that encoded it; no other can read it.
     """
 
     frames: np.ndarray
@@ -52,6 +53,7 @@ class SceneContext:
     coarse_share: float
     context_tokens_computed: int
     geometry: SceneGeometry | None = None
+    encoder: str = ""
 
     def __len__(self) -> int:
         return len(self.frames)

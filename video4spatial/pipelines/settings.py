@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
+from typing import TYPE_CHECKING
 
 from video4spatial.conditioning.plan_registry import PLANS
 from video4spatial.diffusion import JointGuidance
 from video4spatial.models import CacheStorage
 from video4spatial.naming import unknown
+
+if TYPE_CHECKING:
+    from video4spatial.conditioning.plans import ContextPlan
 
 LEAST = {"num_inference_steps": 1, "seed": 0, "plan_budget": 1, "chunk_frames": 0, "max_context_tokens": 1}
 """Smallest values of the settings that are whole numbers."""
@@ -134,6 +138,26 @@ def check_plan(settings: GenerationSettings, transformer: Mapping) -> None:
     """
     if transformer.get("attention_mode") == "full" and settings.plan is not None and PLANS[settings.plan].pools:
         raise ValueError(f"`plan` {settings.plan}: this model has full attention, which takes all frames alike")
+
+
+def check_pools(plan: ContextPlan, grid: int, height: int, width: int) -> None:
+    """Refuse a plan whose averaging does not divide the tokens of the pictures.
+
+    Args:
+        plan: which frames the model is shown, and how finely.
+        grid: pixels along the side of a token.
+        height, width: of the pictures in pixels.
+
+    Raises:
+        ValueError: naming the side of the squares that does not.
+    """
+    rows, columns = height // grid, width // grid
+    for pool in sorted({part.pool for part in plan.parts}):
+        if rows % pool or columns % pool:
+            raise ValueError(
+                f"frames of {width}x{height} are {columns}x{rows} tokens, which cannot be averaged over squares of {pool}x{pool}; choose "
+                "another `plan_options.pool` or `size`"
+            )
 
 
 def shows_geometry(settings: GenerationSettings, transformer: Mapping) -> bool:

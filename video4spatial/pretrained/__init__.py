@@ -12,10 +12,14 @@ from safetensors import SafetensorError, safe_open
 
 from video4spatial.compression import spatial_compression_of
 from video4spatial.naming import did_you_mean, unknown
+from video4spatial.parsing import parse_json
 
 FOLDER = Path(__file__).parent
 LITTLE = 1.15
 """A factor on aspect or side of pictures that hardly matters to a model."""
+LIBRARIES = ("diffusers", "transformers", "video4spatial")
+"""Where the parts of a model may come from: others would be imported, and with them whatever code they hold."""
+
 SETTINGS = ("height", "width", "frame_rate", "target_frames", "context_frames")
 
 WAN = {"attention_head_dim": 128, "text_dim": 4096, "freq_dim": 256, "camera_channels": 24}
@@ -25,6 +29,16 @@ WAN_2_2_AUTOENCODER = {
     "out_channels": 12, "patch_size": 2, "is_residual": True, "scale_factor_spatial": 16, "scale_factor_temporal": 4,
     "temperal_downsample": [False, True, True],
 }  # fmt: skip
+
+
+KINDS = {
+    **dict.fromkeys(["height", "width", "target_frames", "context_frames", "geometry_frames", "num_inference_steps"], int),
+    **dict.fromkeys(["frame_rate", "least_aspect", "greatest_aspect"], float),
+}  # fmt: skip
+"""Settings of a pipeline that are numbers."""
+
+MOST = 100_000
+"""No setting reaches this."""
 
 
 class ModelFolderError(ValueError):
@@ -125,11 +139,26 @@ def read_model_folder(name_or_path: str | Path) -> ModelFolder:
     problems: list[str] = []
     index = _read_json(path / "model_index.json", problems)
     for name, origin in index.items():
-        if not name.startswith("_") and isinstance(origin, list) and all(origin):
+        if isinstance(origin, list) and len(origin) != 2:
+            problems.append(f"model_index.json: {name} {origin}, expected the library and the class of this part")
+        elif not name.startswith("_") and isinstance(origin, list) and all(origin):
             problems += _component_problems(path / name)
+            library = str(origin[0]).split(".")[0]
+            if library not in LIBRARIES:
+                problems.append(f"model_index.json takes {name} from {library!r}: expected {' or '.join(LIBRARIES)}")
     missing = [key for key in SETTINGS if key not in index]
     if index and missing:
         problems.append(f"model_index.json lacks {', '.join(missing)}: it is not a folder of this package")
+    elif index:
+        problems += _wrong_settings(index)
+    transformer, autoencoder = (_read_json(path / name / "config.json", []) for name in ("transformer", "vae"))
+    grid = 0
+    try:
+        grid = _grid(transformer, autoencoder)
+        if not isinstance(grid, int) or grid < 1:
+            raise ValueError(f"a grid of {grid!r} pixels")
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        problems.append(f"transformer/config.json and vae/config.json do not say how pictures become tokens ({error})")
     if problems:
         raise ModelFolderError(f"the model in {path} cannot be loaded: {'; '.join(problems)}.")
     return ModelFolder(
@@ -139,10 +168,26 @@ def read_model_folder(name_or_path: str | Path) -> ModelFolder:
         domain=index.get("domain", ""),
         num_inference_steps=index.get("num_inference_steps", 16),
         aspects=(index["least_aspect"], index["greatest_aspect"]) if index.get("least_aspect") else None,
-        grid=_grid(_read_json(path / "transformer" / "config.json", []), _read_json(path / "vae" / "config.json", [])),
+        grid=grid,
         reads_text=any(index.get("text_encoder") or ()),
-        transformer=_read_json(path / "transformer" / "config.json", []),
+        transformer=transformer,
     )
+
+
+def _wrong_settings(index: Mapping) -> list[str]:
+    """What of `model_index.json` cannot be used, in words."""
+    least, most = index.get("least_aspect"), index.get("greatest_aspect")
+    numbers = {name: (index.get(name), kind) for name, kind in KINDS.items() if index.get(name) is not None}
+    wrong = [
+        f"model_index.json: {name} {value!r}, expected a {'whole ' if kind is int else ''}number above 0"
+        for name, (value, kind) in numbers.items()
+        if isinstance(value, bool) or not isinstance(value, (int, kind)) or not 0 < value < MOST
+    ]
+    if not isinstance(index.get("domain", ""), str):
+        wrong.append("model_index.json: domain is no text")
+    if bool(least) != bool(most) or not isinstance(index.get("text_encoder") or [], list):
+        wrong.append("model_index.json: least_aspect, greatest_aspect or text_encoder cannot be used")
+    return wrong
 
 
 def _grid(transformer: Mapping, autoencoder: Mapping) -> int:
@@ -177,7 +222,7 @@ def _component_problems(folder: Path) -> list[str]:
 def _read_json(path: Path, problems: list[str]) -> dict:
     name = path.name if path.name == "model_index.json" else f"{path.parent.name}/{path.name}"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         problems.append(f"{name} is missing")
     except (ValueError, OSError) as error:
@@ -287,7 +332,7 @@ def _checked_transformer(path: Path) -> dict:
 
 def _read_config(path: Path) -> dict:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(content, dict):

@@ -1,5 +1,6 @@
 """A bank of rendered scenes: one capture walk per scene and navigation targets that start at frames of the walk."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -7,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from video4spatial.cameras import Cameras
 from video4spatial.files import written_aside
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import Scene, generate_scene
 from video4spatial.simulation.walks import capture_walk, navigation_target
+from video4spatial.training.caches import read_kept
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,20 @@ class SceneBank:
 
         Raises:
             OSError: if there is none.
+            ValueError: if it is damaged.
         """
-        with safe_open(path, "pt") as file:
-            target_frames = int(file.metadata()["target_frames"])
-        return cls(**load_file(path), target_frames=target_frames)
+        tensors, metadata = read_kept(path, ("frames", "depth", "camera_to_world", "intrinsics", "anchors"))
+        target_frames = metadata.get("target_frames", "")
+        bank = cls(**tensors, target_frames=int(target_frames) if target_frames.isdecimal() else 0)
+        scenes, frames = bank.frames.shape[:2] if bank.frames.ndim == 5 else (0, 0)
+        shapes = (
+            bank.depth.ndim == 4 and bank.depth.shape[:2] == (scenes, frames), bank.camera_to_world.shape == (scenes, frames, 4, 4),
+            bank.intrinsics.shape == (scenes, 3, 3), bank.anchors.ndim == 2 and len(bank.anchors) == scenes,
+            bank.frames.shape[-1] == 3 and bank.frames.dtype == torch.uint8,
+        )  # fmt: skip
+        if not all(shapes) or min(scenes, bank.target_frames) < 1 or bank.walk_frames < 1:
+            raise ValueError(f"{path} does not hold scenes that fit together: remove it, and it is made again.")
+        return bank
 
 
 def render_bank(
@@ -137,6 +148,21 @@ def render_bank(
         )
     stacked = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
     return SceneBank(**stacked, target_frames=target_frames)
+
+
+def bank_bytes(seeds: Sequence[int], **settings) -> int:
+    """Size of a bank's file before it is rendered.
+
+    Args:
+        seeds, settings: of `render_bank`.
+    """
+    bound = inspect.signature(render_bank).bind(seeds, **settings)
+    bound.apply_defaults()
+    chosen = bound.arguments
+    rows, columns = chosen["depth_size"] or (chosen["height"], chosen["width"])
+    frames = chosen["walk_frames"] + chosen["targets_per_scene"] * (chosen["target_frames"] - 1)
+    per_frame = 3 * chosen["height"] * chosen["width"] + 2 * rows * columns + 8 * 16
+    return len(seeds) * chosen["variants"] * frames * per_frame
 
 
 def _horizontal(fov_degrees: float, aspect: float) -> float:

@@ -3,14 +3,12 @@
 import hashlib
 import itertools
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import lightning
 import torch
-from rich.progress import track
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from data_curation.readers import read_scene
@@ -28,13 +26,15 @@ from video4spatial.models.autoencoder import (
     temporal_compression,
 )
 from video4spatial.simulation.scenes import SEED_RANGES
-from video4spatial.training.bank import SceneBank, render_bank
+from video4spatial.training.bank import SceneBank, bank_bytes, render_bank
+from video4spatial.training.caches import announce
 from video4spatial.training.curriculum import Curriculum
-from video4spatial.training.examples import BankExamples, ClipExamples, ExampleSource, MixedExamples, readable
+from video4spatial.training.examples import BankExamples, ClipExamples, ExampleSource, MixedExamples, latent_bytes, readable
 from video4spatial.training.latents import LatentStore
 from video4spatial.training.progress import Progress
 from video4spatial.training.sampler import Batch, draw_batch, step_generator
 from video4spatial.training.shown_geometry import GeometrySettings, ShownGeometry
+from video4spatial.waits import track
 
 logger = logging.getLogger(__name__)
 
@@ -294,8 +294,15 @@ class CuratedData(StepData):
         store, compression = LatentStore(options.latents, autoencoder), temporal_compression(autoencoder)
         self.source = ClipExamples(self.clips, options.frame_rate, compression, store, autoencoder, self.augmentation)
         if self.augmentation is None:
-            for index in track(range(len(self.clips)), description="encoding clips", disable=not os.isatty(2)):
+            announce(Path(options.latents), f"latents of {len(self.clips)} clips, those of them that are missing", self._latent_bytes())
+            for index in track(range(len(self.clips)), "encoding clips"):
                 self.source.example(index)
+
+    def _latent_bytes(self) -> float:
+        """Size of the latents of all clips."""
+        frames = sum(len(row.context_frames) + len(row.target_frames) for row in self.clips.rows)
+        side = self.hparams.size // self.spatial_compression
+        return latent_bytes(frames, self.latent_channels, side, side)
 
     def validation_clips(self, count: int, context_frames: int, reads_text: bool = False) -> list[Clip]:
         """Clips of the validation split; fewer, or none, where it has no more.
@@ -324,10 +331,12 @@ def kept_bank(path: Path, scenes: range, **settings) -> SceneBank:
     """
     if not path.exists():
         start = SEED_RANGES["train"].start
+        seeds = range(start + scenes.start, start + scenes.stop)
+        announce(path, f"{len(seeds)} rendered scenes", bank_bytes(seeds, **settings))
         render_bank(
-            range(start + scenes.start, start + scenes.stop),
+            seeds,
             device="cuda" if torch.cuda.is_available() else None,
-            progress=lambda seeds: track(seeds, description="rendering scenes", disable=not os.isatty(2)),
+            progress=lambda entries: track(entries, "rendering scenes"),
             **settings,
         ).save(path)
     return SceneBank.load(path)

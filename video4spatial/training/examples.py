@@ -15,12 +15,17 @@ from video4spatial.clips import AugmentationSettings, Clip, Ground, Instruction,
 from video4spatial.clips.dataset import ClipDataset
 from video4spatial.clips.manifest import ClipRow
 from video4spatial.geometry.scene_geometry import GeometryRendering
-from video4spatial.models.autoencoder import Autoencoder, encode, temporal_compression
+from video4spatial.models.autoencoder import Autoencoder, encode, latent_channels, spatial_compression, temporal_compression
 from video4spatial.training.bank import SceneBank
+from video4spatial.training.caches import announce
 from video4spatial.training.curriculum import Curriculum
 from video4spatial.training.shown_geometry import ShownGeometry
 from video4spatial.training.variation import happens
 from video4spatial.training.latents import LatentFile, LatentStore
+from video4spatial.waits import track
+
+ENCODED_AT_ONCE = 256
+"""Pictures that are encoded in one pass."""
 
 Rows = Callable[[torch.Tensor], torch.Tensor]
 """[n] indices to the rows they name."""
@@ -138,7 +143,13 @@ class BankExamples:
         alone = self.bank.frames if self.temporal_compression == 1 else self.bank.frames[:, : self.bank.walk_frames]
 
         def encoded() -> dict[str, torch.Tensor]:
-            return {"latents": encode_pictures(self.autoencoder, alone.flatten(0, 1))}
+            pictures = alone.flatten(0, 1)
+            factor = spatial_compression(self.autoencoder)
+            sides = pictures.shape[1] // factor, pictures.shape[2] // factor
+            size = latent_bytes(len(pictures), latent_channels(self.autoencoder.config), *sides)
+            announce(self.store.folder, f"latents of {len(pictures)} pictures", size)
+            batches = track(pictures.split(ENCODED_AT_ONCE), "encoding pictures, 256 at a time")
+            return {"latents": torch.cat([encode_pictures(self.autoencoder, batch) for batch in batches])}
 
         object.__setattr__(self, "_walks", self.store.get(f"{self.key} frames", encoded))
         object.__setattr__(self, "_cameras", Cameras(self.bank.camera_to_world, self.bank.intrinsics[:, None]))
@@ -357,8 +368,18 @@ def encode_clip(clip: Clip, autoencoder: Autoencoder) -> dict[str, torch.Tensor]
 # ---- encoding ---------------------------------------------------------------------------------------------------------------
 
 
+def latent_bytes(count: int, channels: int, height: int, width: int) -> int:
+    """Size of latents in half precision.
+
+    Args:
+        count: of pictures.
+        channels, height, width: of the latent of each.
+    """
+    return 2 * count * channels * height * width
+
+
 @torch.no_grad()
-def encode_pictures(autoencoder: Autoencoder, frames: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
+def encode_pictures(autoencoder: Autoencoder, frames: torch.Tensor, batch_size: int = ENCODED_AT_ONCE) -> torch.Tensor:
     """Encode frames, each by itself.
 
     Args:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from video4spatial.cameras import Cameras
 from video4spatial.clips.simulated import simulated_navigation_clip
@@ -20,6 +20,7 @@ from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline
 from video4spatial.pipelines.generation import encode_scene, plan_scene
 from video4spatial.pipelines.scene_geometry import estimate_geometry
 from video4spatial.training.bank import render_bank
+from video4spatial.training.caches import read_kept
 from video4spatial.training.sampler import step_generator
 from video4spatial.training.shown_geometry import GeometrySettings, ShownGeometry, estimated_depth
 from video4spatial.training.spoiling import spoiled
@@ -113,7 +114,8 @@ class GuidedPictures:
         Raises:
             OSError: if there is none.
         """
-        return cls(**load_file(path))
+        tensors, _ = read_kept(path, [field.name for field in fields(cls) if field.name != "decoded"], ["decoded"])
+        return cls(**tensors)
 
 
 def render_guided(

@@ -37,7 +37,7 @@ def build_pipeline(module: lightning.LightningModule, data: lightning.LightningD
         transformer=module.transformer,
         text_encoder=module.text_encoder,
         tokenizer=module.tokenizer,
-        refiner=None if data.hparams.refiner is None else PictureRefiner.from_pretrained(data.hparams.refiner, torch_dtype=torch.float32),
+        refiner=None if data.hparams.refiner is None else _refiner(data.hparams.refiner),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=module.hparams.noise_shift),
         height=data.hparams.size,
         width=data.hparams.size,
@@ -48,6 +48,10 @@ def build_pipeline(module: lightning.LightningModule, data: lightning.LightningD
         least_aspect=min(aspects) if len(aspects) > 1 else None,
         greatest_aspect=max(aspects) if len(aspects) > 1 else None,
     )
+
+
+def _refiner(folder: str) -> PictureRefiner:
+    return PictureRefiner.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True)
 
 
 def save_pipeline(pipeline: Video4SpatialPipeline, folder: str | Path) -> None:
@@ -93,7 +97,7 @@ def save_in_half_precision(
     """
     # What makes pictures needs digits that bfloat16 would round away.
     dtypes = {"transformer": torch.bfloat16, "vae": torch.float16, "refiner": torch.float16}
-    pipeline = Video4SpatialPipeline.from_pretrained(model, torch_dtype=dtypes)
+    pipeline = Video4SpatialPipeline.from_pretrained(model, torch_dtype=dtypes, use_safetensors=True)
     said = {"num_inference_steps": num_inference_steps, "domain": domain}
     pipeline.register_to_config(**{name: value for name, value in said.items() if value is not None})
     save_pipeline(pipeline, folder)

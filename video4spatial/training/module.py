@@ -37,8 +37,8 @@ class DenoiserModule(lightning.LightningModule):
 
     Args:
         transformer: keyword arguments of `Video4SpatialTransformer3DModel`.
-        init_from: name of a built-in model, or folder of a pipeline or a transformer, to start from with its own configuration. Of `transformer` only
-            `null_context` and `null_instruction` are taken then, where given. None starts anew.
+        init_from: name of a built-in model, or folder of a pipeline or a transformer, to start from with its own configuration. Of
+            `transformer` only `null_context` and `null_instruction` are taken then, where given. None starts anew.
         text: folder with `text_encoder` and `tokenizer`, for transformers with a `text_dim`; None trains without words.
         train_text: whether the text encoder is trained as well.
         losses: terms of the objective; None for flow, points (0.2) and cameras (1.0).
@@ -75,7 +75,7 @@ class DenoiserModule(lightning.LightningModule):
             self.transformer = Video4SpatialTransformer3DModel(**transformer)
         else:
             nulls = {name: transformer[name] for name in TRAINED_NULLS if name in transformer}
-            self.transformer = Video4SpatialTransformer3DModel.from_pretrained(_weights_folder(init_from), **nulls)
+            self.transformer = Video4SpatialTransformer3DModel.from_pretrained(_weights_folder(init_from), use_safetensors=True, **nulls)
         self.terms = [FlowLoss(), PointsLoss(), CameraLoss()] if losses is None else losses
         _check_settings(self.terms, self.hparams)
         self.text_encoder = self.tokenizer = None
@@ -214,8 +214,8 @@ def check_fit(module: DenoiserModule, data: lightning.LightningDataModule) -> No
     channels = data.latent_channels
     if {config.in_channels, config.out_channels} != {channels}:
         problems.append(
-            f"model.transformer's in_channels {config.in_channels} and out_channels {config.out_channels} do not fit the {channels} latent channels of "
-            f"{data.hparams.autoencoder}: give both as {channels}"
+            f"model.transformer's in_channels {config.in_channels} and out_channels {config.out_channels} do not fit the {channels} latent "
+            f"channels of {data.hparams.autoencoder}: give both as {channels}"
         )
     try:
         Conditioner.of(config, data.temporal_compression, data.hparams.frame_rate)

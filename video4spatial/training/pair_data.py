@@ -1,19 +1,16 @@
 """Pairs of pictures of simulated walks with their true motion and depth, seen by cameras of many kinds."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
 from video4spatial.cameras.rotations import matrices_from_vectors
 from video4spatial.models.pair_pose import place_centres
-from video4spatial.simulation.scenes import SEED_RANGES
-from video4spatial.training.bank import SceneBank, render_bank
-from video4spatial.training.data import StepData
+from video4spatial.training.bank import SceneBank
+from video4spatial.training.data import StepData, kept_bank
 from video4spatial.training.sampler import step_generator
 
 GAPS = ((1, 0.6), (2, 0.3), (3, 0.1))
@@ -93,8 +90,9 @@ class PairData(StepData):
         reach = pictures * max(gap for gap, _ in GAPS)
         if min(scenes, walks) < 1 or pictures < 2 or size % 16 or walk_frames < reach or num_workers < 0:
             raise ValueError(
-                f"data.scenes {scenes}, walks {walks}, pictures {pictures}, size {size}, walk_frames {walk_frames}, num_workers {num_workers}: expected at "
-                f"least 1 scene and walk, 2 pictures, a size that is a multiple of 16, {reach} frames for {pictures} pictures, and 0 workers."
+                f"data.scenes {scenes}, walks {walks}, pictures {pictures}, size {size}, walk_frames {walk_frames}, "
+                f"num_workers {num_workers}: expected at least 1 scene and walk, 2 pictures, a size that is a multiple of 16, "
+                f"{reach} frames for {pictures} pictures, and 0 workers."
             )
         self.save_hyperparameters()
         self.bank: SceneBank | None = None
@@ -103,16 +101,13 @@ class PairData(StepData):
         """Render or read the bank."""
         if self.bank is not None:
             return
-        path, options = Path(self.hparams.bank), self.hparams
-        if not path.exists():
-            start = SEED_RANGES["train"].start + options.first_seed
-            side = options.rendered_size
-            render_bank(
-                range(start, start + options.scenes), options.walk_frames, 1, 2, side, side, (side // 4, side // 4),
-                options.frame_rate, tuple(options.rendered_fov), device="cuda" if torch.cuda.is_available() else None,
-                progress=lambda seeds: track(seeds, description="rendering scenes", disable=not os.isatty(2)),
-            ).save(path)  # fmt: skip
-        self.bank = SceneBank.load(path)
+        options = self.hparams
+        side = options.rendered_size
+        self.bank = kept_bank(
+            Path(options.bank), range(options.first_seed, options.first_seed + options.scenes), walk_frames=options.walk_frames,
+            targets_per_scene=1, target_frames=2, height=side, width=side, depth_size=(side // 4, side // 4),
+            frame_rate=options.frame_rate, fov_degrees=tuple(options.rendered_fov),
+        )  # fmt: skip
 
     def draw(self, step: int, progress: float = 0.0, rank: int = 0) -> PairBatch:
         """The batch of a step on a rank."""

@@ -55,7 +55,7 @@ class PairPoseModule(lightning.LightningModule):
         if init_from is None:
             self.network = PairPoseNetwork(**(network or {}))
         else:
-            self.network = PairPoseNetwork.from_pretrained(init_from, torch_dtype=torch.float32)
+            self.network = PairPoseNetwork.from_pretrained(init_from, torch_dtype=torch.float32, use_safetensors=True)
 
     def check_data(self, data: lightning.LightningDataModule) -> None:
         """Refuse data that are no pairs of pictures of the network's size.

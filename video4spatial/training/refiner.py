@@ -74,7 +74,7 @@ class RefinerModule(lightning.LightningModule):
         if init_from is None:
             self.network = PictureRefiner(views, tuple(widths), blocks)
         else:
-            self.network = PictureRefiner.from_pretrained(init_from, torch_dtype=torch.float32)
+            self.network = PictureRefiner.from_pretrained(init_from, torch_dtype=torch.float32, use_safetensors=True)
 
     def check_data(self, data: lightning.LightningDataModule) -> None:
         """Refuse data that draw no guidance.

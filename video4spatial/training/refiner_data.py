@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from rich.progress import track
 
 from video4spatial.models.autoencoder import read_autoencoder_config
 from video4spatial.models.refiner import guidance_from_picture
 from video4spatial.pipelines import Video4SpatialPipeline
+from video4spatial.pretrained import read_model_folder
 from video4spatial.simulation.scenes import SEED_RANGES
+from video4spatial.training.caches import announce
 from video4spatial.training.data import StepData
 from video4spatial.training.guided_pictures import GuidedPictures, guided_by_model, render_guided
 from video4spatial.training.latent_spoiling import LatentSpoiling
@@ -21,6 +21,7 @@ from video4spatial.training.refiner import PictureBatch
 from video4spatial.training.sampler import step_generator
 from video4spatial.training.shown_geometry import GeometrySettings
 from video4spatial.training.source_spoiling import SourceSpoiling
+from video4spatial.waits import track
 
 
 class RefinerData(StepData):
@@ -109,6 +110,7 @@ class RefinerData(StepData):
             return
         path = Path(self.hparams.pictures)
         if not path.exists():
+            announce(path, f"pictures of {self.hparams.scenes} scenes", self._file_bytes())
             self._render().save(path)
         self.file = GuidedPictures.load(path)
         if self.file.views != self.views:
@@ -165,16 +167,24 @@ class RefinerData(StepData):
         guidance = torch.cat([pictures[:, 2:] * guidance[:, :, 3:4], guidance[:, :, 3:]], dim=2)
         return pictures[:, 0], guidance, pictures[:, 1]
 
+    def _file_bytes(self) -> int:
+        """Size of the file of pictures before it is made: the truth, what a model makes of it, and the sources that show it."""
+        options, side, count = self.hparams, self.hparams.size, self.hparams.pictures_per_scene
+        if options.model is not None:
+            folder = read_model_folder(options.model)
+            side, count = folder.height, folder.target_frames
+        return options.scenes * count * side**2 * (3 * (1 + (options.model is not None)) + 6 * (1 + self.views))
+
     def _render(self) -> GuidedPictures:
         options = self.hparams
         start = SEED_RANGES["train"].start + options.first_seed
         seeds, frames = range(start, start + options.scenes), tuple(options.context_frames)
 
         def progress(seeds: list[int]) -> Iterable[int]:
-            return track(seeds, description="making pictures", disable=not os.isatty(2))
+            return track(seeds, "making the pictures of scenes")
 
         if options.model is None:
             return render_guided(seeds, options.size, self.geometry, options.pictures_per_scene, frames, progress)
-        pipeline = Video4SpatialPipeline.from_pretrained(options.model, refiner=None, torch_dtype=torch.float32)
+        pipeline = Video4SpatialPipeline.from_pretrained(options.model, refiner=None, torch_dtype=torch.float32, use_safetensors=True)
         pipeline.set_progress_bar_config(disable=True)
         return guided_by_model(pipeline, seeds, self.geometry, frames, progress=progress)

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from rich.progress import track
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from video4spatial.cameras import Cameras, viewpoint_distance
 from video4spatial.files import written_aside
 from video4spatial.geometry.scene_geometry import GeometryRendering, SceneGeometry
 from video4spatial.models.stereo_depth import StereoDepth
 from video4spatial.training.bank import SceneBank
+from video4spatial.training.caches import announce, read_kept
 from video4spatial.training.spoiling import Spoiling, spoiled
 from video4spatial.training.variation import happens
+from video4spatial.waits import track
 
 SOURCES = 12
 """Frames of a walk, those nearest to the target, that its renderings are made from."""
@@ -69,11 +70,13 @@ class ShownGeometry:
             return cls(settings)
         file = path.with_stem(f"{path.stem}-depth")
         if not file.exists():
+            values = count * bank.walk_frames * bank.frames.shape[2] * bank.frames.shape[3]
+            announce(file, f"depth of {count} scenes", 4 * values)
             stereo = StereoDepth.from_pretrained(settings.stereo)
-            tensors = estimated_depth(bank, range(count), stereo, lambda scenes: track(scenes, description="reading depth"))
+            tensors = estimated_depth(bank, range(count), stereo, lambda scenes: track(scenes, "reading depth"))
             with written_aside(file) as aside:
                 save_file(tensors, aside)
-        tensors = load_file(file)
+        tensors, _ = read_kept(file, ("depth", "confidence"))
         scenes = range(min(count, len(tensors["depth"])))
         return cls(settings, {scene: (tensors["depth"][scene], tensors["confidence"][scene]) for scene in scenes})
 

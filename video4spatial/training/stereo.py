@@ -217,7 +217,10 @@ class StereoModule(lightning.LightningModule):
     ):
         super().__init__()
         self.save_hyperparameters()
-        self.network = StereoNetwork(**(network or {})) if init_from is None else StereoNetwork.from_pretrained(init_from)
+        if init_from is None:
+            self.network = StereoNetwork(**(network or {}))
+        else:
+            self.network = StereoNetwork.from_pretrained(init_from, use_safetensors=True)
 
     def training_step(self, batch: StereoBatch, batch_index: int) -> Tensor:
         """Loss of one batch."""

@@ -15,7 +15,15 @@ import torch
 from video4spatial.cameras.cameras import Cameras
 from video4spatial.cameras.checks import CameraError
 from video4spatial.cameras.formats.camera_file import CameraFile, Stated
-from video4spatial.cameras.formats.reading import CameraFileError, json_text, pixel_size, raise_problems, read_json, rigid_poses
+from video4spatial.cameras.formats.reading import (
+    WRONG_VALUES,
+    CameraFileError,
+    json_text,
+    pixel_size,
+    raise_problems,
+    read_json,
+    rigid_poses,
+)
 from video4spatial.cameras.formats.transforms_json import OPENGL_TO_OPENCV
 
 DESCRIPTION = 'JSON with "camera_path", each with 16 numbers of "camera_to_world", a vertical "fov" and "aspect" (nerfstudio)'
@@ -43,7 +51,7 @@ def read(path: Path, stated: Stated) -> CameraFile:
         try:
             poses.append(torch.tensor(entry["camera_to_world"], dtype=torch.float64).reshape(4, 4))
             intrinsics.append(_intrinsics(entry, content))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except WRONG_VALUES as error:
             problems.append(f"camera {index}: expected 16 numbers of camera_to_world, fov and aspect ({error})")
     raise_problems(path, problems)
     matrices = torch.stack(poses)

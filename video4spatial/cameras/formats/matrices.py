@@ -23,6 +23,7 @@ from video4spatial.cameras.formats import reading
 from video4spatial.cameras.formats.camera_file import CameraFile, Stated
 from video4spatial.cameras.formats.reading import CameraFileError
 from video4spatial.naming import natural_key, some
+from video4spatial.parsing import read_array
 
 DESCRIPTION = "4x4 camera-to-world matrices: 16 numbers per line, a file per frame, or .npy (7-Scenes, deep-video-mvs, ScanNet)"
 SUFFIXES: tuple[str, ...] = ()
@@ -32,6 +33,7 @@ INTRINSICS = (
     "K.txt", "intrinsics.K.txt", "camera-intrinsics.txt", "intrinsics.txt", "intrinsic_color.txt", "intrinsic/intrinsic_color.txt",
 )  # fmt: skip
 IMAGES = (".png", ".jpg", ".jpeg")
+ARRAYS = ((3, 4), (4, 4))
 
 
 def sniff(path: Path) -> bool:
@@ -41,10 +43,10 @@ def sniff(path: Path) -> bool:
         return bool(pose_files(path)) or (table.is_file() and sniff(table))
     if path.suffix.lower() == ".npy":
         try:
-            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-        except (ValueError, OSError, EOFError):
+            shape = read_array(path).shape
+        except (ValueError, OSError):
             return False
-        return shape[-2:] in ((3, 4), (4, 4)) and len(shape) in (2, 3)
+        return shape[-2:] in ARRAYS and len(shape) in (2, 3)
     rows = [reading.numbers_of(line) for line in reading.first_lines(path, 100) if not line.startswith("#")]
     counts = [0 if row is None else len(row) for row in rows]
     if counts[:1] == [16]:
@@ -94,9 +96,12 @@ def named_matrices(path: Path) -> tuple[list[str] | None, np.ndarray]:
             return named_matrices(path / TABLE)
         return [frame_name(file) for file in files], np.stack([reading.read_matrix(file, 4, 4) for file in files])
     if path.suffix.lower() == ".npy":
-        array = np.load(path, allow_pickle=False)
-        if array.dtype.kind not in "fiu":
-            raise CameraFileError(f"{path}: holds {array.dtype}, expected numbers")
+        try:
+            array = read_array(path)
+        except ValueError as error:
+            raise CameraFileError(f"{path}: damaged, or not a plain array ({error})") from error
+        if array.dtype.kind not in "fiu" or array.shape[-2:] not in ARRAYS or array.size == 0:
+            raise CameraFileError(f"{path}: holds {array.dtype} {list(array.shape)}, expected numbers [N, 4, 4] or [N, 3, 4]")
         array = np.asarray(array, np.float64).reshape(-1, *array.shape[-2:])
         if array.shape[1] == 3:
             array = np.concatenate([array, np.tile([[[0, 0, 0, 1.0]]], (len(array), 1, 1))], axis=1)

@@ -30,10 +30,9 @@ def sniff(path: Path) -> bool:
 def read(path: Path, stated: Stated) -> CameraFile:
     """Read MotionCtrl's poses from `path`. It has no intrinsics: they follow from what is `stated`."""
     rows = reading.read_json(path)
-    wrong = [
-        f"frame {index}: expected 12 numbers" for index, row in enumerate(rows)
-        if not isinstance(row, list) or len(row) != 12 or not all(isinstance(value, (int, float)) for value in row)
-    ]  # fmt: skip
+    if not isinstance(rows, list):
+        raise CameraFileError(f"{path}: expected a list with 12 numbers per frame")
+    wrong = [f"frame {index}: expected 12 numbers" for index, row in enumerate(rows) if not _is_row(row)]
     reading.raise_problems(path, wrong)
     if not rows:
         raise CameraFileError(f"{path}: holds no cameras")
@@ -41,3 +40,7 @@ def read(path: Path, stated: Stated) -> CameraFile:
     intrinsics, source = reading.assumed_intrinsics(path, stated)
     poses = invert_rigid(reading.rigid_poses(matrices[:, :, :3], matrices[:, :, 3]))
     return CameraFile(Cameras(poses, intrinsics, metric=False, convention=f"MotionCtrl: OpenCV world-to-camera, {source}"))
+
+
+def _is_row(row: object) -> bool:
+    return isinstance(row, list) and len(row) == 12 and all(type(value) in (int, float) for value in row)

@@ -27,6 +27,7 @@ from video4spatial.cameras.formats.camera_file import CameraFile, Stated
 from video4spatial.cameras.formats.reading import CameraFileError
 from video4spatial.cameras.lenses import Lens
 from video4spatial.cameras.rotations import invert_rigid
+from video4spatial.parsing import is_archive, read_arrays
 
 DESCRIPTION = "npz with camera_to_world, c2w, w2c, extrinsic(s), camera_poses or ViPE's data, and intrinsic(s) or local_points"
 SUFFIXES = (".npz",)
@@ -41,10 +42,13 @@ PICTURES = ("images", "depth", "depths", "depth_map", "depth_z", POINTS)
 
 def sniff(path: Path) -> bool:
     """Whether `path` is a zip archive with an array of one of the known names."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
+    if not path.is_file() or not is_archive(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = {name.removesuffix(".npy") for name in archive.namelist()}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.removesuffix(".npy") for name in archive.namelist()}
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise CameraFileError(f"{path}: a damaged zip archive ({error})") from error
     return bool(names & {*CAMERA_TO_WORLD, *WORLD_TO_CAMERA}) or {"data", "inds"} <= names
 
 
@@ -87,10 +91,8 @@ def write(path: Path, cameras: Cameras, image_size: tuple[int, int] | None) -> N
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            wanted = {*CAMERA_TO_WORLD, *WORLD_TO_CAMERA, *INTRINSICS, *PICTURES, *OTHERS}
-            return {name: archive[name] for name in archive.files if name in wanted}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        return read_arrays(path, {*CAMERA_TO_WORLD, *WORLD_TO_CAMERA, *INTRINSICS, *PICTURES, *OTHERS})
+    except (ValueError, OSError) as error:
         raise CameraFileError(f"{path}: damaged, or not plain arrays ({error})") from error
 
 

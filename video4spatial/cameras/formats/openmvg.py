@@ -37,7 +37,7 @@ def sniff(path: Path) -> bool:
 def read(path: Path, stated: Stated) -> CameraFile:
     """Read `path`. It holds its intrinsics: what is `stated` is not used."""
     content = reading.read_json(path)
-    try:
+    with reading.expected_values(path, "views, intrinsics and extrinsics as openMVG writes them"):
         extrinsics = {entry["key"]: entry["value"] for entry in content["extrinsics"]}
         lenses = {entry["key"]: _lens(path, entry) for entry in content["intrinsics"]}
         views = [_flat(entry["value"]["ptr_wrapper"]["data"]) for entry in content["views"]]
@@ -46,10 +46,6 @@ def read(path: Path, stated: Stated) -> CameraFile:
         poses = [extrinsics[view["id_pose"]] for view in placed]
         rotations = torch.tensor([pose["rotation"] for pose in poses], dtype=torch.float64).reshape(-1, 3, 3)
         centers = torch.tensor([pose["center"] for pose in poses], dtype=torch.float64).reshape(-1, 3)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, CameraFileError):
-            raise
-        raise CameraFileError(f"{path}: expected views, intrinsics and extrinsics as openMVG writes them ({error!r})") from error
     if not placed:
         raise CameraFileError(f"{path}: none of the {len(views)} views has a pose")
     used = tuple(lenses[view["id_intrinsic"]] for view in placed)

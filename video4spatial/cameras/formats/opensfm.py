@@ -45,7 +45,10 @@ def sniff(path: Path) -> bool:
 
 def read(path: Path, stated: Stated) -> CameraFile:
     """Read `path`. It holds its intrinsics: what is `stated` is not used."""
-    parts = [part for part in reading.read_json(path) if isinstance(part, dict) and part.get("shots")]
+    content = reading.read_json(path)
+    parts = [part for part in content if isinstance(part, dict) and part.get("shots")] if isinstance(content, list) else []
+    if not all(isinstance(part["shots"], dict) for part in parts):
+        raise CameraFileError(f'{path}: expected "shots" by the names of their pictures')
     if not parts:
         raise CameraFileError(f'{path}: no reconstruction in it has "shots"')
     parts.sort(key=lambda part: -len(part["shots"]))
@@ -57,17 +60,13 @@ def read(path: Path, stated: Stated) -> CameraFile:
             f"those of {counts}", stacklevel=4,
         )  # fmt: skip
     names = sorted(part["shots"], key=natural_key)
-    try:
+    with reading.expected_values(path, "shots with rotation, translation and a camera that is there"):
         shots = [part["shots"][name] for name in names]
         vectors, translations = (
             torch.tensor([shot[key] for shot in shots], dtype=torch.float64).reshape(-1, 3) for key in ("rotation", "translation")
         )
         lenses = {key: _lens(path, key, camera) for key, camera in part["cameras"].items()}
         used = tuple(lenses[shot["camera"]] for shot in shots)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, CameraFileError):
-            raise
-        raise CameraFileError(f"{path}: expected shots with rotation, translation and a camera that is there ({error})") from error
     cameras = Cameras(
         invert_rigid(reading.rigid_poses(matrices_from_vectors(vectors), translations)),
         torch.stack([lens.intrinsics for lens in used]),

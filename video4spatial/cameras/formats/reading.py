@@ -1,8 +1,9 @@
 """What several camera formats share: tables of numbers with line numbers, stated fields of view, rigid poses."""
 
-import json
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import torch
 from torch import Tensor
 
 from video4spatial.cameras.cameras import Cameras
-from video4spatial.cameras.checks import ROTATION_TOLERANCE, CameraFileError
+from video4spatial.cameras.checks import ROTATION_TOLERANCE, CameraError, CameraFileError
 from video4spatial.cameras.formats.camera_file import Stated
 from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, default_intrinsics, fov_of_focal_35mm, intrinsics_from_fov
 from video4spatial.cameras.lenses import Lens, PictureShapeError
 from video4spatial.cameras.rotations import nearest_rotation
+from video4spatial.parsing import parse_json
 
 MAXIMUM_PROBLEMS = 5
 DEFAULT_WIDTH = 1024
@@ -29,6 +31,10 @@ FARTHEST_PRINCIPAL = 0.25
 """Share of the picture by which a principal point may lie off the middle; farther ones belong to pictures of another size."""
 ALIKE = 0.1
 """Share by which the shape that a principal point in the middle gives may differ from that of the pictures."""
+
+
+WRONG_VALUES = (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, RuntimeError)
+"""What taking numbers out of values of other types, sizes and names raises."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,25 @@ def raise_problems(path: Path, problems: list[str]) -> None:
         more = len(problems) - MAXIMUM_PROBLEMS
         shown = problems[:MAXIMUM_PROBLEMS] + ([f"and {more} more problems"] if more > 0 else [])
         raise CameraFileError(f"{path}: " + "; ".join(shown))
+
+
+@contextmanager
+def expected_values(path: Path, expected: str) -> Iterator[None]:
+    """Take values out of what a file holds: anything but what is expected is an error that says so.
+
+    Args:
+        path: the file, for the message.
+        expected: in words.
+
+    Raises:
+        CameraFileError: for values of other types, sizes or names.
+    """
+    try:
+        yield
+    except CameraError:
+        raise
+    except WRONG_VALUES as error:
+        raise CameraFileError(f"{path}: expected {expected} ({error!r})") from error
 
 
 def rigid_poses(rotations: Tensor, translations: Tensor) -> Tensor:
@@ -382,8 +407,8 @@ def read_json(path: Path) -> Any:
         CameraFileError: for a file that is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return parse_json(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
         raise CameraFileError(f"{path}: not valid JSON ({error})") from error
 
 

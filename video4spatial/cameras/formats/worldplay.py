@@ -40,7 +40,7 @@ def read(path: Path, stated: Stated) -> CameraFile:
         for key, shape, found in (("extrinsic", (4, 4), poses), ("K", (3, 3), intrinsics)):
             try:
                 matrix = torch.tensor(entry[key], dtype=torch.float64)
-            except (KeyError, TypeError, ValueError):
+            except reading.WRONG_VALUES:
                 problems.append(f'"{index}": "{key}" is missing or holds something other than numbers')
                 continue
             if matrix.shape == shape:

@@ -27,7 +27,7 @@ def load_image_to_video(folder: str | Path):
     if not (folder / "model_index.json").is_file():
         raise ValueError(f"{folder}: not a diffusers pipeline, it has no model_index.json.")
     try:
-        pipeline = DiffusionPipeline.from_pretrained(folder, local_files_only=True)
+        pipeline = DiffusionPipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     except ImportError as error:
         raise ValueError(f"{folder}: the pipeline needs a library that is not installed: {error}") from error
     if "image" not in inspect.signature(pipeline.__call__).parameters:

@@ -71,9 +71,9 @@ def load_text(folder: Path, torch_dtype: torch.dtype = torch.float32):
         from transformers import AutoConfig, AutoTokenizer, T5EncoderModel, UMT5EncoderModel
     except ImportError as error:
         raise ImportError(f"{folder}/text_encoder needs the library transformers: pip install transformers") from error
-    kind = AutoConfig.from_pretrained(folder / "text_encoder", local_files_only=True).model_type
+    kind = AutoConfig.from_pretrained(folder / "text_encoder", local_files_only=True, trust_remote_code=False).model_type
     encoders = {"t5": T5EncoderModel, "umt5": UMT5EncoderModel}
     if kind not in encoders:
         raise ValueError(f"{folder}/text_encoder is a {kind} model: expected one of {', '.join(encoders)}.")
     encoder = encoders[kind].from_pretrained(folder / "text_encoder", dtype=torch_dtype, use_safetensors=True)
-    return encoder.eval(), AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    return encoder.eval(), AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True, trust_remote_code=False)

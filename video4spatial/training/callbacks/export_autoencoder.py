@@ -7,6 +7,7 @@ import lightning
 from video4spatial.files import written_aside
 from video4spatial.models.autoencoder import measure_latent_statistics
 from video4spatial.training.model_folder import averaged
+from video4spatial.waits import track
 
 
 class ExportAutoencoder(lightning.Callback):
@@ -31,7 +32,8 @@ class ExportAutoencoder(lightning.Callback):
         """Measure and write."""
         autoencoder = averaged(trainer, module).autoencoder.eval()
         first = 10**6  # steps that the training does not come to
-        pictures = (trainer.datamodule.draw(step) for step in range(first, first + self.batches))
+        steps = track(range(first, first + self.batches), "measuring the latents")
+        pictures = (trainer.datamodule.draw(step) for step in steps)
         measure_latent_statistics(autoencoder, (batch.unsqueeze(2).to(autoencoder.device) for batch in pictures))
         if trainer.is_global_zero:
             with written_aside(self.folder) as aside:

@@ -11,6 +11,8 @@ from video4spatial.evaluation.metrics.image import psnr
 from video4spatial.media import write_video
 from video4spatial.pipelines import GenerationSettings, generate
 from video4spatial.training.model_folder import averaged, build_pipeline
+from video4spatial.training.resumption import continue_lines
+from video4spatial.waits import track
 
 
 class ValidationVideos(lightning.Callback):
@@ -31,6 +33,11 @@ class ValidationVideos(lightning.Callback):
         self.context_frames, self.num_inference_steps = context_frames, num_inference_steps
         self.clips: list[Clip] = []
 
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Go on with the file of the training before, or keep it under another name."""
+        if trainer.is_global_zero:
+            continue_lines(self.folder / "psnr.jsonl", trainer.global_step)
+
     def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_) -> None:
         """Generate when it is time. The random numbers of the training are not touched."""
         step, data = trainer.global_step, trainer.datamodule
@@ -42,7 +49,7 @@ class ValidationVideos(lightning.Callback):
         pipeline = build_pipeline(averaged(trainer, module), data, domain="")
         pipeline.set_progress_bar_config(disable=True)
         scores = []
-        for index, clip in enumerate(self.clips):
+        for index, clip in enumerate(track(self.clips, "making validation videos")):
             frames = generate(pipeline, clip, GenerationSettings(self.num_inference_steps, seed=index, chunk_frames=0)).frames
             scores.append(float(np.mean(psnr(frames, clip.target_frames)[1:])))
             beside = np.concatenate([frames, clip.target_frames], axis=2)
