@@ -105,6 +105,11 @@ def test_depth_maps_of_other_programs(geometry, tmp_path):
     np.savez(tmp_path / "view-1.npz", depth=geometry.depth[1, ::2])
     with pytest.raises(ValueError, match="unlike sizes 12 x 32, 24 x 32"):
         read_depth_maps(tmp_path, 5, [1, 3])
+    for name in ("depth", "confidence"):
+        maps = {"depth": geometry.depth[1], "confidence": geometry.depth[1]}
+        np.savez(tmp_path / "view-1.npz", **maps | {name: maps[name].astype(str)})
+        with pytest.raises(ValueError, match=f"view-1.npz: not a depth map .{name} of <U"):
+            read_depth_maps(tmp_path, 5, [1, 3])
     (tmp_path / "view-1.npz").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="view-1.npz: not a depth map"):
         read_depth_maps(tmp_path, 5, [1, 3])

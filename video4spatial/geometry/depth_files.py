@@ -127,8 +127,10 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
             depth = stored / np.float32(MILLIMETRES)
         else:
             arrays = read_arrays(path, ("depth", "confidence")) if path.suffix.lower() == ".npz" else {"depth": read_array(path)}
-            depth, confidence = arrays["depth"], arrays.get("confidence")
-            depth = np.asarray(depth, np.float32)
+            wrong = [f"{name} of {array.dtype}" for name, array in arrays.items() if array.dtype.kind not in "biuf"]
+            if wrong:
+                raise ValueError(", ".join(wrong))
+            depth, confidence = np.asarray(arrays["depth"], np.float32), arrays.get("confidence")
         if depth.ndim != 2 or (confidence is not None and confidence.shape != depth.shape):
             raise ValueError(f"an array of shape {list(depth.shape)}")
     except (ValueError, TypeError, KeyError, OSError, cv2.error) as error:
