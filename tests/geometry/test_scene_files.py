@@ -137,6 +137,7 @@ def test_depth_of_a_model_of_many_views_comes_in_one_file(geometry, tmp_path, la
     ({"points": np.zeros(3)}, "no depth maps in it: expected an array named depth, depths"),
     ({"depth": np.ones((5, 4, 6)), "conf": np.ones((5, 2, 3))}, r"conf holds float64 of shape \[5, 2, 3\]: expected numbers \[5, 4, 6\]"),
     ({"depth": np.array([{"code": 1}])}, "damaged, or not plain arrays"),
+    ({"local_points": np.float64(1)}, r"local_points holds float64 of shape \[\]: expected points \[5, H, W, 3\]"),
 ])  # fmt: skip
 def test_files_without_depth_are_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "predictions.npz", **arrays)

@@ -70,13 +70,15 @@ def read_depth_maps(folder: str | Path, total: int, chosen: list[int]) -> DepthM
 def _of_all_frames(path: Path, total: int, chosen: list[int]) -> DepthMaps:
     """Depth maps of some frames out of one file for all."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in (*DEPTH, POINTS, *CONFIDENCE) if name in archive.files}
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        arrays = read_arrays(path, (*DEPTH, POINTS, *CONFIDENCE))
+    except (ValueError, OSError) as error:
         raise ValueError(f"{path}: damaged, or not plain arrays ({error}).") from error
     name = next((name for name in (*DEPTH, POINTS) if name in arrays), None)
     if name is None:
         raise ValueError(f"{path}: no depth maps in it: expected an array named {', '.join((*DEPTH, POINTS))}.")
+    if name == POINTS and arrays[name].shape[-1:] != (3,):
+        given = list(arrays[name].shape)
+        raise ValueError(f"{path}: {POINTS} holds {arrays[name].dtype} of shape {given}: expected points [{total}, H, W, 3].")
     depth = _stacked(path, name, arrays[name][..., 2:3] if name == POINTS else arrays[name], total)
     confidence = next((_stacked(path, known, arrays[known], total, depth.shape) for known in CONFIDENCE if known in arrays), None)
     if confidence is not None and np.nanmax(confidence) > 1:
@@ -92,7 +94,7 @@ def _stacked(path: Path, name: str, array: np.ndarray, total: int, shape: tuple[
         array = array[..., 0]
     while array.ndim > 3 and array.shape[0] == 1:
         array = array[0]
-    if array.dtype.kind not in "fiu" or array.ndim != 3 or array.shape[0] != total or (shape is not None and array.shape != shape):
+    if array.dtype.kind not in "fiu" or array.ndim != 3 or len(array) != total or not array.size or (shape is not None and array.shape != shape):
         wanted = f"[{total}, H, W]" if shape is None else list(shape)
         raise ValueError(f"{path}: {name} holds {array.dtype} of shape {list(given)}: expected numbers {wanted}, a map for each frame.")
     return np.asarray(array, np.float32)
