@@ -94,7 +94,8 @@ def _stacked(path: Path, name: str, array: np.ndarray, total: int, shape: tuple[
         array = array[..., 0]
     while array.ndim > 3 and array.shape[0] == 1:
         array = array[0]
-    if array.dtype.kind not in "fiu" or array.ndim != 3 or len(array) != total or not array.size or (shape is not None and array.shape != shape):
+    stacked = array.dtype.kind in "fiu" and array.ndim == 3 and array.size > 0 and len(array) == total
+    if not stacked or (shape is not None and array.shape != shape):
         wanted = f"[{total}, H, W]" if shape is None else list(shape)
         raise ValueError(f"{path}: {name} holds {array.dtype} of shape {list(given)}: expected numbers {wanted}, a map for each frame.")
     return np.asarray(array, np.float32)
