@@ -763,7 +763,7 @@ def geometries(folder: Path) -> Kind:
 
 
 def depth_maps(folder: Path) -> Kind:
-    """Folders of depth maps."""
+    """Folders of depth maps, and files of all of them."""
     import cv2
 
     from video4spatial.geometry.depth_files import read_depth_maps
@@ -773,14 +773,19 @@ def depth_maps(folder: Path) -> Kind:
     np.save(array, depth)
     np.savez(arrays, depth=depth, confidence=np.ones_like(depth))
     picture = cv2.imencode(".png", (1000 * depth).astype(np.uint16))[1].tobytes()
-    contents = {"000.png": picture, "001.npy": array.getvalue(), "002.npz": arrays.getvalue()}
+    layouts = [{"000.png": picture, "001.npy": array.getvalue(), "002.npz": arrays.getvalue()}]
+    many = np.stack([depth] * 3)
+    for named in ({"depth": many[None, ..., None], "depth_conf": 1 + many}, {"local_points": np.stack([many] * 3, -1), "conf": many / 4}):
+        buffer = io.BytesIO()
+        np.savez(buffer, **named)
+        layouts.append({"predictions.npz": buffer.getvalue()})
 
     def use(target: Path) -> None:
         maps = read_depth_maps(target, 3, [0, 1, 2])
         if not np.isfinite(maps.depth).all() or (maps.depth < 0).any():
             raise SilentChange("depth that is none")
 
-    return Kind(*_one_of_files(folder, contents, use), names=folder.name)
+    return Kind(*_one_of_layouts(folder, layouts, use), names=folder.name)
 
 
 KINDS: dict[str, tuple[Callable[[Path], Kind], float]] = {

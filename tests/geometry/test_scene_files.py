@@ -105,6 +105,11 @@ def test_depth_maps_of_other_programs(geometry, tmp_path):
     np.savez(tmp_path / "view-1.npz", depth=geometry.depth[1, ::2])
     with pytest.raises(ValueError, match="unlike sizes 12 x 32, 24 x 32"):
         read_depth_maps(tmp_path, 5, [1, 3])
+    for name in ("depth", "confidence"):
+        maps = {"depth": geometry.depth[1], "confidence": geometry.depth[1]}
+        np.savez(tmp_path / "view-1.npz", **maps | {name: maps[name].astype(str)})
+        with pytest.raises(ValueError, match=f"view-1.npz: not a depth map .{name} of <U"):
+            read_depth_maps(tmp_path, 5, [1, 3])
     (tmp_path / "view-1.npz").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="view-1.npz: not a depth map"):
         read_depth_maps(tmp_path, 5, [1, 3])
@@ -132,6 +137,7 @@ def test_depth_of_a_model_of_many_views_comes_in_one_file(geometry, tmp_path, la
     ({"points": np.zeros(3)}, "no depth maps in it: expected an array named depth, depths"),
     ({"depth": np.ones((5, 4, 6)), "conf": np.ones((5, 2, 3))}, r"conf holds float64 of shape \[5, 2, 3\]: expected numbers \[5, 4, 6\]"),
     ({"depth": np.array([{"code": 1}])}, "damaged, or not plain arrays"),
+    ({"local_points": np.float64(1)}, r"local_points holds float64 of shape \[\]: expected points \[5, H, W, 3\]"),
 ])  # fmt: skip
 def test_files_without_depth_are_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "predictions.npz", **arrays)

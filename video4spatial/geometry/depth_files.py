@@ -76,6 +76,9 @@ def _of_all_frames(path: Path, total: int, chosen: list[int]) -> DepthMaps:
     name = next((name for name in (*DEPTH, POINTS) if name in arrays), None)
     if name is None:
         raise ValueError(f"{path}: no depth maps in it: expected an array named {', '.join((*DEPTH, POINTS))}.")
+    if name == POINTS and arrays[name].shape[-1:] != (3,):
+        given = list(arrays[name].shape)
+        raise ValueError(f"{path}: {POINTS} holds {arrays[name].dtype} of shape {given}: expected points [{total}, H, W, 3].")
     depth = _stacked(path, name, arrays[name][..., 2:3] if name == POINTS else arrays[name], total)
     confidence = next((_stacked(path, known, arrays[known], total, depth.shape) for known in CONFIDENCE if known in arrays), None)
     if confidence is not None and np.nanmax(confidence) > 1:
@@ -91,7 +94,8 @@ def _stacked(path: Path, name: str, array: np.ndarray, total: int, shape: tuple[
         array = array[..., 0]
     while array.ndim > 3 and array.shape[0] == 1:
         array = array[0]
-    if array.dtype.kind not in "fiu" or array.ndim != 3 or array.shape[0] != total or (shape is not None and array.shape != shape):
+    stacked = array.dtype.kind in "fiu" and array.ndim == 3 and array.size > 0 and len(array) == total
+    if not stacked or (shape is not None and array.shape != shape):
         wanted = f"[{total}, H, W]" if shape is None else list(shape)
         raise ValueError(f"{path}: {name} holds {array.dtype} of shape {list(given)}: expected numbers {wanted}, a map for each frame.")
     return np.asarray(array, np.float32)
@@ -126,8 +130,10 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
             depth = stored / np.float32(MILLIMETRES)
         else:
             arrays = read_arrays(path, ("depth", "confidence")) if path.suffix.lower() == ".npz" else {"depth": read_array(path)}
-            depth, confidence = arrays["depth"], arrays.get("confidence")
-            depth = np.asarray(depth, np.float32)
+            wrong = [f"{name} of {array.dtype}" for name, array in arrays.items() if array.dtype.kind not in "biuf"]
+            if wrong:
+                raise ValueError(", ".join(wrong))
+            depth, confidence = np.asarray(arrays["depth"], np.float32), arrays.get("confidence")
         if depth.ndim != 2 or (confidence is not None and confidence.shape != depth.shape):
             raise ValueError(f"an array of shape {list(depth.shape)}")
     except (ValueError, TypeError, KeyError, OSError, cv2.error) as error:
