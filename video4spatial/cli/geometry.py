@@ -108,8 +108,8 @@ def _estimated(footage: Footage, options: Namespace) -> SceneGeometry:
             raise UserError("--depth with depth maps needs the cameras of the frames: add --cameras")
         if footage.undistorted:
             raise UserError(
-                f"--depth {options.depth} holds depth of distorted pictures, and the lens that {options.cameras} gives is taken out of them: "
-                "undistort pictures and depth first (colmap image_undistorter), or leave --depth out"
+                f"--depth {options.depth} holds depth of distorted pictures, and the lens that {options.cameras} gives is taken out of "
+                "them: undistort pictures and depth first (colmap image_undistorter), or leave --depth out"
             )
         depth = read_depth_maps(options.depth, footage.total, list(footage.chosen))
         if Path(options.depth).is_file():
