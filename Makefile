@@ -14,8 +14,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(RUN) sample.py
 
+# Two processes with a thread each: with more, those of one wait for those of the other.
 test: $(READY)
-	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 test-slow: $(READY)
 	$(RUN) -m pytest -m slow
