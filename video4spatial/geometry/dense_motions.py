@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from video4spatial.geometry.pose_graph import MeasuredMotions
+from video4spatial.geometry.two_views import essential_motion, ray_distances
 
 SIDE = 256
 """Pixels of the longer side at which pictures are followed; smaller ones are enlarged."""
@@ -41,6 +42,9 @@ WORTH = 80
 
 ERROR = 0.5
 """Pixels by which points are usually off; what is off by much more counts less and less (Cauchy)."""
+
+LEAST_LENGTH = 0.05
+"""Metres that a motion of which only the direction is known begins with at least."""
 
 LEAST_TURN_ERROR = np.radians(0.1)
 """Radians that are added to the error that follows from the points."""
@@ -95,12 +99,7 @@ def with_flow(measured: MeasuredMotions, flow: MeasuredMotions, count: int) -> M
     followed = np.zeros(count, bool)
     followed[flow.pairs[:, 0]] = True
     run = np.concatenate([[0], np.cumsum(~followed[:-1])])
-    apart = measured[run[measured.pairs[:, 0]] != run[measured.pairs[:, 1]]]
-    parts = (torch.cat([getattr(flow, name), getattr(apart, name)]) for name in _VALUES)
-    return MeasuredMotions(np.concatenate([flow.pairs, apart.pairs]), *parts)
-
-
-_VALUES = ("rotation", "translation", "rotation_error", "translation_error")
+    return MeasuredMotions.concatenate([flow, measured[run[measured.pairs[:, 0]] != run[measured.pairs[:, 1]]]])
 
 
 def _followed(
@@ -162,17 +161,17 @@ def _motion(
 
     def misfit(values: np.ndarray) -> np.ndarray:
         turn, shift = Rotation.from_rotvec(values[:3]).as_matrix(), values[3:]
-        direction = shift / max(np.linalg.norm(shift), 1e-6)
-        matrix = np.cross(direction, turn.T).T  # first @ matrix @ second = 0
-        to_first, to_second = second @ matrix.T, first @ matrix
-        slopes = (to_first[:, :2] ** 2).sum(1) + (to_second[:, :2] ** 2).sum(1)
-        distances = (first * to_first).sum(1) / np.sqrt(slopes + 1e-18) / error
+        distances = ray_distances(first, second, turn, shift / max(np.linalg.norm(shift), 1e-6)) / error
         from_rough = np.concatenate([Rotation.from_matrix(rough[0].T @ turn).as_rotvec() / errors[0], (shift - rough[1]) / errors[1]])
         return np.concatenate([weight * _robust(distances, 1.0), _robust(from_rough, 3.0)])
 
+    starts = [rough, *starts]
+    essential = essential_motion(first[:, :2], second[:, :2], 1.4 * error)
+    if essential is not None and essential[2].sum() >= FEWEST:
+        turn, direction, _ = essential
+        starts.append((turn, direction * max(float(np.linalg.norm(rough[1])), LEAST_LENGTH)))
     solutions = [
-        least_squares(misfit, np.concatenate([Rotation.from_matrix(turn).as_rotvec(), shift]), max_nfev=15)
-        for turn, shift in (rough, *starts, *_essential(first, second, error, float(np.linalg.norm(rough[1]))))
+        least_squares(misfit, np.concatenate([Rotation.from_matrix(turn).as_rotvec(), shift]), max_nfev=15) for turn, shift in starts
     ]
     best = min(solutions, key=lambda solution: solution.cost)
     spread = np.linalg.inv(best.jac.T @ best.jac + 1e-9 * np.eye(6))
@@ -183,14 +182,3 @@ def _motion(
 def _robust(errors: np.ndarray, scale: float) -> np.ndarray:
     """Roots of Cauchy's cost of errors, with their signs."""
     return np.sign(errors) * scale * np.sqrt(np.log1p((errors / scale) ** 2))
-
-
-def _essential(first: np.ndarray, second: np.ndarray, error: float, length: float) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The motion by the essential matrix of matching rays, none where they give none; the length is not in it."""
-    left, right = (np.ascontiguousarray(side[:, :2]) for side in (first, second))
-    matrix, mask = cv2.findEssentialMat(left, right, np.eye(3), cv2.USAC_MAGSAC, 0.9999, 1.4 * error)
-    if matrix is None or matrix.shape != (3, 3) or mask.sum() < FEWEST:
-        return []
-    agreed = mask[:, 0].astype(bool)
-    _, rotation, direction, _ = cv2.recoverPose(matrix, left[agreed], right[agreed], np.eye(3))
-    return [(rotation.T, -(rotation.T @ direction)[:, 0] * max(length, 0.05))]  # recoverPose takes the first camera's points to the second

@@ -6,6 +6,7 @@ others lose their weight (Geman and McClure).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,6 +54,12 @@ class MeasuredMotions:
         index = torch.from_numpy(np.asarray(chosen))
         values = (self.rotation, self.translation, self.rotation_error, self.translation_error)
         return MeasuredMotions(self.pairs[chosen], *(value[index] for value in values))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[MeasuredMotions]) -> MeasuredMotions:
+        """All motions of several."""
+        names = ("rotation", "translation", "rotation_error", "translation_error")
+        return cls(np.concatenate([part.pairs for part in parts]), *(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
 class MotionEstimator(Protocol):

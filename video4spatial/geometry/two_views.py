@@ -138,24 +138,48 @@ def pair_motion(
     right = rays(second.points[pairs[:, 1]], second_intrinsics)
     angle = error / float(np.mean([first_intrinsics[0, 0], second_intrinsics[0, 0]]))  # on the plane at depth 1
     turn, turned = _turn(left, right, TURN_SLACK * angle)
-    matrix, mask = cv2.findEssentialMat(left, right, np.eye(3), cv2.USAC_MAGSAC, 0.9999, angle)
-    agreed = np.zeros(len(pairs), dtype=bool)
-    if matrix is not None and matrix.shape == (3, 3):
-        agreed = mask[:, 0].astype(bool)
-        _, rotation, direction, _ = cv2.recoverPose(matrix, left[agreed], right[agreed], np.eye(3))
-    count = int(agreed.sum())
+    essential = essential_motion(left, right, angle)
+    count = 0 if essential is None else int(essential[2].sum())
     if turned.sum() >= max(FEWEST_INLIERS, HOMOGRAPHY_SHARE * count):
         return PairMotion(turn, None, pairs[turned], None)
     if count < FEWEST_INLIERS:
         return None
-    # recoverPose takes the first camera's points into the second.
-    rotation, direction = rotation.T, -(rotation.T @ direction)[:, 0]
+    rotation, direction, agreed = essential
     _, flat = cv2.findHomography(left[agreed], right[agreed], cv2.USAC_MAGSAC, angle, maxIters=2000, confidence=0.999)
     if flat is not None and flat.sum() >= HOMOGRAPHY_SHARE * count:
         return PairMotion(rotation, None, pairs[agreed], None)
     rotation, direction = _refined(left[agreed], right[agreed], rotation, direction, angle)
     depths = _depths(left[agreed], right[agreed], rotation, direction)
     return PairMotion(rotation, direction, pairs[agreed], depths)
+
+
+def essential_motion(left: np.ndarray, right: np.ndarray, error: float) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """The motion by the essential matrix that explains most matches (MAGSAC++; fixed seed).
+
+    Args:
+        left, right: [M, 2] matching points on the planes at depth 1.
+        error: on these planes, within which a match agrees.
+
+    Returns:
+        Rotation [3, 3] second camera to first, unit direction [3] of the motion in the axes of the first, and which matches agree [M];
+        None where no matrix fits.
+    """
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    matrix, mask = cv2.findEssentialMat(left, right, np.eye(3), cv2.USAC_MAGSAC, 0.9999, error)
+    if matrix is None or matrix.shape != (3, 3):
+        return None
+    agreed = mask[:, 0].astype(bool)
+    _, rotation, direction, _ = cv2.recoverPose(matrix, left[agreed], right[agreed], np.eye(3))
+    # recoverPose takes the first camera's points into the second.
+    return rotation.T, -(rotation.T @ direction)[:, 0], agreed
+
+
+def ray_distances(first: np.ndarray, second: np.ndarray, rotation: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Signed Sampson distances [M] of matching rays [M, 3] on the planes at depth 1, for a motion as of `essential_motion`."""
+    matrix = np.cross(direction, rotation.T).T  # first @ matrix @ second = 0
+    to_first, to_second = second @ matrix.T, first @ matrix
+    slopes = (to_first[:, :2] ** 2).sum(1) + (to_second[:, :2] ** 2).sum(1)
+    return (first * to_first).sum(1) / np.sqrt(slopes + 1e-18)
 
 
 def _refined(
@@ -169,11 +193,7 @@ def _refined(
         return rotation @ Rotation.from_rotvec(step[:3]).as_matrix(), _unit(direction + step[3:] @ across)
 
     def distances(step: np.ndarray) -> np.ndarray:
-        turned, moved = motion(step)
-        matrix = np.cross(moved, turned.T).T  # first @ matrix @ second = 0
-        to_first, to_second = second @ matrix.T, first @ matrix
-        slopes = (to_first[:, :2] ** 2).sum(1) + (to_second[:, :2] ** 2).sum(1)
-        return (first * to_first).sum(1) / np.sqrt(slopes + 1e-18) / angle
+        return ray_distances(first, second, *motion(step)) / angle
 
     found = least_squares(distances, np.zeros(5), loss="soft_l1", f_scale=0.5, max_nfev=20)
     return motion(found.x)
