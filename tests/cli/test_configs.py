@@ -12,6 +12,8 @@ import yaml
 
 from data_curation.pipeline import StageSettings
 from video4spatial.cli.curate import build_parser as curation_parser
+from video4spatial.cli.curate import read_build_options
+from video4spatial.cli.errors import UserError
 from video4spatial.cli.lightning_cli import build_cli
 from video4spatial.clips.augmentation import AugmentationSettings
 from video4spatial.cli.sample_options import demo_parser, many_parser, navigate_parser
@@ -139,3 +141,21 @@ def test_every_key_is_explained(path):
             above.append(lines[number])
         explanation = " ".join(above)
         assert "default" in explanation or "required" in explanation, f"{path.name}: {line.strip()}"
+
+
+@pytest.mark.parametrize("settings, message", [
+    ("work: {most_failed: null}", "work.most_failed: null given, a value is needed"),
+    ("stages: {context: {frames: null}}", "stages.context.frames: null given, a value is needed"),
+    ("dataset: {duplicate_distance: 1" + "0" * 400 + "}", "too large|too many digits"),
+])  # fmt: skip
+def test_curation_settings_without_a_value_or_beyond_numbers_are_refused(tmp_path, settings, message):
+    path = tmp_path / "curation.yaml"
+    path.write_text(f"sources: [{{path: train:0}}]\noutput: out\n{settings}\n")
+    with pytest.raises(UserError, match=message):
+        read_build_options(curation_parser(), ["--config", str(path)])
+
+
+def test_curation_settings_that_may_be_open_are():
+    arguments = ["--sources=[{path: train:0}]", "--output=out", "--work.timeout=null", "--stages.reconstruction=null"]
+    made = read_build_options(curation_parser(), arguments)
+    assert made.work.timeout is None and made.stages.reconstruction is None

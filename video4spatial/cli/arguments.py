@@ -1,10 +1,12 @@
 """Command-line options that explain their mistakes, and configuration files that hold the same options."""
 
 import argparse
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 from video4spatial.cli.errors import UserError, user_mistakes
 from video4spatial.naming import unknown
@@ -160,6 +162,25 @@ def not_mappings(given: Mapping, defaults: Mapping, name: str = "") -> list[str]
             wrong += not_mappings(value, default, full)
         elif isinstance(default, Mapping) and default:
             wrong.append(f"{full} {value!r}")
+    return wrong
+
+
+def nothing_given(given: Mapping, kind: type, name: str) -> list[str]:
+    """The settings that were given as null although they need a value, which jsonargparse lets pass.
+
+    Args:
+        given: settings by name, those of groups within.
+        kind: dataclass that they are of.
+        name: of the group.
+    """
+    wrong = []
+    for key, hint in get_type_hints(kind).items():
+        kinds, value = get_args(hint) or (hint,), given.get(key)
+        group = next((part for part in kinds if dataclasses.is_dataclass(part)), None)
+        if key in given and value is None and type(None) not in kinds:
+            wrong.append(f"{name}.{key}")
+        elif group is not None and isinstance(value, Mapping):
+            wrong += nothing_given(value, group, f"{name}.{key}")
     return wrong
 
 

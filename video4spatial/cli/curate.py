@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from video4spatial.cli.arguments import Parser, integer, not_mappings, plain_complaint, run_action
+from video4spatial.cli.arguments import Parser, integer, not_mappings, nothing_given, plain_complaint, run_action
 from video4spatial.cli.errors import UserError, describe, in_flags, user_mistakes
 from video4spatial.cli.terminal import console, note, route_messages, say, stage
 from video4spatial.waits import Wait, counted
@@ -86,13 +86,24 @@ def read_build_options(parser, arguments: list[str]):
     Raises:
         UserError: for options that are missing or wrong.
     """
+    from data_curation.build import Work
+    from data_curation.dataset import DatasetSettings
+    from data_curation.pipeline import StageSettings
+    from data_curation.shards import ShardSettings
+
     with user_mistakes():
-        options = parser.parse_args(arguments)
+        try:
+            options = parser.parse_args(arguments)
+        except OverflowError as error:
+            raise UserError(f"a number among the settings is too large ({error})") from error
         missing = [f"--{name}" for name in ("sources", "output") if not getattr(options, name)]
         if missing:
             raise UserError(f"{' and '.join(missing)} missing: see v4s curate build --help, and configs/curation/rooms.yaml")
         if wrong := not_mappings(options.as_dict(), parser.get_defaults().as_dict()):
             raise UserError(f"{', '.join(wrong)}: expected a mapping of settings")
+        groups = {"stages": StageSettings, "dataset": DatasetSettings, "shards": ShardSettings, "work": Work}
+        if wrong := [key for name, kind in groups.items() for key in nothing_given(options[name].as_dict(), kind, name)]:
+            raise UserError(f"{', '.join(wrong)}: null given, a value is needed; leave the key out for its default")
         return parser.instantiate(options)
 
 
