@@ -25,14 +25,13 @@ from data_curation.dataset import DatasetSettings, assemble
 from data_curation.executors import EXECUTORS, Executor, Finished
 from data_curation.pipeline import StageSettings
 from data_curation.readers import ReaderError, find_scenes
-from data_curation.records import add_counts, fingerprint, read_record, safe_name, summary_of, write_record
+from data_curation.records import SCENES, add_counts, fingerprint, read_record, record_files, safe_name, summary_of, write_record
 from data_curation.running import RECORD_VERSION, SceneTask, curate_scene, new_record
 from data_curation.shards import Progress, ShardSettings, write_shards
 from video4spatial.clips.dataset import SHARDS
 from video4spatial.clips.manifest import MANIFEST, write_manifest
 from video4spatial.files import remove_leftovers, write_whole
 
-SCENES = "scenes"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 
@@ -183,7 +182,7 @@ def _other_records(folder: Path, tasks: list[SceneTask], replace: bool) -> list[
         BuildError: where something would be lost that may not be.
     """
     own = {Path(task.record).name for task in tasks}
-    records = [path for path in sorted((folder / SCENES).glob("*.json")) if not path.name.startswith(".")]
+    records = record_files(folder)
     others = [path for path in records if path.name not in own]
     if others and not replace:
         named = ", ".join(path.stem for path in others[:3]) + (", ..." if len(others) > 3 else "")

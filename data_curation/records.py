@@ -17,6 +17,7 @@ from video4spatial.clips.manifest import KINDS
 from video4spatial.files import write_whole
 from video4spatial.parsing import parse_json
 
+SCENES = "scenes"  # the folder of records in a data set
 SAMPLED_BYTES = 1 << 16
 WHOLE_BYTES = 1 << 20
 
@@ -80,6 +81,15 @@ def write_record(path: Path, record: dict) -> None:
         OSError: where it cannot be written.
     """
     write_whole(path, json.dumps(record, separators=(",", ":")))
+
+
+def record_files(folder: Path) -> list[Path]:
+    """The records of a data set, by name; what a killed writer left beside them is none.
+
+    Args:
+        folder: of the data set.
+    """
+    return [path for path in sorted((folder / SCENES).glob("*.json")) if not path.name.startswith(".")]
 
 
 def read_record(path: Path) -> dict | None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import jinja2
 
-from data_curation.build import REPORT, SCENES, SUMMARY
+from data_curation.build import REPORT, SUMMARY
 from data_curation.pipeline import StageSettings
-from data_curation.records import add_counts, read_record
+from data_curation.records import add_counts, read_record, record_files
 from data_curation.report.paths import paths_from_above
 from data_curation.report.pictures import examples, poor_frames, rejected_scenes
 from data_curation.report.plots import as_svg, histograms
@@ -40,7 +40,7 @@ def write_report(folder: str | PathLike) -> Path:
     """
     folder = Path(folder)
     rows = read_manifest(folder / MANIFEST)
-    scenes = [reported_scene(record) for path in sorted((folder / SCENES).glob("*.json")) if (record := read_record(path))]
+    scenes = [reported_scene(record) for path in record_files(folder) if (record := read_record(path))]
     summary = _summary(folder, scenes, rows)
     settings = _settings(summary)
     captures = Captures()

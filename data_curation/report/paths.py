@@ -11,8 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from data_curation.build import SCENES
-from data_curation.records import read_record
+from data_curation.records import SCENES, read_record
 from data_curation.report.plots import as_svg
 from data_curation.report.scenes import Captures, ReportedScene, details_of, source_of, spread
 from data_curation.stages.objects import STRUCTURE, normalised_label

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_curation.build import SCENES
-from data_curation.records import read_record
+from data_curation.records import SCENES, read_record
 from data_curation.report.scenes import Captures, ReportedScene, details_of, source_of, spread
 from data_curation.stages.frame_quality import FrameScores, FrameThresholds, rejected_frames
 from video4spatial.clips.assembly import clip_from_capture

@@ -129,7 +129,10 @@ def test_train_configs_hold_every_key_of_ours(path):
     assert path.stem not in ("rooms", "curated") or "curriculum" in values
 
 
-@pytest.mark.parametrize("path", [path for folder in ("sample", "train", "curation") for path in config_files(folder)], ids=lambda path: path.stem)
+EVERY = [path for folder in ("sample", "train", "curation") for path in config_files(folder)]
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_every_key_is_explained(path):
     lines = path.read_text().splitlines()
     for number, line in enumerate(lines):
