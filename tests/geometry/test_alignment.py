@@ -5,7 +5,7 @@ import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import matrices_from_vectors, rotation_angle_degrees
-from video4spatial.geometry.alignment import AlignmentSettings, align_pictures
+from video4spatial.geometry.alignment import Alignment, AlignmentSettings, align_pictures
 from video4spatial.simulation import capture_walk, generate_scene, render
 
 
@@ -19,7 +19,11 @@ def test_wrong_cameras_are_brought_back():
     wrong[1:, :3, 3] += 0.08 * torch.randn(7, 3, generator=generator).double()
     pairs = np.array([(index, index + gap) for gap in (1, 2) for index in range(8 - gap)])
     start = Cameras(wrong, cameras.intrinsics)
-    found = align_pictures(rendering.rgb, start, rendering.depth, pairs, settings=AlignmentSettings(sides=(24, 48), iterations=(6, 6)))
+
+    def aligned(start: Cameras, *schedule, **settings) -> Alignment:
+        return align_pictures(rendering.rgb, start, rendering.depth, pairs, settings=AlignmentSettings(*schedule, **settings))
+
+    found = aligned(start, (24, 48), (6, 6))
 
     def errors(estimate: Cameras) -> tuple[float, float]:
         turned = rotation_angle_degrees(estimate.rotations, cameras.rotations)[1:]
@@ -29,3 +33,7 @@ def test_wrong_cameras_are_brought_back():
     before, after = errors(start), errors(found.cameras)
     assert after[0] < 0.5 * before[0] and after[1] < 0.8 * before[1]
     assert torch.equal(found.cameras.camera_to_world[0], cameras.camera_to_world[0])
+    # Finer pictures, compared at as many places, say better where they were taken.
+    coarse, fine = aligned(found.cameras, (24,), (3,)), aligned(found.cameras, (96,), (3,), points=24)
+    assert coarse.log_depth.shape == fine.log_depth.shape == (8, 24, 24)
+    assert errors(fine.cameras)[0] < errors(coarse.cameras)[0]

@@ -8,8 +8,9 @@ import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import matrices_from_vectors, rotation_angle_degrees
+from video4spatial.geometry import GeometryError
 from video4spatial.geometry.camera_estimation import estimate_cameras
-from video4spatial.geometry.metric_scale import metric_scale
+from video4spatial.geometry.metric_scale import SHORT, MetricScale, scale_by_depth, scale_by_motions
 from video4spatial.geometry.pose_graph import MeasuredMotions
 from video4spatial.geometry.scene_geometry import DepthMaps
 from video4spatial.models.pair_motion import PairMotionNetwork
@@ -180,5 +181,21 @@ def test_a_reconstruction_in_units_of_two_metres_is_seen_through():
 
     places = np.random.default_rng(0).random((40, 3))
     places[:, 2] = 1.5
-    scale = metric_scale({0: places, 2: places}, np.zeros((3, 8, 8, 3), np.uint8), torch.eye(3).double().expand(3, 3, 3), Wall())
-    assert abs(scale.factor - 2) < 1e-3 and scale.frames == 2 and "metres" in scale.in_words()
+    scale = scale_by_depth({0: places, 2: places}, np.zeros((3, 8, 8, 3), np.uint8), torch.eye(3).double().expand(3, 3, 3), Wall())
+    assert abs(scale.factor - 2) < 1e-3 and  "metres" in scale.in_words()
+
+
+def test_lengths_follow_the_motions_that_are_read(room):
+    _, cameras = room
+    pairs = np.array([(first, second) for first in range(COUNT) for second in range(COUNT) if 0 < abs(first - second) <= 4])
+    read = TrueMotions(cameras, 0.1, 0.003)(None, None, pairs)
+    halved = cameras.camera_to_world.clone()
+    halved[:, :3, 3] /= 2
+    half = Cameras(halved, cameras.intrinsics)
+    scale = scale_by_motions(half, np.ones(COUNT, bool), read)
+    assert 1.95 < scale.factor * np.exp(-SHORT) < 2.05 and scale.error < 0.1
+    with pytest.raises(GeometryError, match="0 motions between frames are known, 10 are needed"):
+        scale_by_motions(half, np.arange(COUNT) == 0, read)
+    surer, unsure = MetricScale(2.0, 0.0, 0.1, "a"), MetricScale(4.0, 0.0, 0.2, "b")
+    both = MetricScale.joined([surer, unsure])
+    assert 2 < both.factor < 2.4 and both.error < 0.1 and both.in_words() == "lengths in metres from a and b, sure to about 9 %"

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -41,6 +42,8 @@ class AlignmentSettings:
     Args:
         sides: pixels of the longer side, from coarse to fine.
         iterations: at each of them.
+        points: places along the longer side at which pictures are compared, at most. Finer pictures say better where things are, and more
+            places in them little more.
         smooth_spread: deviation of the smooth error of the estimator's log depth.
         pixel_spread: deviation of the error of single pixels beside it.
         hidden: difference of log depth beyond which a point counts less and less, as hidden by another.
@@ -50,6 +53,7 @@ class AlignmentSettings:
 
     sides: tuple[int, ...] = (16, 32, 64)
     iterations: tuple[int, ...] = (8, 12, 8)
+    points: int = 64
     smooth_spread: float = 0.2
     pixel_spread: float = 0.2
     hidden: float = 0.4
@@ -63,7 +67,7 @@ class Alignment:
 
     Args:
         cameras: N cameras; the fixed one stays where it was.
-        log_depth: [N, h, w] float32 at the finest size, as corrected.
+        log_depth: [N, h, w] float32 as corrected, at the places that were compared last.
         misfit: [N, N] median difference of the pictures of each pair, in shares of their contrast; NaN where they are no pair.
         overlap: [N, N] share of the first picture that was found in the second.
     """
@@ -125,7 +129,7 @@ class _State:
 
 
 class _Level:
-    """Pictures at one size, and what is believed of the depth of their P pixels.
+    """Pictures at one size, and what is believed of the depth of the P pixels that are compared.
 
     Args:
         pictures: [N, 3, H, W] from 0 to 1.
@@ -141,21 +145,23 @@ class _Level:
     ):
         scale = side / max(pictures.shape[-2:])
         height, width = (max(4, round(length * scale)) for length in pictures.shape[-2:])
-        columns, rows = (torch.arange(width) + 0.5) / width, (torch.arange(height) + 0.5) / height
+        step = max(1, round(side / settings.points))
+        chosen = [slice(step // 2, None, step)] * 2
+        columns, rows = ((torch.arange(length)[chosen[0]] + 0.5) / length for length in (width, height))
         centres = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
         small = F.interpolate(pictures, (height, width), mode="bilinear", antialias=True, align_corners=False)
         depth = F.interpolate(log_depth, (height, width), mode="bilinear", align_corners=False)
         padded = F.pad(small, (1, 1, 1, 1), mode="replicate")
         across, down = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2, (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
         self.maps = torch.cat([small, across, down, depth], dim=1).permute(0, 2, 3, 1).contiguous().numpy()  # [N, h, w, 10]
-        self.values = small.flatten(2).mT.contiguous().numpy()  # [N, P, 3]
-        self.log_depth = depth.flatten(1).double().numpy()
+        self.values = small[..., *chosen].flatten(2).mT.contiguous().numpy()  # [N, P, 3]
+        self.log_depth = depth[..., *chosen].flatten(1).double().numpy()
         self.rays = (F.pad(centres.double(), (0, 1), value=1.0) @ torch.linalg.inv(lenses).mT).numpy()  # [N, P, 3]
         self.spread = _knot_weights(centres).double().numpy()  # [P, K]
         self.neighbours = [pairs[pairs[:, 0] == frame, 1] for frame in range(len(pictures))]
         in_pixels = lenses.numpy() * np.array([width, height, 1.0])[:, None]
         self.lenses = np.ascontiguousarray(in_pixels[:, [0, 1, 0, 1], [0, 1, 2, 2]])  # [N, 4]
-        self.size, self.settings = (height, width), settings
+        self.size, self.grid, self.settings = (height, width), (len(rows), len(columns)), settings
 
     def projected(self, state: _State, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Depth [P] of a frame's pixels, the motions [E, 3, 4] to its neighbours, and the pixels' places and inverse depth there."""
@@ -168,12 +174,14 @@ class _Level:
 
     def correct_depth(self, state: _State) -> None:
         """Let the depth that hides what is behind it be that of the state."""
-        self.maps[..., -1] = self.depth_maps(state)
+        height, width = self.size
+        maps = self.depth_maps(state)
+        self.maps[..., -1] = maps if self.grid == self.size else [cv2.resize(depth, (width, height)) for depth in maps]
 
     def depth_maps(self, state: _State) -> np.ndarray:
-        """Log depth [N, h, w] float32."""
+        """Log depth of the places that are compared [N, h, w] float32."""
         corrected = self.log_depth + state.knots @ self.spread.T + state.pixels
-        return corrected.reshape(len(corrected), *self.size).astype(np.float32)
+        return corrected.reshape(len(corrected), *self.grid).astype(np.float32)
 
     def compared(self, frame: int, flat: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Stiffness [E, P, 3] and force [E, P, 2] by which the pictures hold the places of a frame's pixels."""
