@@ -22,7 +22,7 @@ from video4spatial.geometry import GeometryError
 from video4spatial.geometry.alignment import Alignment, AlignmentSettings, align_pictures
 from video4spatial.geometry.dense_motions import motions_by_flow, with_flow
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
-from video4spatial.geometry.metric_scale import MetricScale, scale_by_depth, scale_by_motions, single_depth
+from video4spatial.geometry.metric_scale import ROOM_BY_MOTIONS, MetricScale, scale_by_depth, scale_by_depth_maps, scale_by_motions, single_depth
 from video4spatial.geometry.pose_graph import MeasuredMotions, MotionEstimator, PoseGraph, chosen_pairs, solve_pose_graph
 from video4spatial.geometry.reprojection import VideoMatches, borne_out, video_matches
 from video4spatial.geometry.scene_geometry import DepthEstimator
@@ -290,10 +290,11 @@ class _Video:
         reasons = {frame: "no pair of pictures leads to the frame: they share too little of what they show" for frame in range(len(self))}
         if placed.sum() > 1:
             try:
-                poses, doubtful, confidence = self._aligned(graph, measured, pairs, anchor)
+                poses, doubtful, confidence, scale = self._aligned(graph, measured, pairs, anchor)
             except GeometryError as error:
                 notes = (f"pictures were not aligned: {error}",)
             else:
+                notes = (scale.in_words(),)
                 for frame in np.flatnonzero(doubtful):
                     reasons[frame] = "its picture fits no other one where the motions of pairs would have it"
                 placed = placed & ~doubtful
@@ -303,8 +304,8 @@ class _Video:
 
     def _aligned(
         self, graph: PoseGraph, measured: MeasuredMotions, pairs: np.ndarray, anchor: int
-    ) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        """Poses [N, 4, 4] under which pictures fit, which frames [N] fit nowhere, and how surely each is placed [N].
+    ) -> tuple[Tensor, np.ndarray, np.ndarray, MetricScale]:
+        """Poses [N, 4, 4] under which pictures fit, which frames [N] fit nowhere, how surely each is placed [N], and their scale.
 
         Raises:
             GeometryError: without depth.
@@ -323,16 +324,16 @@ class _Video:
         if not len(pairs):
             raise GeometryError("no two of the frames that belong together are near in time")
         cameras = Cameras(graph.poses[members], intrinsics, metric=True)
-        found, fits = aligned_video(frames, cameras, self.depth, pairs, int(place[anchor]), kept)
+        found, fits, scale = aligned_video(frames, cameras, self.depth, pairs, int(place[anchor]), kept)
         poses = graph.poses.clone()
-        poses[members] = found.cameras.camera_to_world
+        poses[members] = _scaled(found.cameras.camera_to_world, scale.factor)
         doubtful, confidence = np.zeros(len(self), bool), np.zeros(len(self))
         # Frames whose pictures fit hang together with the anchor; where none do, the network must be sure of the motion.
         sure = graph.agreement[members] > 0.5
         doubtful[members] = ~fits & ~sure
         doubtful[anchor] = False
         confidence[members] = np.where(fits, 1.0, 0.5 * graph.agreement[members])
-        return poses, doubtful, confidence
+        return poses, doubtful, confidence, scale
 
     # ---- the test -----------------------------------------------------------------------------------------------
 
@@ -352,15 +353,16 @@ class _Video:
         )
 
 
-def _scaled(pose: Tensor, factor: float) -> Tensor:
-    scaled = pose.clone()
-    scaled[:3, 3] *= factor
+def _scaled(poses: Tensor, factor: float) -> Tensor:
+    """Poses [..., 4, 4] with longer or shorter ways between them."""
+    scaled = poses.clone()
+    scaled[..., :3, 3] *= factor
     return scaled
 
 
 def aligned_video(
     frames: np.ndarray, cameras: Cameras, depth: DepthEstimator, pairs: np.ndarray, anchor: int, motions: MeasuredMotions
-) -> tuple[Alignment, np.ndarray]:
+) -> tuple[Alignment, np.ndarray, MetricScale]:
     """Align the pictures of a video from about known cameras through depth that is read with them, and again with better ones.
 
     Depth of several frames says much more than that of single pictures, even from cameras that are some degrees off. Pairs that end up
@@ -375,7 +377,8 @@ def aligned_video(
         motions: measured between the frames.
 
     Returns:
-        The alignment, and which frames [N] hang together with the anchor by pictures that fit.
+        The alignment, which frames [N] hang together with the anchor by pictures that fit, and the scale that lengths and the depth of
+        single pictures say together.
 
     Raises:
         GeometryError: where no depth can be read.
@@ -400,7 +403,8 @@ def aligned_video(
     good[good] = fitting
     edges = pairs[good]
     _, groups = connected_components(coo_matrix((np.ones(len(edges)), edges.T), shape=(len(frames),) * 2), directed=False)
-    return found, groups == groups[anchor]
+    lengths = MetricScale(1.0, 0.0, ROOM_BY_MOTIONS, f"motions between {len(frames)} frames")
+    return found, groups == groups[anchor], MetricScale.joined([lengths, scale_by_depth_maps(alone, np.exp(found.log_depth))])
 
 
 def _small(frames: np.ndarray) -> np.ndarray:

@@ -131,6 +131,23 @@ def scale_by_depth(
             ratios.append(float(np.median(np.log(there[known] / points[known, 2]))))
     if not ratios:
         raise GeometryError("the estimator of depth reads nothing where the reconstruction has points")
+    return _by_ratios(ratios)
+
+
+def scale_by_depth_maps(single: np.ndarray, depth: np.ndarray) -> MetricScale:
+    """The same where depth is known everywhere.
+
+    Args:
+        single: [N, h, w] metres, as `single_depth` reads them.
+        depth: [N, h', w'] in the reconstruction's unit.
+    """
+    height, width = depth.shape[1:]
+    read = np.stack([cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA) for one in single])
+    return _by_ratios(np.median(np.log(read / depth).reshape(len(depth), -1), axis=1).tolist())
+
+
+def _by_ratios(ratios: list[float]) -> MetricScale:
+    """From the logarithm of the ratio in each frame."""
     middle = float(np.median(ratios))
     deviation = 1.4826 * float(np.median(np.abs(np.array(ratios) - middle)))
     # One frame alone says nothing of its own error: single pictures are off by about this much.
