@@ -88,7 +88,7 @@ def estimate_geometry(
         if found.position_known.sum() < 2:
             return anchor_alone(frames, intrinsics, anchor, _why_alone(found), device)
         words = "; ".join(found.notes) or found.cameras.convention
-        scale = "metres, by the depth of single pictures" if found.cameras.metric else "unknown"
+        scale = "metres, by motions between frames and the depth of single pictures" if found.cameras.metric else "unknown"
         read = estimate_scene(frames, found, maps, chosen, origin={"cameras": words, "scale": scale})
         return read if found.cameras.metric else _of_usual_depth(read, found.anchor)
     except GeometryError as error:
