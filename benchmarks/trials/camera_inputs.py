@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from video4spatial.cameras import CameraFileError, Cameras, parse_trajectory, read_cameras, write_cameras
 from video4spatial.cameras.formats import WRITABLE
 from video4spatial.cameras.keyframes import read_keyframes
+from video4spatial.cameras.motions import UNITS, VERBS, TrajectoryError
 
 from .damage import damaged_file, damaged_json
-from .inputs import Kind, SilentChange, a_path, check_cameras, check_folder, one_of_files, one_of_layouts, written
+from .inputs import Kind, RightRefused, SilentChange, a_path, check_cameras, check_folder, one_of_files, one_of_layouts, written
+from .paths import Part, check_end, understood_paths
 
 
 def camera_file(format: str) -> Callable[[Path], Kind]:
@@ -143,9 +145,7 @@ def keyframes(folder: Path) -> Kind:
 
 
 def trajectories(folder: Path) -> Kind:
-    """Paths in words."""
-    from video4spatial.cameras.motions import UNITS, VERBS
-
+    """Paths in words: half of them of any words, half of them such as must be understood."""
     numbers = ["1", "0.5", "-2", "30", "1e9", "1e308", "nan", "inf", "0", "-0", "1e-300", "7000", "360000", "99999999999999999999"]
     words = st.one_of(
         st.sampled_from(sorted(VERBS)), st.sampled_from(numbers), st.sampled_from(sorted(UNITS)),
@@ -156,10 +156,19 @@ def trajectories(folder: Path) -> Kind:
     sentence = st.lists(motion, min_size=1, max_size=4).map(lambda parts: ", ".join(" ".join([verb, *rest]) for verb, rest in parts))
     texts = st.one_of(sentence, sentence, st.lists(words, max_size=10).map(" ".join), st.text(max_size=30))
 
-    def use(drawn: tuple[str, int]) -> None:
-        path = parse_trajectory(drawn[0], drawn[1])
+    def use(drawn: tuple[str, int, list[Part]]) -> None:
+        words, count, parts = drawn
+        try:
+            path = parse_trajectory(words, count)
+        except TrajectoryError as error:
+            if parts:
+                raise RightRefused(f"{words!r}: {error}") from error
+            raise
         check_cameras(path)
-        if len(path) != drawn[1]:
-            raise SilentChange(f"{len(path)} cameras for {drawn[1]} frames")
+        if len(path) != count:
+            raise SilentChange(f"{len(path)} cameras for {count} frames")
+        if parts:
+            check_end(path, parts)
 
-    return Kind(st.tuples(texts, st.sampled_from([2, 9, 81])), use)
+    wrong = st.tuples(texts, st.sampled_from([2, 9, 81]), st.just([]))
+    return Kind(st.one_of(wrong, understood_paths()), use)

@@ -25,6 +25,10 @@ class PartialOutput(BaseException):
     """Something half-written was left."""
 
 
+class RightRefused(BaseException):
+    """What is right was refused."""
+
+
 class Hang(BaseException):
     """A case took too long."""
 

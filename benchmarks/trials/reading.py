@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from video4spatial.cli.errors import UserError, describe
 
-from .inputs import Hang, Kind, PartialOutput, SilentChange
+from .inputs import Hang, Kind, PartialOutput, RightRefused, SilentChange
 from .kinds import KINDS
 
 SECONDS, BYTES = 20.0, 2 * 2**30
@@ -38,8 +38,8 @@ def outcome_of(kind: Kind, drawn: Any) -> tuple[str, str]:
     try:
         kind.use(drawn)
         return "right", ""
-    except (SilentChange, PartialOutput, Hang) as found:
-        names = {SilentChange: "silent_change", PartialOutput: "partial_output", Hang: "hang"}
+    except (SilentChange, PartialOutput, RightRefused, Hang) as found:
+        names = {SilentChange: "silent_change", PartialOutput: "partial_output", RightRefused: "unclear_error", Hang: "hang"}
         return names[type(found)], str(found)
     except MemoryError as error:
         return "memory", str(error)
