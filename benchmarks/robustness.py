@@ -1,13 +1,14 @@
 """What becomes of damaged and hostile inputs: over 10 000 of them, read as the commands read them, and counted by what happened.
 
-    python benchmarks/robustness.py [--cases 12000] [--kinds a,b] [--kills 10] [--seed 0] [--keep FOLDER]
+    python benchmarks/robustness.py [--cases 12000] [--kinds a,b] [--kills 20] [--seed 0] [--keep FOLDER]
 
 Every kind of input begins with one that is right, and hypothesis draws what is wrong with it: bytes and words that are lost, doubled or
 replaced, values of other types, places and sizes. Each is read in a process with a limit on time and memory. The command line turns
 `ValueError` and `OSError` of what a user gave into one line; every other exception would be a traceback there. A result counts as
 silently changed where it breaks the rules of its own type, or differs although the file holds a checksum.
 
-The rows `kills` start commands, kill them (SIGKILL) at random moments, and look at what is left.
+The rows `kills_sample` and `kills_geometry` start commands, kill them (SIGKILL) at random moments, and look at what is left;
+`kills_training` is one training that is killed and resumed again and again, beside one in peace: both must end in the same weights.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=12_000, help="inputs of all kinds together (default %(default)s)")
     parser.add_argument(
         "--kinds",
-        help="only these, separated by commas, kills_sample and kills_geometry too; the other rows of the results file stay (default: all)",
+        help=f"only these, separated by commas, {', '.join(KILLED)} too; the other rows of the results file stay (default: all)",
     )
-    parser.add_argument("--kills", type=int, default=10, help="killed runs of each command (default %(default)s)")
+    parser.add_argument("--kills", type=int, default=20, help="killed runs of each command (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing (default %(default)s)")
     parser.add_argument("--keep", type=Path, help="folder for inputs with unwanted outcomes")
     parser.add_argument("--json", default=ROOT / "benchmarks" / "results" / "robustness.json", help="results file")

@@ -100,7 +100,7 @@ def _others() -> st.SearchStrategy[Part]:
         lambda factor, unit: [Part(f"zoom in {factor}{unit}", zoom=factor), Part(f"zoom out {factor}{unit}", zoom=1 / factor)],
         st.sampled_from([1.25, 2, 3]), st.sampled_from(["x", "", " times"]),
     ).flatmap(st.sampled_from)  # fmt: skip
-    return st.one_of(zooms, st.sampled_from(["static", "hold", "wait 0.1s", "stay .05 seconds"]).map(Part))
+    return st.one_of(zooms, st.sampled_from(["static", "hold", "wait 0.02s", "stay .02 seconds"]).map(Part))
 
 
 def check_end(path: Cameras, parts: list[Part]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import lightning.pytorch.callbacks
 from jsonargparse import ActionConfigFile, Namespace
 from lightning import LightningDataModule, LightningModule
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -39,7 +40,14 @@ from video4spatial.training.curriculum import Curriculum
 from video4spatial.training.module import DenoiserModule, check_fit, step_bytes
 from video4spatial.training.pair_pose import PairPoseModule
 from video4spatial.training.refiner import RefinerModule
-from video4spatial.training.resumption import check_same_training, continue_tables, last_checkpoint, read_checkpoint
+from video4spatial.training.resumption import (
+    WholeCheckpoints,
+    check_same_training,
+    continue_tables,
+    last_checkpoint,
+    read_checkpoint,
+    remove_unfinished_checkpoints,
+)
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 """Arithmetic that Lightning knows everywhere."""
@@ -98,6 +106,8 @@ class TrainingCLI(LightningCLI):
         """Build the trainer, the model and the data, and see whether they fit."""
         try:
             super().instantiate_classes()
+            if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+                self.trainer.strategy.checkpoint_io = WholeCheckpoints()
             if isinstance(self.model, (AutoencoderModule, PairPoseModule, RefinerModule)):
                 self.model.check_data(self.datamodule)
             elif isinstance(self.model, DenoiserModule):
@@ -124,6 +134,7 @@ class TrainingCLI(LightningCLI):
                 return
             say(f"going on from step {step}, {ckpt_path}")
         if self.trainer.is_global_zero:
+            remove_unfinished_checkpoints(self.trainer)
             continue_tables(self.trainer.loggers, step)
         interruption = callbacks.Interruption()
         self._show_progress()
