@@ -25,12 +25,11 @@ from video4spatial.media import write_video
 from video4spatial.simulation.capture import simulated_capture
 from video4spatial.waits import track
 
-from . import ROOT
+from . import COMMANDS, ROOT
 
 KILLED = ("kills_sample", "kills_geometry", "kills_training")
 """Rows of commands that are killed."""
 
-COMMANDS = [sys.executable, "-c", "import sys; from video4spatial.cli.main import main; sys.exit(main())"]
 STEPS_PER_KILL = 30
 """Steps of a training for each time that it is killed."""
 

@@ -30,8 +30,8 @@ from video4spatial.spread import evenly_spread
 MEDIAN_STEP = 0.1
 """Cameras of unknown scale are scaled so that the median step between context frames has this length in metres."""
 
-AT_ONCE = 32
-"""Frames that are held at the video's own size."""
+BYTES_AT_ONCE = 2**28
+"""Of frames that are held at the video's own size."""
 
 DETAILED_SIDE = 512
 """Longer side in pixels of the pictures from which cameras and depth are read, where the video has so many."""
@@ -279,8 +279,9 @@ def _pictures(
     factor = min(DETAILED_SIDE / max(height, width), box.height / height)
     more = [] if detailed and factor > 1.25 else None
     small = []
-    for start in range(0, len(chosen), AT_ONCE):
-        pictures = video.read(chosen[start : start + AT_ONCE])
+    at_once = max(1, BYTES_AT_ONCE // (3 * video.height * video.width))
+    for start in range(0, len(chosen), at_once):
+        pictures = video.read(chosen[start : start + at_once])
         if undistortion is not None:
             pictures = undistortion(pictures, range(start, start + len(pictures)))
         small.append(resize_and_crop(pictures, height, width)[0])
