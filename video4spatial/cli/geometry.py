@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,8 +70,8 @@ def main(arguments: list[str]) -> None:
         notes = [in_flags(sentence, context_cameras="--cameras", context_frames="--frames") for sentence in footage.notes]
         for sentence in notes:
             note(sentence)
-        with stage(f"reading cameras and depth of {len(footage.frames)} frames"), user_mistakes():
-            geometry = _estimated(footage, options)
+        with stage(f"reading cameras and depth of {len(footage.frames)} frames") as tell, user_mistakes():
+            geometry = _estimated(footage, options, tell)
         for sentence in geometry.in_words():
             note(sentence)
         with stage("writing files and page"), user_mistakes():
@@ -93,7 +94,7 @@ def _footage(options: Namespace) -> Footage:
     )  # fmt: skip
 
 
-def _estimated(footage: Footage, options: Namespace) -> SceneGeometry:
+def _estimated(footage: Footage, options: Namespace, tell: Callable[[str], None]) -> SceneGeometry:
     from video4spatial.geometry.depth_files import holds_depth, read_depth_maps
     from video4spatial.geometry.plane_sweep import PlaneSweepDepth
     from video4spatial.models.depth_model import DepthModel
@@ -118,4 +119,4 @@ def _estimated(footage: Footage, options: Namespace) -> SceneGeometry:
             depth = replace(depth, depth=footage.unit * depth.depth)
     else:
         depth = DepthModel(options.depth, built_in_stereo())
-    return estimate_geometry(footage.frames, footage.cameras, footage.view.intrinsics[0], depth=depth)
+    return estimate_geometry(footage.frames, footage.cameras, footage.view.intrinsics[0], depth=depth, tell=tell)

@@ -121,8 +121,8 @@ def scene_of(pipeline: Video4SpatialPipeline, clip: Clip, plan: ContextPlan, set
     if settings.scene_cache is None:
         geometry = None
         if settings.most_shown is not None:
-            with stage(f"reading the geometry of {len(clip.context_frames)} frames"), user_mistakes():
-                geometry = scene_geometry(clip, settings.generation, pipeline._execution_device)
+            with stage(f"reading the geometry of {len(clip.context_frames)} frames") as tell, user_mistakes():
+                geometry = scene_geometry(clip, settings.generation, pipeline._execution_device, tell)
             for sentence in geometry.in_words():
                 note(sentence)
         with stage(f"encoding {len(plan.chunks)} context frames"), user_mistakes():
