@@ -37,7 +37,7 @@ from video4spatial.training import (
 from video4spatial.training.autoencoder import AutoencoderModule
 from video4spatial.training.callbacks import ExportNetwork, ExportPipeline
 from video4spatial.training.curriculum import Curriculum
-from video4spatial.training.module import DenoiserModule, check_fit, step_bytes
+from video4spatial.training.module import DenoiserModule, check_fit
 from video4spatial.training.pair_pose import PairPoseModule
 from video4spatial.training.refiner import RefinerModule
 from video4spatial.training.resumption import (
@@ -48,6 +48,8 @@ from video4spatial.training.resumption import (
     read_checkpoint,
     remove_unfinished_checkpoints,
 )
+from video4spatial.training.step_memory import step_bytes
+from video4spatial.training.stereo import StereoModule
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 """Arithmetic that Lightning knows everywhere."""
@@ -108,11 +110,11 @@ class TrainingCLI(LightningCLI):
             super().instantiate_classes()
             if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
                 self.trainer.strategy.checkpoint_io = WholeCheckpoints()
-            if isinstance(self.model, (AutoencoderModule, PairPoseModule, RefinerModule)):
+            if isinstance(self.model, (AutoencoderModule, PairPoseModule, RefinerModule, StereoModule)):
                 self.model.check_data(self.datamodule)
             elif isinstance(self.model, DenoiserModule):
                 check_fit(self.model, self.datamodule)
-                self._check_memory()
+            self._check_memory()
         except (ValueError, OSError) as error:
             raise UserError(plain_complaint(describe(error), _key_names(self.parser))) from error
         except (TypeError, MisconfigurationException) as error:
@@ -177,11 +179,14 @@ class TrainingCLI(LightningCLI):
 
     def _check_memory(self) -> None:
         """Say what a step will need, before the data are made; refuse what the machine does not have."""
-        device = self.trainer.strategy.root_device
-        size = self.datamodule.hparams.batch_size
-        remedy = "choose a smaller data.batch_size (with trainer.accumulate_grad_batches for the same step)"
-        what = f"a training step of {size} examples"
-        say(check_memory(step_bytes(self.model, self.datamodule), what, remedy, str(device) if device.type == "cuda" else "cpu"))
+        needed = step_bytes(self.model, self.datamodule)
+        if needed is None:
+            return
+        device, options = self.trainer.strategy.root_device, self.datamodule.hparams
+        name, size = next((name, options[name]) for name in ("batch_size", "walks") if name in options)
+        remedy = f"choose a smaller data.{name} (with trainer.accumulate_grad_batches for the same step)"
+        what = f"a training step of {size} {'examples' if name == 'batch_size' else name}"
+        say(check_memory(needed, what, remedy, str(device) if device.type == "cuda" else "cpu"))
 
     def _check_exports(self) -> None:
         exports = [callback for callback in self.trainer.callbacks if isinstance(callback, (ExportNetwork, ExportPipeline))]
