@@ -112,7 +112,7 @@ def _estimated(footage: Footage, options: Namespace, tell: Callable[[str], None]
                 f"--depth {options.depth} holds depth of distorted pictures, and the lens that {options.cameras} gives is taken out of "
                 "them: undistort pictures and depth first (colmap image_undistorter), or leave --depth out"
             )
-        depth = read_depth_maps(options.depth, footage.total, list(footage.chosen))
+        depth = read_depth_maps(options.depth, footage.total, list(footage.chosen)).quarter_turned(footage.quarter_turns)
         if Path(options.depth).is_file():
             if Path(options.cameras).resolve() != Path(options.depth).resolve():
                 raise UserError(f"--depth {options.depth} holds depth in the unit of its own cameras: give it as --cameras too")
