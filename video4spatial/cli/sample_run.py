@@ -155,11 +155,11 @@ def video_of(pipeline: Video4SpatialPipeline, context: SceneContext, request: Re
         check_room(pipeline, clip, settings, context)
     passes = len(settings.passes(len(clip.instruction.cameras), pipeline.config.target_frames))
     if passes > 1:
-        with counted("generating chunks", passes) as advance:
+        with counted("generating chunks", passes) as advance, user_mistakes():
             generated = generate(pipeline, clip, settings, context, on_chunk=advance)
     else:
         steps = settings.num_inference_steps or pipeline.config.num_inference_steps
-        with counted("denoising", steps) as advance:
+        with counted("denoising", steps) as advance, user_mistakes():
             generated = generate(pipeline, clip, settings, context, on_step=advance)
     _say_approximations(tuple(reason for reason in generated.approximations if reason not in context.approximations))
     return generated
