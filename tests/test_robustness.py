@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.robustness import KINDS, UNWANTED, run_cases
+from benchmarks.trials.kinds import KINDS
+from benchmarks.trials.reading import UNWANTED, run_cases
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -37,6 +37,25 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("values are nested too deep") from error
 
 
+def read_object(path: str | Path) -> dict[str, Any]:
+    """The content of a JSON file that holds an object.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        OSError: for a file that cannot be read.
+        ValueError: for anything else, without the name of the file.
+    """
+    try:
+        content = parse_json(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"expected a JSON object, found {'a list' if isinstance(content, list) else repr(content)[:40]}")
+    return content
+
+
 def parse_yaml(text: str) -> Any:
     """The content of a YAML text. Tags of Python objects are refused.
 

@@ -47,6 +47,7 @@ def read(scene: str, frame_rate: float | None = None) -> Capture:
         provenance={
             "reader": "footage", "source": str(path), "convention": "no cameras", "left_out": _left_out(video), "notes": list(video.notes),
         },
+        focal_35mm=video.focal_35mm,
     )  # fmt: skip
 
 

@@ -56,9 +56,10 @@ def read(scene: str, frame_rate: float = 4.0, licence: str = "unknown") -> Captu
     kept: dict[str, tuple[dict, Path]] = {}
     listed: set[Path | None] = set()
     lost = invalid_poses(_matrices(files[0], frames))
-    for frame, invalid in zip(frames, lost):
+    for number, (frame, invalid) in enumerate(zip(frames, lost)):
         name = str(frame.get("file_path") or "")
         picture = _picture(folder, name)
+        name = name or f"frame {number} without a file_path"
         listed.add(picture)
         if picture is None or invalid:
             left_out.setdefault("image_missing" if picture is None else "pose_invalid", []).append(name)

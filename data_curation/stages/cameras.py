@@ -18,6 +18,7 @@ import torch
 
 from data_curation.scene import Result, Scene, grey_pictures, pictures_of, reduced_size
 from video4spatial.cameras import Cameras
+from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, fov_of_focal_35mm
 from video4spatial.captures import Capture
 from video4spatial.geometry import GeometryError
 from video4spatial.geometry.features import plain_matches
@@ -43,7 +44,8 @@ class ReconstructionSettings:
         frames: most frames, evenly thinned.
         side: longer side in pixels of the pictures in which features are found; larger ones are reduced.
         features: most features of a picture.
-        fov_degrees: field of view along the longer side to start from; it is refined.
+        fov_degrees: field of view along the longer side to start from, which is refined; None for that of the lens that the file names, else
+            60.
         least_frames: shorter captures are refused: their focal length is a guess, and cameras come out wrong without a sign of it.
         overlap: each frame is matched with so many after it, and with some at growing distances.
         exhaustive: up to so many frames are all matched with each other.
@@ -53,7 +55,7 @@ class ReconstructionSettings:
     frames: int = 120
     side: int = 960
     features: int = 4096
-    fov_degrees: float = 60.0
+    fov_degrees: float | None = None
     least_frames: int = 24
     overlap: int = 10
     exhaustive: int = 32
@@ -97,7 +99,7 @@ def reconstruct(capture: Capture, settings: ReconstructionSettings = Reconstruct
     tried = tuple(thinned(len(capture), settings.frames))
     mapping = MappingSettings(
         features=settings.features, overlap=settings.overlap, exhaustive=settings.exhaustive, threads=settings.threads,
-        largest=settings.side, fov_degrees=settings.fov_degrees,
+        largest=settings.side, fov_degrees=starting_fov(capture, settings),
     )  # fmt: skip
     try:
         model = map_pictures(pictures_of(capture, tried), mapping)
@@ -112,6 +114,20 @@ def reconstruct(capture: Capture, settings: ReconstructionSettings = Reconstruct
         convention="structure from motion (COLMAP)",
     )  # fmt: skip
     return Reconstruction(frames, tried, cameras, model.points, model.error_pixels)
+
+
+def starting_fov(capture: Capture, settings: ReconstructionSettings) -> float:
+    """The field of view along the longer side, in degrees, from which the search for cameras starts.
+
+    Args:
+        capture: which may name its lens.
+        settings: which go before that.
+    """
+    if settings.fov_degrees is not None:
+        return settings.fov_degrees
+    if capture.focal_35mm is None:
+        return DEFAULT_FOV_DEGREES
+    return fov_of_focal_35mm(capture.focal_35mm, max(capture.height, capture.width) / min(capture.height, capture.width))
 
 
 def _check(model: SparseModel, tried: int) -> None:

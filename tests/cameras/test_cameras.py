@@ -7,7 +7,7 @@ import torch
 from scipy.spatial.transform import Rotation, Slerp
 
 from video4spatial.cameras import (
-    CameraError, Cameras, CropBox, centre_crop_box, intrinsics_from_fov, project_points, viewpoint_distance,
+    CameraError, Cameras, CropBox, centre_crop_box, intrinsics_from_fov, parse_trajectory, project_points, viewpoint_distance,
 )  # fmt: skip
 from video4spatial.cameras.rotations import (
     matrices_from_quaternions,
@@ -277,3 +277,20 @@ def test_batches_are_measured_entry_by_entry_and_broadcast():
         for j in range(3):
             alone = viewpoint_distance(Cameras.from_fov(first.camera_to_world[i, j]), Cameras.from_fov(second.camera_to_world[j]))
             torch.testing.assert_close(distance[i, j], alone, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, -1])
+def test_cameras_of_turned_pictures_see_the_same(turns):
+    intrinsics = torch.tensor([[0.8, 0, 0.55], [0, 1.3, 0.4], [0, 0, 1]], dtype=torch.float64)
+    pose = parse_trajectory("forward 1, left 30deg + up 0.2", 3).camera_to_world[-1:]
+    cameras = Cameras(pose, intrinsics[None])
+    points = torch.tensor([[0.3, -0.2, 3.0], [-0.5, 0.4, 2.5]], dtype=torch.float64)
+
+    def seen(cameras: Cameras) -> torch.Tensor:
+        local = (points - cameras.positions[0]) @ cameras.rotations[0]
+        return (local @ cameras.intrinsics[0].mT)[:, :2] / local[:, 2:]
+
+    x, y = seen(cameras).unbind(-1)
+    expected = {0: (x, y), 1: (y, 1 - x), 2: (1 - x, 1 - y), 3: (1 - y, x)}[turns % 4]
+    assert torch.allclose(seen(cameras.quarter_turned(turns)), torch.stack(expected, -1))
+    assert cameras.quarter_turned(turns).quarter_turned(-turns).allclose(cameras, 1e-12)

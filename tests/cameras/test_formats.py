@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from video4spatial.cameras import CameraFileError, Cameras, detect_format, read_cameras, write_cameras
+from video4spatial.cameras import CameraFileError, Cameras, detect_format, parse_trajectory, read_cameras, write_cameras
 from video4spatial.cameras.formats import WRITABLE, colmap, read_camera_file, recammaster
 
 
@@ -459,3 +459,13 @@ def test_pictures_are_named_where_a_format_names_them(tmp_path):
         write_cameras(tmp_path / "u.json", cameras, image_names=names[:1])
     with pytest.raises(CameraFileError, match="tum does not name"):
         write_cameras(tmp_path / "u.tum", cameras, image_names=names)
+
+
+def test_a_folder_with_camera_files_says_which_to_give(tmp_path):
+    (tmp_path / "letter.txt").write_text("Dear all\n")
+    with pytest.raises(CameraFileError, match="not a camera file that is recognised"):
+        read_cameras(tmp_path)
+    for name in ("a.json", "b.json"):
+        write_cameras(tmp_path / name, parse_trajectory("forward 1", 3))
+    with pytest.raises(CameraFileError, match="a folder with camera files in it: give one of them, a.json, b.json$"):
+        read_cameras(tmp_path)

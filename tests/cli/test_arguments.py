@@ -1,6 +1,6 @@
 import pytest
 
-from video4spatial.cli.arguments import Parser, integer, number
+from video4spatial.cli.arguments import MOST_FRAMES, Parser, integer, number
 from video4spatial.cli.errors import UserError
 
 
@@ -70,3 +70,11 @@ def test_a_wrong_configuration_file_is_named(parser, tmp_path, text, message):
 def test_a_missing_configuration_file_is_named(parser, tmp_path):
     with pytest.raises(UserError, match="nowhere.yaml: No such file"):
         parser.parse(["--config", str(tmp_path / "nowhere.yaml"), "--output", "x"])
+
+
+@pytest.mark.parametrize("given, told", [("1e9", "a whole number"), ("100001", "at most 100000"), (f"{10**30}", "at most"), ("0", "at least 2")])
+def test_numbers_beyond_what_can_be_meant_are_refused(given, told):
+    parser = Parser("test", "")
+    parser.add_argument("--frames", type=integer(2, MOST_FRAMES))
+    with pytest.raises(UserError, match=told):
+        parser.parse(["--frames", given])

@@ -294,8 +294,8 @@ def test_the_size_of_the_pictures_stands_in_for_the_files(folder, walk, tmp_path
         footage_clip(folder, "static", **SIZE, context_cameras=path)
 
 
-@pytest.mark.parametrize("orientation", [3, 6])
-def test_pictures_of_known_cameras_are_taken_as_stored(folder, walk, tmp_path, orientation):
+@pytest.mark.parametrize("orientation, turns", [(3, 2), (6, 3), (8, 1)])
+def test_turned_pictures_and_their_cameras_are_brought_upright_together(folder, walk, tmp_path, orientation, turns):
     (tmp_path / "photos").mkdir()
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -305,9 +305,35 @@ def test_pictures_of_known_cameras_are_taken_as_stored(folder, walk, tmp_path, o
     write_cameras(tmp_path / "cameras.json", walk, image_size=(64, 96), image_names=names_of())
     clip = footage_clip(folder, "static", **SIZE, context_cameras=tmp_path / "cameras.json").clip
     read = footage_clip(tmp_path / "photos", "static", **SIZE, context_cameras=tmp_path / "cameras.json")
+    assert read.clip.context_cameras.allclose(clip.context_cameras.quarter_turned(turns))
+    turned = np.rot90(clip.context_frames, turns, axes=(1, 2)).astype(int)
+    assert np.abs(read.clip.context_frames - turned).max() <= 2
+    assert any("both are turned upright together" in note for note in read.notes)
+    upright = (64, 96) if orientation == 3 else (96, 64)
+    assert read_footage(tmp_path / "photos", context_cameras=tmp_path / "cameras.json").frames.shape[1:3] == upright
+    assert read_footage(tmp_path / "photos").frames.shape[1:3] == upright  # alone they are upright too
+    # A path of the same reconstruction ends where it did, in other axes.
+    write_cameras(tmp_path / "path.json", walk)
+    paths = [
+        footage_clip(pictures, tmp_path / "path.json", num_frames=3, height=32, width=32, context_cameras=tmp_path / "cameras.json")
+        for pictures in (folder, tmp_path / "photos")
+    ]
+    ends = [read.clip.instruction.cameras for read in paths]
+    assert ends[1].allclose(ends[0].quarter_turned(turns), 1e-6)
+
+
+def test_pictures_of_several_orientations_stay_as_stored(folder, walk, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for index, name in enumerate(names_of()):
+        exif = Image.Exif()
+        exif[0x0112] = 6 if index else 1
+        with Image.open(folder / name) as image:
+            image.save(tmp_path / "photos" / name, exif=exif)
+    write_cameras(tmp_path / "cameras.json", walk, image_size=(64, 96), image_names=names_of())
+    clip = footage_clip(folder, "static", **SIZE, context_cameras=tmp_path / "cameras.json").clip
+    read = footage_clip(tmp_path / "photos", "static", **SIZE, context_cameras=tmp_path / "cameras.json")
     assert read.clip.context_cameras.allclose(clip.context_cameras) and np.array_equal(read.clip.context_frames, clip.context_frames)
-    assert any("as stored" in note for note in read.notes)
-    assert read_footage(tmp_path / "photos").frames.shape[1:3] == ((96, 64) if orientation == 6 else (64, 96))  # alone they are upright
+    assert any("differs among them" in note for note in read.notes)
 
 
 def test_lens_distortion_is_taken_out_of_the_context(folder, walk, tmp_path):

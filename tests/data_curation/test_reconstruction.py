@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import ExifTags, Image
 from scipy.spatial.transform import Rotation
 
+from data_curation.readers import read_scene
 from data_curation.scene import with_cameras
-from data_curation.stages.cameras import ReconstructionError, ReconstructionSettings, epipolar_check, reconstruct
+from data_curation.stages.cameras import ReconstructionError, ReconstructionSettings, epipolar_check, reconstruct, starting_fov
 from video4spatial.simulation import generate_scene, render, simulated_capture
 
 COUNT, HEIGHT, WIDTH = 24, 192, 256
@@ -49,6 +51,19 @@ def test_the_cameras_of_a_walk_are_found_again(walk):
     assert abs(float(found.cameras.fov_degrees[0]) - 75) < 5 and not found.cameras.metric
     check = epipolar_check(with_cameras(footage(walk), found.cameras, vars(found)), gap=2, pairs=6)
     assert check.median_pixels < 0.7 and check.inverted_pixels > 4 * check.median_pixels
+
+
+def test_the_search_starts_from_the_lens_that_the_file_names(walk, tmp_path):
+    settings = ReconstructionSettings()
+    assert starting_fov(footage(walk), settings) == 60
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 26
+    for index in range(2):
+        Image.new("RGB", (48, 64)).save(tmp_path / f"{index}.jpg", exif=exif)
+    capture = read_scene("footage", str(tmp_path))
+    # 26 mm before the diagonal of 43.3 mm: 4/5 of it are the longer side.
+    assert starting_fov(capture, settings) == pytest.approx(np.degrees(2 * np.arctan(0.5 * 43.27 * 0.8 / 26)), abs=0.05)
+    assert starting_fov(capture, replace(settings, fov_degrees=90.0)) == 90
 
 
 def test_registered_frames_are_read_under_new_numbers(walk):

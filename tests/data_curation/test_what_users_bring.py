@@ -27,6 +27,7 @@ from tests.data_curation.test_readers import (
     write_colmap,
     write_transforms,
 )
+from video4spatial.cameras import parse_trajectory, write_cameras
 from video4spatial.media import write_video
 
 PIXELS = {"fl_x": 110, "fl_y": 105, "cx": 60.5, "cy": 50.25}
@@ -54,6 +55,12 @@ def test_many_missing_pictures_are_counted_not_listed(tmp_path):
     write_transforms(tmp_path, np.tile(poses()[:1], (50, 1, 1)), [f"images/none_{index}.png" for index in range(50)], **HEADER)
     pictures(tmp_path / "images")
     with pytest.raises(ReaderError, match=r"none of its 50 frames .*: 50 image_missing \(.*none_2.png and 47 more\)$"):
+        read_scene("transforms", str(tmp_path))
+
+
+def test_frames_that_name_no_picture_are_named_by_their_numbers(tmp_path):
+    write_cameras(tmp_path / "transforms.json", parse_trajectory("forward 1", 3))
+    with pytest.raises(ReaderError, match=r"3 image_missing \(frame 0 without a file_path, "):
         read_scene("transforms", str(tmp_path))
 
 

@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import random
 import signal
+import tempfile
 import threading
 import time
 
@@ -11,9 +13,11 @@ import pytest
 import torch
 import yaml
 
+from benchmarks.trials.kills import killed_training
 from tests.end_to_end.test_train import CALLBACKS, write_config
 from video4spatial.cli.errors import exit_code
 from video4spatial.cli.train import main
+from video4spatial.files import LEFTOVER
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +138,26 @@ class CodeInIt:
 
     def __reduce__(self):
         return os.mkdir, ("ran",)
+
+
+def test_checkpoints_are_written_beside_where_they_stay(tiny_model_folder, bank, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such disk"))
+    config = config_in(tmp_path, tiny_model_folder, bank)
+    assert train(config) == 0
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert (checkpoints / "last.ckpt").stat().st_mode & 0o077 == config.stat().st_mode & 0o077
+    # What a kill left of a newer one is no checkpoint, and goes.
+    unfinished = checkpoints / f"{LEFTOVER}1-last.ckpt"
+    unfinished.write_bytes(b"half")
+    assert train(config, "--ckpt_path=last", "--trainer.max_steps=3") == 0
+    assert steps(tmp_path)[1] == [1, 2, 3] and not unfinished.exists()
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_ends_in_the_same_weights(tmp_path):
+    told = killed_training(tmp_path, 2, random.Random(1), 40)
+    assert told["killed"] >= 1 and told["refused"] == 0
+    assert told["same_weights"] == told["same_optimiser"] == told["same_losses"] == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

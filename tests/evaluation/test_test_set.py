@@ -57,6 +57,10 @@ def test_unknown_sets_and_other_files(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps({"name": "x"}))
     with pytest.raises(ValueError, match="no clips, settings"):
         load_test_set(str(tmp_path / "x.json"))
+    for clips in (3, [1], [{}]):
+        (tmp_path / "other.json").write_text(json.dumps({"name": "a", "settings": {}, "clips": clips}))
+        with pytest.raises(ValueError, match="clips are a list of objects"):
+            load_test_set(str(tmp_path / "other.json"))
 
 
 def test_similar_clips_are_of_other_scenes_and_reproducible():

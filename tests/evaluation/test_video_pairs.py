@@ -71,3 +71,8 @@ def test_what_does_not_compare_is_refused_before_it_is_decoded(folder):
         check_pair(VideoPair("one", "hall", folder / "truth/hall/one", folder / "short"))
     with pytest.raises(ValueError, match="holds 3 cameras for 2 frames"):
         check_pair(VideoPair("one", "hall", folder / "short", folder / "short", cameras=folder / "cameras.json"))
+
+
+def test_a_pair_says_how_much_memory_its_frames_take(folder):
+    pair = VideoPair("a", "hall", folder / "truth/hall/one", folder / "ours/hall/one", folder / "truth/attic/one")
+    assert check_pair(pair) == 3 * 3 * 16 * 16 * 3

@@ -48,6 +48,11 @@ def test_folders_that_are_none_or_damaged_are_refused(geometry, tmp_path):
         with pytest.raises(ValueError, match="no geometry that can be read"):
             SceneGeometry.load(tmp_path / "scene")
     (tmp_path / "scene" / "geometry.json").write_text(json.dumps(facts))
+    for name, value in (("depth", np.nan), ("confidence", -1.0)):
+        replace(geometry, **{name: np.full_like(geometry.depth, value)}).save(tmp_path / "scene")
+        with pytest.raises(ValueError, match=f"{name} holds values that are not finite or below 0"):
+            SceneGeometry.load(tmp_path / "scene")
+    geometry.save(tmp_path / "scene")
     tensors = tmp_path / "scene" / "geometry.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:-100])
     with pytest.raises(ValueError, match="no geometry that can be read"):

@@ -50,6 +50,12 @@ def test_one_scene_serves_many_calls(tiny_pipeline, random_frames):
     assert torch.equal(result, tiny_pipeline(fresh, path(), anchor=2, num_inference_steps=2, generator=seed(0)).latents)
 
 
+def test_what_is_no_video_is_refused(tiny_pipeline, random_frames):
+    scene = tiny_pipeline.encode_context(random_frames(0, 3))
+    with pytest.raises(ValueError, match="lower `guidance_scale`"):
+        tiny_pipeline(scene, path(), num_inference_steps=2, guidance_scale=1e308, generator=seed(0))
+
+
 def test_appending_joins_the_scene(tiny_pipeline, random_frames):
     frames, cameras = random_frames(0, 4), parse_trajectory("turn right 60deg", 4)
     first = tiny_pipeline.encode_context(frames[:3], cameras=cameras[:3])

@@ -131,7 +131,7 @@ def test_an_anchor_that_is_lost_stands_alone(walk, monkeypatch):
     """A path cannot start from a geometry in which the anchor has no camera."""
     read = estimate_geometry(walk.context_frames, walk.context_cameras, walk.context_cameras.intrinsics[0], walk.anchor)
     placed = np.arange(len(read)) != walk.anchor
-    monkeypatch.setattr(generation, "estimate_geometry", lambda *_: replace(read, placed=placed))
+    monkeypatch.setattr(generation, "estimate_geometry", lambda *_, **options: replace(read, placed=placed))
     found = scene_geometry(walk, GenerationSettings())
     assert np.flatnonzero(found.placed).tolist() == [walk.anchor] and (found.depth[walk.anchor] > 0).any()
 

@@ -42,7 +42,7 @@ def test_all_problems_are_named_at_once(folder):
     shutil.rmtree(folder / "scheduler")
     with pytest.raises(ModelFolderError) as caught:
         read_model_folder(folder)
-    for part in ("vae/config.json is not valid JSON", "transformer/ holds no weights", "scheduler/ is missing"):
+    for part in ("vae/config.json cannot be used: not valid JSON", "transformer/ holds no weights", "scheduler/ is missing"):
         assert part in str(caught.value)
 
 

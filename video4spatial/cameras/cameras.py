@@ -385,6 +385,23 @@ class Cameras:
         """
         return replace(self, intrinsics=crop_matrix(box, height, width) @ self.intrinsics)
 
+    def quarter_turned(self, turns: int) -> Cameras:
+        """Cameras of pictures that were turned, as `np.rot90` turns them; they see the same, held otherwise.
+
+        Args:
+            turns: quarters of a circle, counter-clockwise.
+        """
+        turned = self
+        for _ in range(turns % 4):
+            # The new right is what was down, the new down what was left.
+            axes = torch.tensor([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=torch.float64)
+            old = turned.intrinsics
+            new = old.clone()
+            new[..., 0, 0], new[..., 1, 1] = old[..., 1, 1], old[..., 0, 0]
+            new[..., 0, 2], new[..., 1, 2] = old[..., 1, 2], 1 - old[..., 0, 2]
+            turned = replace(turned, camera_to_world=turned.camera_to_world @ axes, intrinsics=new)
+        return turned
+
     # ---- measures -----------------------------------------------------------------------------------------------
 
     def path_length(self) -> Tensor:

@@ -56,6 +56,7 @@ class Capture:
         space: the physical (or simulated) space; captures of one space never end in two splits. Default: the capture's name.
         split: train, validation or test where an official list says so, else None.
         provenance: where the capture comes from; plain values only.
+        focal_35mm: focal length of its lens on 35 mm film, in millimetres, where a file without cameras names it.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Capture:
     space: str = ""
     split: str | None = None
     provenance: dict = field(default_factory=dict)
+    focal_35mm: float | None = None
 
     def __post_init__(self):
         if not self.space:

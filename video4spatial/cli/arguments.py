@@ -184,11 +184,16 @@ def nothing_given(given: Mapping, kind: type, name: str) -> list[str]:
     return wrong
 
 
-def integer(least: int | None = None) -> Callable[[str], int]:
+MOST_FRAMES, MOST_STEPS = 100_000, 10_000
+"""More frames or denoising steps are mistakes: their arithmetic alone would fill the memory."""
+
+
+def integer(least: int | None = None, most: int = 2**63 - 1) -> Callable[[str], int]:
     """A type for options that are whole numbers.
 
     Args:
         least: the smallest one; None for no bound.
+        most: the largest one.
     """
 
     def read(text: str) -> int:
@@ -198,6 +203,8 @@ def integer(least: int | None = None) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
         if least is not None and value < least:
             raise argparse.ArgumentTypeError(f"expected at least {least}, got {value}")
+        if abs(value) > most:
+            raise argparse.ArgumentTypeError(f"expected at most {most}, got {value}")
         return value
 
     return read

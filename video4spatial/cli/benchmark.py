@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 
-from video4spatial.cli.arguments import Parser, integer, number, run_action
+from video4spatial.cli.arguments import MOST_STEPS, Parser, integer, number, run_action
 from video4spatial.cli.errors import user_mistakes
 from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.sample_options import asked_size
@@ -46,7 +46,7 @@ def navigation_parser() -> Parser:
         help="only the first so many scenes (default %(default)s)")  # fmt: skip
     add("--size", metavar="WxH", help="size of the pictures (default: that of the model)")
     add("--rows", metavar="A,B,...", help="only these rows, separated by commas (default: all)")
-    add("--steps", metavar="N", type=integer(1), help="denoising steps (default: what suits the model)")
+    add("--steps", metavar="N", type=integer(1, MOST_STEPS), help="denoising steps (default: what suits the model)")
     add("--guidance-scale", metavar="W", type=number(0), default=1.0,
         help="joint guidance, 1 is off (default %(default)g)")  # fmt: skip
     add("--seed", metavar="S", type=integer(0), default=0, help="of the noise (default %(default)s)")

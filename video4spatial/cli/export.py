@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from video4spatial.cli.arguments import Parser, integer
+from video4spatial.cli.arguments import MOST_STEPS, Parser, integer
 from video4spatial.cli.errors import UserError, user_mistakes
 from video4spatial.cli.output_folder import output_folder
 from video4spatial.cli.terminal import note, route_messages, say, stage
@@ -22,7 +22,7 @@ def export_parser() -> Parser:
         help="pipeline folder of a model; for a Wan folder of one that reads text, such as one started from Wan")  # fmt: skip
     add("--output", metavar="DIR", required=True, help="folder to write; must not exist, or be empty")
     add("--half", action="store_true", help="a pipeline folder in half precision instead of a Wan folder")
-    add("--steps", metavar="N", type=integer(least=1),
+    add("--steps", metavar="N", type=integer(1, MOST_STEPS),
         help="with --half: denoising steps that the model is used with unless others are asked for (default: what it says)")  # fmt: skip
     add("--domain", metavar="TEXT", help="with --half: what the model has seen, in words (default: what it says)")
     return parser

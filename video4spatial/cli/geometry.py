@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,8 +70,8 @@ def main(arguments: list[str]) -> None:
         notes = [in_flags(sentence, context_cameras="--cameras", context_frames="--frames") for sentence in footage.notes]
         for sentence in notes:
             note(sentence)
-        with stage(f"reading cameras and depth of {len(footage.frames)} frames"), user_mistakes():
-            geometry = _estimated(footage, options)
+        with stage(f"reading cameras and depth of {len(footage.frames)} frames") as tell, user_mistakes():
+            geometry = _estimated(footage, options, tell)
         for sentence in geometry.in_words():
             note(sentence)
         with stage("writing files and page"), user_mistakes():
@@ -93,7 +94,7 @@ def _footage(options: Namespace) -> Footage:
     )  # fmt: skip
 
 
-def _estimated(footage: Footage, options: Namespace) -> SceneGeometry:
+def _estimated(footage: Footage, options: Namespace, tell: Callable[[str], None]) -> SceneGeometry:
     from video4spatial.geometry.depth_files import holds_depth, read_depth_maps
     from video4spatial.geometry.plane_sweep import PlaneSweepDepth
     from video4spatial.models.depth_model import DepthModel
@@ -111,11 +112,11 @@ def _estimated(footage: Footage, options: Namespace) -> SceneGeometry:
                 f"--depth {options.depth} holds depth of distorted pictures, and the lens that {options.cameras} gives is taken out of "
                 "them: undistort pictures and depth first (colmap image_undistorter), or leave --depth out"
             )
-        depth = read_depth_maps(options.depth, footage.total, list(footage.chosen))
+        depth = read_depth_maps(options.depth, footage.total, list(footage.chosen)).quarter_turned(footage.quarter_turns)
         if Path(options.depth).is_file():
             if Path(options.cameras).resolve() != Path(options.depth).resolve():
                 raise UserError(f"--depth {options.depth} holds depth in the unit of its own cameras: give it as --cameras too")
             depth = replace(depth, depth=footage.unit * depth.depth)
     else:
         depth = DepthModel(options.depth, built_in_stereo())
-    return estimate_geometry(footage.frames, footage.cameras, footage.view.intrinsics[0], depth=depth)
+    return estimate_geometry(footage.frames, footage.cameras, footage.view.intrinsics[0], depth=depth, tell=tell)

@@ -12,6 +12,7 @@ from typing import Any
 import lightning.pytorch.callbacks
 from jsonargparse import ActionConfigFile, Namespace
 from lightning import LightningDataModule, LightningModule
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -36,10 +37,19 @@ from video4spatial.training import (
 from video4spatial.training.autoencoder import AutoencoderModule
 from video4spatial.training.callbacks import ExportNetwork, ExportPipeline
 from video4spatial.training.curriculum import Curriculum
-from video4spatial.training.module import DenoiserModule, check_fit, step_bytes
+from video4spatial.training.module import DenoiserModule, check_fit
 from video4spatial.training.pair_pose import PairPoseModule
 from video4spatial.training.refiner import RefinerModule
-from video4spatial.training.resumption import check_same_training, continue_tables, last_checkpoint, read_checkpoint
+from video4spatial.training.resumption import (
+    WholeCheckpoints,
+    check_same_training,
+    continue_tables,
+    last_checkpoint,
+    read_checkpoint,
+    remove_unfinished_checkpoints,
+)
+from video4spatial.training.step_memory import step_bytes
+from video4spatial.training.stereo import StereoModule
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 """Arithmetic that Lightning knows everywhere."""
@@ -98,11 +108,13 @@ class TrainingCLI(LightningCLI):
         """Build the trainer, the model and the data, and see whether they fit."""
         try:
             super().instantiate_classes()
-            if isinstance(self.model, (AutoencoderModule, PairPoseModule, RefinerModule)):
+            if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+                self.trainer.strategy.checkpoint_io = WholeCheckpoints()
+            if isinstance(self.model, (AutoencoderModule, PairPoseModule, RefinerModule, StereoModule)):
                 self.model.check_data(self.datamodule)
             elif isinstance(self.model, DenoiserModule):
                 check_fit(self.model, self.datamodule)
-                self._check_memory()
+            self._check_memory()
         except (ValueError, OSError) as error:
             raise UserError(plain_complaint(describe(error), _key_names(self.parser))) from error
         except (TypeError, MisconfigurationException) as error:
@@ -124,6 +136,7 @@ class TrainingCLI(LightningCLI):
                 return
             say(f"going on from step {step}, {ckpt_path}")
         if self.trainer.is_global_zero:
+            remove_unfinished_checkpoints(self.trainer)
             continue_tables(self.trainer.loggers, step)
         interruption = callbacks.Interruption()
         self._show_progress()
@@ -166,11 +179,14 @@ class TrainingCLI(LightningCLI):
 
     def _check_memory(self) -> None:
         """Say what a step will need, before the data are made; refuse what the machine does not have."""
-        device = self.trainer.strategy.root_device
-        size = self.datamodule.hparams.batch_size
-        remedy = "choose a smaller data.batch_size (with trainer.accumulate_grad_batches for the same step)"
-        what = f"a training step of {size} examples"
-        say(check_memory(step_bytes(self.model, self.datamodule), what, remedy, str(device) if device.type == "cuda" else "cpu"))
+        needed = step_bytes(self.model, self.datamodule)
+        if needed is None:
+            return
+        device, options = self.trainer.strategy.root_device, self.datamodule.hparams
+        name, size = next((name, options[name]) for name in ("batch_size", "walks") if name in options)
+        remedy = f"choose a smaller data.{name} (with trainer.accumulate_grad_batches for the same step)"
+        what = f"a training step of {size} {'examples' if name == 'batch_size' else name}"
+        say(check_memory(needed, what, remedy, str(device) if device.type == "cuda" else "cpu"))
 
     def _check_exports(self) -> None:
         exports = [callback for callback in self.trainer.callbacks if isinstance(callback, (ExportNetwork, ExportPipeline))]

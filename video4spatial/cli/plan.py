@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from video4spatial.cli.arguments import Parser, integer, number, picture_size
+from video4spatial.cli.arguments import MOST_FRAMES, MOST_STEPS, Parser, integer, number, picture_size
 from video4spatial.cli.errors import in_flags, user_mistakes
 from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.sample_options import add_context_options, generation_settings
@@ -39,13 +39,13 @@ def plan_parser() -> Parser:
     add("--model", metavar="NAME_OR_PATH", default="rooms",
         help=f"pipeline folder, configuration of a transformer (folder or config.json), or one of {names} "
         "(default %(default)s)")  # fmt: skip
-    add("--context-frames", metavar="N", type=integer(1), help="frames of the context (default: the model's)")
+    add("--context-frames", metavar="N", type=integer(1, MOST_FRAMES), help="frames of the context (default: the model's)")
     add("--chunk-length", metavar="N", type=integer(1), default=1,
         help="consecutive context frames that a video autoencoder encodes together: 1 + compression * k "
         "(default %(default)s, every frame by itself, as v4s sample does)")  # fmt: skip
     add("--size", metavar="WxH", help="picture size in pixels (default: the model's)")
-    add("--frames", metavar="N", type=integer(2), help="frames to generate, the anchor's included (default: the model's)")
-    add("--steps", metavar="N", type=integer(1), help="denoising steps (default: what suits the model)")
+    add("--frames", metavar="N", type=integer(2, MOST_FRAMES), help="frames to generate, the anchor's included (default: the model's)")
+    add("--steps", metavar="N", type=integer(1, MOST_STEPS), help="denoising steps (default: what suits the model)")
     add("--guidance-scale", metavar="W", type=number(0), default=1.0,
         help="joint guidance over context and path, 1 is off (default %(default)g)")  # fmt: skip
     add("--known-cameras", action="store_true", help="the cameras of the context are known")

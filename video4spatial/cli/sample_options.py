@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from video4spatial.cli.arguments import Parser, integer, number, picture_size
+from video4spatial.cli.arguments import MOST_FRAMES, MOST_STEPS, Parser, integer, number, picture_size
 from video4spatial.cli.errors import UserError, all_mistakes
 from video4spatial.cli.output_folder import check_file
 from video4spatial.conditioning.plan_registry import PLANS
@@ -266,7 +266,7 @@ def _add_footage_options(parser: Parser) -> None:
     add("--anchor", metavar="N", type=integer(), default=-1,
         help="frame of the context the path starts from, counted from 0, or from the end with -1 "
         "(default %(default)s, the last)")  # fmt: skip
-    add("--frames", metavar="N", type=integer(2),
+    add("--frames", metavar="N", type=integer(2, MOST_FRAMES),
         help="frames to generate, the anchor's included (default: the model's)")  # fmt: skip
     add("--fov", metavar="DEG", type=number(0, 180),
         help="horizontal field of view of the uncropped pictures in degrees, where no camera file gives it "
@@ -287,7 +287,7 @@ def _add_sampling_options(parser: Parser) -> None:
     names = ", ".join(built_in_models()) or "none in this installation"
     add("--model", metavar="PATH_OR_NAME", default="rooms",
         help=f"pipeline folder, or a built-in model: {names} (default %(default)s)")  # fmt: skip
-    add("--steps", metavar="N", type=integer(1), help="denoising steps (default: what suits the model)")
+    add("--steps", metavar="N", type=integer(1, MOST_STEPS), help="denoising steps (default: what suits the model)")
     add("--guidance-scale", metavar="W", type=number(0), default=1.0,
         help="joint guidance over context and path, 1 is off (default %(default)g)")  # fmt: skip
     add("--seed", metavar="S", type=integer(0), default=0,

@@ -121,8 +121,8 @@ def scene_of(pipeline: Video4SpatialPipeline, clip: Clip, plan: ContextPlan, set
     if settings.scene_cache is None:
         geometry = None
         if settings.most_shown is not None:
-            with stage(f"reading the geometry of {len(clip.context_frames)} frames"), user_mistakes():
-                geometry = scene_geometry(clip, settings.generation, pipeline._execution_device)
+            with stage(f"reading the geometry of {len(clip.context_frames)} frames") as tell, user_mistakes():
+                geometry = scene_geometry(clip, settings.generation, pipeline._execution_device, tell)
             for sentence in geometry.in_words():
                 note(sentence)
         with stage(f"encoding {len(plan.chunks)} context frames"), user_mistakes():
@@ -155,11 +155,11 @@ def video_of(pipeline: Video4SpatialPipeline, context: SceneContext, request: Re
         check_room(pipeline, clip, settings, context)
     passes = len(settings.passes(len(clip.instruction.cameras), pipeline.config.target_frames))
     if passes > 1:
-        with counted("generating chunks", passes) as advance:
+        with counted("generating chunks", passes) as advance, user_mistakes():
             generated = generate(pipeline, clip, settings, context, on_chunk=advance)
     else:
         steps = settings.num_inference_steps or pipeline.config.num_inference_steps
-        with counted("denoising", steps) as advance:
+        with counted("denoising", steps) as advance, user_mistakes():
             generated = generate(pipeline, clip, settings, context, on_step=advance)
     _say_approximations(tuple(reason for reason in generated.approximations if reason not in context.approximations))
     return generated

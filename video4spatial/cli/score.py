@@ -7,6 +7,7 @@ from video4spatial.cli.arguments import Parser, integer
 from video4spatial.cli.errors import UserError, user_mistakes
 from video4spatial.cli.output_folder import check_file
 from video4spatial.cli.terminal import counted, route_messages, say
+from video4spatial.memory import check_memory
 from video4spatial.naming import unknown
 
 PIXEL_METRICS = ("psnr", "ssim", "gradient_correlation", "motion", "frozen_share", "flicker")
@@ -57,9 +58,12 @@ def main(arguments: list[str]) -> None:
         check_file(options.report, "--report")
         pairs = find_pairs(options.generated, options.reference, options.context, options.cameras)
         # Everything is looked at before anything is scored: a mistake in the last clip should not cost the time of the rest.
-        for pair in pairs:
-            check_pair(pair)
+        sizes = [check_pair(pair) for pair in pairs]
     metrics, set_metrics = _chosen_metrics(options)
+    with user_mistakes():
+        if options.report or set_metrics:
+            check_memory(sum(sizes), "scoring all clips together", "score fewer at once, or without --report and metrics of the whole set")
+        check_memory(max(sizes), "scoring the longest clip", "make its videos shorter or smaller")
     scored, frames_of, samples = {}, {}, []
     with counted("scoring", len(pairs)) as advance:
         for pair in pairs:

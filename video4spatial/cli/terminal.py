@@ -6,8 +6,9 @@ Everything here goes to standard output, errors alone to standard error.
 from __future__ import annotations
 
 import logging
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,19 +47,25 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def stage(description: str) -> Iterator[None]:
-    """Show what is being waited for.
+def stage(description: str) -> Iterator[Callable[[str], None]]:
+    """Show what is being waited for, and how long it took if that was long.
 
     Args:
         description: in words.
+
+    Yields:
+        What to tell of the steps that it has, in words that go behind the description.
     """
-    if not console.is_terminal:
+    started = time.monotonic()
+    if console.is_terminal:
+        with console.status(description) as status:
+            yield lambda step: status.update(f"{description}: {step}")
+    else:
         say(f"{description} ...")
-        yield
-        return
-    with console.status(description):
-        yield
-    say(f"{description}: done")
+        yield lambda step: say(f"{description}: {step} ...")
+    took = time.monotonic() - started
+    if console.is_terminal or took >= waits.SOON:
+        say(f"{description}: done" + (f" in {waits.in_words(took)}" if took >= waits.SOON else ""))
 
 
 @contextmanager
@@ -120,7 +127,8 @@ def load_pipeline(folder: ModelFolder, settings: LoadingSettings | None = None) 
     Raises:
         ValueError: for a device or an attention back end that this machine does not have.
     """
-    with stage("loading the model"):
+    size = sum(path.stat().st_size for path in folder.path.rglob("*.safetensors"))
+    with stage(f"loading the model ({waits.size_in_words(size)})"):
         # Imported here: commands must answer --help and mistakes before the seconds that this takes.
         from video4spatial.pipelines import loading
 

@@ -14,6 +14,7 @@ import torch
 from video4spatial.cameras import Cameras, parse_trajectory, read_camera_file
 from video4spatial.cameras.formats import CameraFile, Stated
 from video4spatial.cameras.intrinsics import DEFAULT_FOV_DEGREES, CropBox, centre_crop_box, default_intrinsics, fov_of_focal_35mm
+from video4spatial.cameras.keyframes import is_keyframe_file
 from video4spatial.cameras.lenses import PictureShapeError
 from video4spatial.cameras.trajectories import begin_at, trajectory_file
 from video4spatial.clips.clip import Clip
@@ -30,8 +31,8 @@ from video4spatial.spread import evenly_spread
 MEDIAN_STEP = 0.1
 """Cameras of unknown scale are scaled so that the median step between context frames has this length in metres."""
 
-AT_ONCE = 32
-"""Frames that are held at the video's own size."""
+BYTES_AT_ONCE = 2**28
+"""Of frames that are held at the video's own size."""
 
 DETAILED_SIDE = 512
 """Longer side in pixels of the pictures from which cameras and depth are read, where the video has so many."""
@@ -75,6 +76,7 @@ class Footage:
         unit: factor on their other lengths.
         notes: sentences for the user.
         undistorted: whether a lens distortion was taken out of the pictures.
+        quarter_turns: by which stored pictures and their cameras were brought upright, counter-clockwise.
     """
 
     path: Path
@@ -90,6 +92,7 @@ class Footage:
     unit: float
     notes: tuple[str, ...]
     undistorted: bool = False
+    quarter_turns: int = 0
 
     def clip(self, trajectory: str | os.PathLike, num_frames: int, anchor: int = -1) -> FootageClip:
         """The clip of a path through the footage.
@@ -109,7 +112,10 @@ class Footage:
         notes: list[str] = []
         path = _noting(notes, parse_trajectory, trajectory, num_frames, frame_rate=self.frame_rate)
         place = self.chosen.index(resolve_frame(anchor, self.total, self.path))
-        if trajectory_file(trajectory) is not None:
+        file = trajectory_file(trajectory)
+        if file is not None:
+            if not is_keyframe_file(file):  # the cameras of a reconstruction are held as those of the context were
+                path = path.quarter_turned(self.quarter_turns).relative_to(0)
             # A path of unknown scale is taken to come from the same reconstruction as the context's cameras.
             path = path.scaled(self.scale if path.metric else self.unit)
             if not path.metric and (self.cameras is None or self.cameras.metric):
@@ -243,46 +249,53 @@ def read_footage(
         undistortion = None if known is None else Undistortion.of(known.lenses)
         if undistortion is not None:
             notes.append(f"the lens distortion that {context_cameras} gives ({', '.join(known.distorted)}) is taken out of the pictures.")
+        turns = (video.quarter_turns or 0) if isinstance(video, ImageFolderReader) else 0
+        source = (video.width, video.height) if turns % 2 else (video.height, video.width)
         if height is None or width is None:
-            shrink = min(1.0, (longest or math.inf) / max(video.height, video.width))
-            height, width = round(video.height * shrink), round(video.width * shrink)
+            shrink = min(1.0, (longest or math.inf) / max(source))
+            height, width = (round(side * shrink) for side in source)
         if aspects is not None:
-            own = min(max(video.width / video.height, aspects[0]), aspects[1])
+            own = min(max(source[1] / source[0], aspects[0]), aspects[1])
             height, width = size_of_aspect(height * width, own, grid)
-        frames, box, more = _pictures(video, chosen, height, width, detailed, undistortion)
-        times, source, focal_35mm = video.times[chosen], (video.height, video.width), video.focal_35mm
+        frames, box, more = _pictures(video, chosen, height, width, detailed, undistortion, turns)
+        times, focal_35mm = video.times[chosen], video.focal_35mm
     if (box.height, box.width) != source:
         notes.append(f"pictures of {source[1]}x{source[0]} are cropped to their central {box.width}x{box.height}.")
     unit, cameras = scale, None
     if known is None:
         view = _assumed_view(source, fov_degrees, focal_35mm, notes).cropped(box, *source)
     else:
-        cameras = known.cameras
+        cameras = known.cameras.quarter_turned(turns)
         if not cameras.metric:
             unit *= _noted_scale(cameras, scale, notes)
         cameras = cameras.cropped(box, *source).scaled(unit)
         view = cameras[0]
     return Footage(
         Path(context), total, tuple(chosen), frames, more, times - times[0], cameras, view, frame_rate, scale, unit, tuple(notes),
-        undistortion is not None,
+        undistortion is not None, turns,
     )  # fmt: skip
 
 
 def _pictures(
-    video: VideoReader, chosen: list[int], height: int, width: int, detailed: bool, undistortion: Undistortion | None
+    video: VideoReader, chosen: list[int], height: int, width: int, detailed: bool, undistortion: Undistortion | None, turns: int
 ) -> tuple[np.ndarray, CropBox, np.ndarray | None]:
     """Frames of a size, what of the video they show, and the same in more pixels where that is wanted and the video has more.
 
+    Quarter turns come after the lens, which is that of the pictures as stored.
+
     A few at a time, so that those of the video's own size never are in memory together.
     """
-    box = centre_crop_box(video.height, video.width, height, width)
+    source = (video.width, video.height) if turns % 2 else (video.height, video.width)
+    box = centre_crop_box(*source, height, width)
     factor = min(DETAILED_SIDE / max(height, width), box.height / height)
     more = [] if detailed and factor > 1.25 else None
     small = []
-    for start in range(0, len(chosen), AT_ONCE):
-        pictures = video.read(chosen[start : start + AT_ONCE])
+    at_once = max(1, BYTES_AT_ONCE // (3 * video.height * video.width))
+    for start in range(0, len(chosen), at_once):
+        pictures = video.read(chosen[start : start + at_once])
         if undistortion is not None:
             pictures = undistortion(pictures, range(start, start + len(pictures)))
+        pictures = np.rot90(pictures, turns, axes=(1, 2))
         small.append(resize_and_crop(pictures, height, width)[0])
         if more is not None:
             more.append(resize_and_crop(pictures, round(height * factor), round(width * factor))[0])
@@ -350,7 +363,12 @@ def _opened(
             file, said = read(video)
         notes += said
         if isinstance(video, ImageFolderReader) and video.turned and not video.upright:
-            notes.append("pictures are used as stored, not turned by their EXIF orientation: their cameras are of the stored ones.")
+            notes.append(
+                "pictures are used as stored, not turned by their EXIF orientation, which differs among them or mirrors them: their cameras "
+                "are of the stored ones."
+                if video.quarter_turns is None
+                else "cameras are of the pictures as stored, which their EXIF orientation turns: both are turned upright together."
+            )
         indices = _cameras_of_frames(file, context_cameras, video, notes)
         usable = [frame for frame, index in enumerate(indices) if index is not None]
         yield video, file.chosen([indices[frame] for frame in usable]), usable

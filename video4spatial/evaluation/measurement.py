@@ -13,6 +13,27 @@ from video4spatial.evaluation.results import STATUSES
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
 
 
+VALUES_AT_ONCE = 2**22
+"""Of pictures that are measured together: in floating point, with what is made of them, some hundreds of megabytes."""
+
+
+def by_parts(measure: Callable[..., np.ndarray], *videos: np.ndarray, neighbours: int = 0) -> np.ndarray:
+    """Measure frames a few at a time, so that a long video never is in memory in floating point.
+
+    Args:
+        measure: takes stretches of the videos and returns a figure for each frame that has its neighbours.
+        *videos: [T, H, W, 3] uint8 and the like, of as many frames.
+        neighbours: following frames that the figure of a frame needs.
+
+    Returns:
+        [T - neighbours] figures.
+    """
+    count = len(videos[0]) - neighbours
+    at_once = max(1, VALUES_AT_ONCE // max(1, videos[0][:1].size))
+    starts = range(0, max(count, 1), at_once)
+    return np.concatenate([measure(*(video[start : min(start + at_once, count) + neighbours] for video in videos)) for start in starts])
+
+
 @dataclass(frozen=True)
 class Measurement:
     """The outcome of one metric on one clip.

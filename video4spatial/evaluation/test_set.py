@@ -22,7 +22,7 @@ from video4spatial.clips.simulated import simulated_navigation_cameras, simulate
 from video4spatial.files import write_whole
 from video4spatial.geometry.visibility import seen_from
 from video4spatial.naming import did_you_mean
-from video4spatial.parsing import parse_json
+from video4spatial.parsing import read_object
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scenes import SEED_RANGES, Scene, generate_scene
 from video4spatial.simulation.walks import NoPathError
@@ -142,19 +142,20 @@ def load_test_set(name: str = NAME, limit: int | None = None) -> list[TestClip]:
         hint = did_you_mean(name, known)
         raise ValueError(f"there is no test set {name!r}{hint}: choose one of {', '.join(known)}, or give a .json file.")
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = read_object(path)
     except ValueError as error:
-        raise ValueError(f"{name}: not a test set ({error}).") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{name}: not a test set, which is a JSON object.")
+        raise ValueError(f"{name}: not a test set: {error}.") from error
     missing = {"name", "settings", "clips"} - set(content)
     if missing:
         raise ValueError(f"{name}: not a test set, it has no {', '.join(sorted(missing))}.")
     if "kind" in content:
         raise ValueError(f"{name}: a test set of {content['kind']}: give the folder that holds them (`captures`).")
+    clips = content["clips"]
+    if not isinstance(clips, list) or not all(isinstance(recipe, dict) and "scene_seed" in recipe for recipe in clips):
+        raise ValueError(f"{name}: not a test set, whose clips are a list of objects with a scene_seed each.")
     return [
         TestClip(f"{content['name']}-{index:03d}", f"rooms-{recipe['scene_seed']}", recipe, content["settings"])
-        for index, recipe in enumerate(content["clips"][:limit])
+        for index, recipe in enumerate(clips[:limit])
     ]
 
 

@@ -85,16 +85,20 @@ def find_pairs(generated: str, reference: str, context: str | None = None, camer
     ]  # fmt: skip
 
 
-def check_pair(pair: VideoPair) -> None:
+def check_pair(pair: VideoPair) -> int:
     """Refuse what cannot be compared frame by frame, before anything is decoded.
+
+    Returns:
+        Bytes of its frames, which are in memory while it is scored.
 
     Raises:
         ValueError: for different numbers of frames or frame rates, a single frame, or not one camera per frame.
         OSError: for files that cannot be read.
     """
     if pair.generated is None:
-        return
+        return 0
     with open_video(pair.generated) as generated, open_video(pair.reference) as reference:
+        size = sum(3 * len(video) * video.height * video.width for video in (generated, reference))
         count = len(generated)
         if count != len(reference):
             raise ValueError(f"{pair.generated} has {count} frames and {pair.reference} {len(reference)}: expected as many.")
@@ -111,6 +115,10 @@ def check_pair(pair: VideoPair) -> None:
     commanded = count if pair.cameras is None else len(read_cameras(pair.cameras))
     if commanded != count:
         raise ValueError(f"{pair.cameras} holds {commanded} cameras for {count} frames: expected one per frame.")
+    if pair.context is not None:
+        with open_video(pair.context) as context:
+            size += 3 * len(context) * context.height * context.width
+    return size
 
 
 def read_pair(pair: VideoPair, anchor: int = -1) -> tuple[Clip, np.ndarray | None]:
@@ -147,7 +155,7 @@ def read_pair(pair: VideoPair, anchor: int = -1) -> tuple[Clip, np.ndarray | Non
         instruction=None if pair.cameras is None else Navigate(read_cameras(pair.cameras)),
         anchor=anchor % max(len(context), 1),
         target_frames=reference,
-        provenance={"reference": hashlib.sha256(original.tobytes()).hexdigest()},
+        provenance={"reference": hashlib.sha256(np.ascontiguousarray(original)).hexdigest()},
     )
     return clip, frames
 
@@ -236,9 +244,13 @@ def _fitted(frames: np.ndarray, height: int, width: int, path: Path) -> np.ndarr
 
 def _warn_of_oddities(frames: np.ndarray, reference: np.ndarray, path: Path) -> None:
     """Frames that can be scored, but say that something went wrong before."""
-    blank = np.flatnonzero(frames.reshape(len(frames), -1, 3).std(1).max(1) < 0.5)
+    blank = np.flatnonzero([picture.reshape(-1, 3).std(0).max() < 0.5 for picture in frames])
     if len(blank):
         shown = ", ".join(map(str, blank[:8])) + (", ..." if len(blank) > 8 else "")
         logger.warning("%s: %d of %d frames are blank (one colour all over): %s.", path, len(blank), len(frames), shown)
-    if (frames == frames[..., :1]).all() and not (reference == reference[..., :1]).all():
+    if _is_grey(frames) and not _is_grey(reference):
         logger.warning("%s is grey and the reference has colours: it is scored as it is.", path)
+
+
+def _is_grey(frames: np.ndarray) -> bool:
+    return all((picture == picture[..., :1]).all() for picture in frames)

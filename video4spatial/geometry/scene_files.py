@@ -77,8 +77,11 @@ def read_geometry(folder: str | Path) -> SceneGeometry:
         if (facts["format"], facts["version"]) != (FORMAT, VERSION):
             raise ValueError(f"format {facts['format']} {facts['version']}, expected {FORMAT} {VERSION}")
         cameras = Cameras(tensors["camera_to_world"], tensors["intrinsics"], facts["metric"], convention=facts["convention"])
-        parts = (tensors[name].numpy() for name in ("placed", "depth", "confidence"))
-        return SceneGeometry(tensors["frames"].numpy(), cameras, *parts, tuple(facts["reasons"]), facts["origin"])
+        placed, depth, confidence = (tensors[name].numpy() for name in ("placed", "depth", "confidence"))
+        for name, values in (("depth", depth), ("confidence", confidence)):
+            if not np.isfinite(values).all() or (values < 0).any():
+                raise ValueError(f"{name} holds values that are not finite or below 0")
+        return SceneGeometry(tensors["frames"].numpy(), cameras, placed, depth, confidence, tuple(facts["reasons"]), facts["origin"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} holds no geometry that can be read ({error}): run `v4s geometry` again.") from error
 

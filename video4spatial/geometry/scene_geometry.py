@@ -34,6 +34,11 @@ class DepthMaps:
         """Those of some of the R frames, by their places."""
         return DepthMaps(self.depth[frames], self.confidence[frames], tuple(self.reasons[index] for index in frames))
 
+    def quarter_turned(self, turns: int) -> DepthMaps:
+        """Those of pictures that were turned by so many quarters of a circle, counter-clockwise."""
+        depth, confidence = (np.ascontiguousarray(np.rot90(maps, turns, axes=(1, 2))) for maps in (self.depth, self.confidence))
+        return DepthMaps(depth, confidence, self.reasons)
+
 
 class DepthEstimator(Protocol):
     """What gives depth to frames. Estimators never see the commanded path, or any truth.

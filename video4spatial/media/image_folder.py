@@ -32,6 +32,9 @@ EIGHT_BIT_MODES = ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr")
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
 
+QUARTER_TURNS = {1: 0, 8: 1, 3: 2, 6: 3}
+"""EXIF orientations that are turns, and the quarters of a circle that bring a stored picture upright, counter-clockwise."""
+
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, struct.error, Image.DecompressionBombError)
 """What Pillow raises for damaged files."""
 
@@ -48,6 +51,9 @@ class ImageFolderReader(VideoReader):
         frame_rate: images per second.
         images: only these, in this order; None takes all of the folder.
         upright: whether they are turned by their EXIF orientation; `turned` says whether any has one.
+
+    Attributes:
+        quarter_turns: that bring all of them upright as they are read, counter-clockwise; None where they differ or are mirrored.
 
     Raises:
         MediaError: for an empty folder, or images that are unreadable or of unlike sizes, all named at once.
@@ -70,7 +76,9 @@ class ImageFolderReader(VideoReader):
             except MediaError as error:
                 problems.append(str(error))
         sizes = [header.upright_size if upright else header.size for header in headers]
-        self.turned = any(header.orientation != 1 for header in headers)
+        orientations = {header.orientation for header in headers}
+        self.turned = orientations != {1}
+        self.quarter_turns = 0 if upright else QUARTER_TURNS.get(orientations.pop()) if len(orientations) == 1 else None
         if sizes:
             common = max(dict.fromkeys(sizes), key=sizes.count)
             unlike = [] if problems else [p.name for p, size in zip(self.images, sizes) if size != common]

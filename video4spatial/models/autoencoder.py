@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from video4spatial.compression import spatial_compression_of
-from video4spatial.parsing import parse_json
+from video4spatial.parsing import read_object
 
 Autoencoder = AutoencoderKL | AutoencoderKLWan
 
@@ -31,11 +31,9 @@ def read_autoencoder_config(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is not the folder of an autoencoder (no config.json).")
     try:
-        config = parse_json(path.read_text(encoding="utf-8"))
+        config = read_object(path)
     except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON ({error}).") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path}: expected a JSON object, the configuration of an autoencoder.")
+        raise ValueError(f"{path}: not the configuration of an autoencoder: {error}.") from error
     name, known = config.get("_class_name"), [kind.__name__ for kind in get_args(Autoencoder)]
     if name not in known:
         raise ValueError(f"{folder} holds a model of class {name}: expected an autoencoder, {' or '.join(known)}.")

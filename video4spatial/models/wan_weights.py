@@ -16,7 +16,7 @@ from diffusers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError, safe_open
 
 from video4spatial.models.transformer import Video4SpatialTransformer3DModel
-from video4spatial.parsing import parse_json
+from video4spatial.parsing import read_object
 
 SUPPORTED = "Wan 2.1 T2V 1.3B or 14B, or Wan 2.2 TI2V 5B, in the format of diffusers"
 LISTED = 8  # names that a message lists of each kind
@@ -291,11 +291,8 @@ def read_json(path: Path) -> dict:
         ValueError: if it is missing, no JSON, or no object.
     """
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except FileNotFoundError:
         raise ValueError(f"{path} is missing: expected a model folder of diffusers.") from None
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}).") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is not a JSON object.")
-    return content
+        raise ValueError(f"{path}: {error}.") from error

@@ -98,13 +98,16 @@ def encode_scene(
     )
 
 
-def scene_geometry(clip: Clip, settings: GenerationSettings, device: torch.device | str = "cpu") -> SceneGeometry:
+def scene_geometry(
+    clip: Clip, settings: GenerationSettings, device: torch.device | str = "cpu", tell: Callable[[str], None] = lambda step: None
+) -> SceneGeometry:
     """The geometry of a clip's context that settings ask for.
 
     Args:
         clip: its context and its lens are all that is used, never its path.
         settings: with the choice.
         device: where networks compute.
+        tell: is told of each step, in words, before it begins.
 
     Raises:
         ValueError: for a folder that does not hold the geometry of these frames.
@@ -115,7 +118,7 @@ def scene_geometry(clip: Clip, settings: GenerationSettings, device: torch.devic
         height, width = frames.shape[1:3]
         lenses = [path.intrinsics[0] for path in (clip.target_cameras, clip.context_cameras) if path is not None]
         lens = lenses[0] if lenses else default_intrinsics(width / height)
-        geometry = estimate_geometry(frames, cameras, lens, clip.anchor, device)
+        geometry = estimate_geometry(frames, cameras, lens, clip.anchor, device, tell=tell)
         if geometry.placed[clip.anchor]:
             return geometry
         alone = "the anchor could not be placed beside the other frames"  # no path can start from a geometry without it

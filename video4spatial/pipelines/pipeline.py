@@ -324,7 +324,7 @@ class Video4SpatialPipeline(DiffusionPipeline):
             `VideoOutput`.
 
         Raises:
-            ValueError: naming what does not fit.
+            ValueError: naming what does not fit, or for a video that comes out as no numbers.
         """
         # 1. Check what was given.
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
@@ -362,6 +362,8 @@ class Video4SpatialPipeline(DiffusionPipeline):
             if callback_on_step_end is not None:
                 latents = (callback_on_step_end(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)
         # 5. Decode.
+        if not latents.isfinite().all():
+            raise ValueError("the video came out as no numbers (infinite or NaN): lower `guidance_scale`, or compute in a wider `dtype`.")
         latents = torch.cat([anchor_latent, latents], dim=2)
         anchor_frame = anchor_frame if context is None else context.frames[anchor]
         frames = self.decode_latents(latents, rendering, anchor_frame)[:num_frames] if output_type == "frames" else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -60,6 +61,7 @@ def estimate_geometry(
     anchor: int = -1,
     device: torch.device | str = "cpu",
     depth: DepthEstimator | DepthMaps | None = None,
+    tell: Callable[[str], None] = lambda step: None,
 ) -> SceneGeometry:
     """What frames say about space: their cameras where these are not given, and their depth.
 
@@ -71,6 +73,7 @@ def estimate_geometry(
             beside any other, the world is relative to one that can, and it has no camera.
         device: where the network computes.
         depth: what reads depth, or depth maps of all frames that are known; None for the built-in stereo network.
+        tell: is told of each step, in words, before it begins.
 
     Returns:
         The geometry, with a reason for each frame of which something is not known. Where no frame can be placed beside the anchor, it is
@@ -83,12 +86,15 @@ def estimate_geometry(
     maps = depth.select(chosen) if isinstance(depth, DepthMaps) else depth
     try:
         if cameras is not None:
+            tell(f"depth of {len(chosen)} of {count} frames")
             return estimate_scene(frames, cameras, maps, chosen, origin={"cameras": "given", "scale": "given"})
+        tell(f"step 1 of 2, finding the cameras of {count} frames, which takes the longer part")
         found = estimate_cameras(frames, intrinsics, motions=built_in_motions(str(device)), depth=stereo, anchor=anchor)
         if found.position_known.sum() < 2:
             return anchor_alone(frames, intrinsics, anchor, _why_alone(found), device)
         words = "; ".join(found.notes) or found.cameras.convention
         scale = "metres, by motions between frames and the depth of single pictures" if found.cameras.metric else "unknown"
+        tell(f"step 2 of 2, depth of {len(chosen)} of {count} frames")
         read = estimate_scene(frames, found, maps, chosen, origin={"cameras": words, "scale": scale})
         return read if found.cameras.metric else _of_usual_depth(read, found.anchor)
     except GeometryError as error:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from video4spatial.compression import spatial_compression_of
 from video4spatial.naming import did_you_mean, unknown
-from video4spatial.parsing import parse_json
+from video4spatial.parsing import read_object
 
 FOLDER = Path(__file__).parent
 LITTLE = 1.15
@@ -222,15 +222,11 @@ def _component_problems(folder: Path) -> list[str]:
 def _read_json(path: Path, problems: list[str]) -> dict:
     name = path.name if path.name == "model_index.json" else f"{path.parent.name}/{path.name}"
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except FileNotFoundError:
         problems.append(f"{name} is missing")
     except (ValueError, OSError) as error:
-        problems.append(f"{name} is not valid JSON ({error})")
-    else:
-        if isinstance(content, dict):
-            return content
-        problems.append(f"{name} is not a JSON object")
+        problems.append(f"{name} cannot be used: {error}")
     return {}
 
 
@@ -332,9 +328,6 @@ def _checked_transformer(path: Path) -> dict:
 
 def _read_config(path: Path) -> dict:
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object, the configuration of a transformer")
-    return content
+        raise ValueError(f"{path}: not the configuration of a transformer: {error}") from error

@@ -184,14 +184,16 @@ class AutoencoderModule(lightning.LightningModule):
         self.autoencoder.encoder.requires_grad_(False)
 
     def check_data(self, data: lightning.LightningDataModule) -> None:
-        """Refuse data of which the latents would be drawn.
+        """Refuse data that draw no pictures, but latents or anything else.
 
         Args:
             data: that it is to be trained on.
 
         Raises:
-            ValueError: if it names an autoencoder.
+            ValueError: if it names an autoencoder, or is made for another model.
         """
+        if not {"autoencoder", "bank"} <= data.hparams.keys():
+            raise ValueError(f"data.class_path {type(data).__name__}: an autoencoder is trained on RoomsData.")
         if data.hparams.autoencoder is not None:
             raise ValueError(f"data.autoencoder {data.hparams.autoencoder}: an autoencoder trains on pictures; expected null.")
 

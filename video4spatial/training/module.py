@@ -210,6 +210,8 @@ def check_fit(module: DenoiserModule, data: lightning.LightningDataModule) -> No
     Raises:
         ValueError: naming everything that does not fit.
     """
+    if not hasattr(data, "curriculum"):
+        raise ValueError(f"data.class_path {type(data).__name__}: the model is trained on RoomsData or CuratedData.")
     config, curriculum, problems = module.transformer.config, data.curriculum, []
     channels = data.latent_channels
     if {config.in_channels, config.out_channels} != {channels}:

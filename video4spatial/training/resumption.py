@@ -9,15 +9,45 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from video4spatial.files import write_whole
+from video4spatial.files import is_clutter, remove_leftovers, write_whole, written_aside
 from video4spatial.parsing import is_archive
 
 SHOWN = 4
 """Options that differ, at most, which a message names."""
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints aside in their own folder. Lightning takes the folder for temporary files, which may lie on a small disk, and from
+    which a kill while it copies leaves half a checkpoint in the place of a whole one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write it whole or not at all.
+
+        Args:
+            checkpoint: its content.
+            path: of the file; its folder is made. What names a protocol, as in s3://, is left to Lightning.
+            storage_options: of other writers than this.
+        """
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        with written_aside(path) as aside:
+            torch.save(checkpoint, aside)
+
+
+def remove_unfinished_checkpoints(trainer: lightning.Trainer) -> None:
+    """Remove what a killed training left of checkpoints that it was writing.
+
+    Args:
+        trainer: of the training that begins or goes on.
+    """
+    for folder in checkpoint_folders(trainer):
+        remove_leftovers(folder)
 
 
 def checkpoint_folders(trainer: lightning.Trainer) -> list[Path]:
@@ -45,7 +75,7 @@ def last_checkpoint(trainer: lightning.Trainer) -> Path:
     Raises:
         FileNotFoundError: if there is none, naming other checkpoints that can be given.
     """
-    found = {file for folder in checkpoint_folders(trainer) for file in folder.glob("*.ckpt")}
+    found = {file for folder in checkpoint_folders(trainer) for file in folder.glob("*.ckpt") if not is_clutter(file.name)}
     last = [file for file in found if file.stem.startswith("last")]
     if last:
         return max(last, key=lambda file: file.stat().st_mtime)

@@ -118,8 +118,7 @@ class StereoData(StepData):
         """The batch of a step on a rank."""
         options, generator = self.hparams, step_generator(self.hparams.seed, step, rank)
         height, width = options.sizes[int(torch.multinomial(torch.tensor(options.shares), 1, generator=generator))]
-        smallest = min(rows * columns for rows, columns in options.sizes)
-        count = max(1, round(options.batch_size * (smallest / (height * width)) ** 0.7))
+        count = self.references(height, width)
         drawn = [self._reference(height, width, generator) for _ in range(count)]
         pictures, cameras, depth = (list(values) for values in zip(*drawn))
         told = Cameras.stacked([self._with_errors(entry, generator) for entry in cameras])
@@ -136,6 +135,11 @@ class StereoData(StepData):
             torch.rand(count, generator=generator) < options.alone_probability,
             torch.stack(depth) * factor[:, None, None],
         )
+
+    def references(self, height: int, width: int) -> int:
+        """How many references a step has whose pictures are of a size in pixels."""
+        smallest = min(rows * columns for rows, columns in self.hparams.sizes)
+        return max(1, round(self.hparams.batch_size * (smallest / (height * width)) ** 0.7))
 
     def _reference(self, height: int, width: int, generator: torch.Generator) -> tuple[Tensor, Cameras, Tensor]:
         """Views [1 + S, 3, H, W] from 0 to 1, the reference first, their cameras, and its depth [H, W]."""
@@ -221,6 +225,18 @@ class StereoModule(lightning.LightningModule):
             self.network = StereoNetwork(**(network or {}))
         else:
             self.network = StereoNetwork.from_pretrained(init_from, use_safetensors=True)
+
+    def check_data(self, data: lightning.LightningDataModule) -> None:
+        """Refuse data that are no pictures with neighbours.
+
+        Args:
+            data: that it is to be trained on.
+
+        Raises:
+            ValueError: for other data.
+        """
+        if not isinstance(data, StereoData):
+            raise ValueError(f"data.class_path {type(data).__name__}: the stereo network is trained on StereoData.")
 
     def training_step(self, batch: StereoBatch, batch_index: int) -> Tensor:
         """Loss of one batch."""

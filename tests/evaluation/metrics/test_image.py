@@ -7,6 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from video4spatial.evaluation import measurement
+from video4spatial.evaluation.metrics.consistency import flicker, frame_changes
 from video4spatial.evaluation.metrics.image import gradient_correlation, ms_ssim, psnr, ssim
 from video4spatial.evaluation.measurement import Sample
 from video4spatial.evaluation.rows.references import copy_nearest, static
@@ -112,3 +114,13 @@ def test_blank_videos_never_give_nan(clip):
             sample = Sample(truth, blank)
             for metric in METRICS.values():
                 metric(sample)  # a Measurement refuses NaN
+
+
+@pytest.mark.parametrize("measure", [psnr, ssim, gradient_correlation, frame_changes, flicker])
+def test_long_videos_are_measured_a_few_frames_at_a_time(measure, monkeypatch):
+    one, other = np.random.default_rng(0).integers(0, 256, (2, 7, 16, 24, 3), dtype=np.uint8)
+    videos = (one,) if measure in (frame_changes, flicker) else (one, other)
+    whole = measure(*videos)
+    for frames in (1, 2, 3, 7):
+        monkeypatch.setattr(measurement, "VALUES_AT_ONCE", frames * one[0].size)
+        np.testing.assert_allclose(measure(*videos), whole, rtol=1e-6)

@@ -40,7 +40,10 @@ from video4spatial.cameras.formats import (
 from video4spatial.cameras.formats.camera_file import CameraFile, Stated
 from video4spatial.cameras.formats.reading import CameraFileError
 from video4spatial.files import written_aside
-from video4spatial.naming import unknown
+from video4spatial.naming import some, unknown
+
+MOST_TRIED = 100
+"""Files of a folder that are looked at for a hint which one to give."""
 
 FORMATS: dict[str, ModuleType] = {
     "transforms": transforms_json,
@@ -207,6 +210,9 @@ def detect_format(path: str | PathLike) -> str:
         return matches[0]
     if matches:
         raise CameraFileError(f"{path}: could be {' or '.join(matches)}; name the format")
+    inside = [child for child in sorted(path.iterdir()) if child.is_file()][:MOST_TRIED] if path.is_dir() else []
+    if cameras := [child.name for child in inside if any(module.sniff(child) for module in FORMATS.values())]:
+        raise CameraFileError(f"{path}: a folder with camera files in it: give one of them, {some(cameras)}")
     raise CameraFileError(
         f"{path}: not a camera file that is recognised; known are {', '.join(FORMATS)} (docs/formats.md says how they look)"
     )

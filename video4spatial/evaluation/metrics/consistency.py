@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from video4spatial.evaluation.measurement import Measurement, Sample
+from video4spatial.evaluation.measurement import Measurement, Sample, by_parts
 from video4spatial.evaluation.metrics.image import MINIMUM_COVISIBLE_SHARE, psnr
 from video4spatial.geometry import GeometryError
 from video4spatial.geometry.features import find_features, match
@@ -43,6 +43,10 @@ def frame_changes(frames: np.ndarray) -> np.ndarray:
     Returns:
         [T - 1] grey levels of 255.
     """
+    return by_parts(_changes, frames, neighbours=1)
+
+
+def _changes(frames: np.ndarray) -> np.ndarray:
     return np.abs(np.diff(frames.astype(np.float32), axis=0)).mean((1, 2, 3))
 
 
@@ -55,6 +59,10 @@ def flicker(frames: np.ndarray) -> np.ndarray:
     Returns:
         [T - 2] grey levels of 255.
     """
+    return by_parts(_second_changes, frames, neighbours=2)
+
+
+def _second_changes(frames: np.ndarray) -> np.ndarray:
     values = frames.astype(np.float32)
     return np.abs(values[1:-1] - 0.5 * (values[:-2] + values[2:])).mean((1, 2, 3))
 

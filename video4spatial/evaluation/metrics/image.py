@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from video4spatial.cameras import viewpoint_distance
-from video4spatial.evaluation.measurement import Measurement, Sample
+from video4spatial.evaluation.measurement import Measurement, Sample, by_parts
 from video4spatial.geometry.visibility import covisible_mask, warp_context
 
 MAXIMUM_PSNR = 100.0
@@ -36,6 +36,10 @@ def psnr(frames: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) 
         ValueError: for different shapes.
     """
     _check_pair(frames, truth)
+    return by_parts(_psnr, frames, truth, *([] if mask is None else [mask]))
+
+
+def _psnr(frames: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     squared = (frames.astype(np.float32) - truth.astype(np.float32)) ** 2  # [T, H, W, 3]
     weight = np.ones(frames.shape[:3], dtype=np.float64) if mask is None else mask.astype(np.float64)
     count = weight.sum((1, 2))
@@ -63,6 +67,10 @@ def ssim(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
     _check_pair(frames, truth)
     if min(frames.shape[1:3]) < 11:
         raise ValueError(f"SSIM needs pictures of at least 11x11 pixels, got {frames.shape[1]}x{frames.shape[2]}.")
+    return by_parts(_ssim, frames, truth)
+
+
+def _ssim(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
     first, second = (x.astype(np.float64) for x in (frames, truth))
 
     def window(values: np.ndarray) -> np.ndarray:
@@ -95,6 +103,10 @@ def ms_ssim(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
     if min(frames.shape[1:3]) < MINIMUM_MS_SSIM:
         size = f"{frames.shape[1]}x{frames.shape[2]}"
         raise ValueError(f"MS-SSIM needs pictures of at least {MINIMUM_MS_SSIM}x{MINIMUM_MS_SSIM} pixels, got {size}.")
+    return by_parts(_ms_ssim, frames, truth)
+
+
+def _ms_ssim(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
     first, second = (torch.from_numpy(x.astype(np.float32)).movedim(-1, 1) for x in (frames, truth))
     # "relu": scales that anticorrelate count 0, where their broken powers would be NaN.
     options = dict(data_range=255.0, reduction="none", normalize="relu")
@@ -121,6 +133,10 @@ def gradient_correlation(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
         ValueError: for different shapes.
     """
     _check_pair(frames, truth)
+    return by_parts(_gradient_correlation, frames, truth)
+
+
+def _gradient_correlation(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
     first, second = (_gradients(x) for x in (frames, truth))  # [T, D]
     covariance = (first * second).sum(1)
     norm_first, norm_second = (np.sqrt((x**2).sum(1)) for x in (first, second))
