@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=12_000, help="inputs of all kinds together (default %(default)s)")
     parser.add_argument(
         "--kinds",
-        help=f"only these rows, separated by commas, of kinds, {', '.join((*KILLED, *MEASURED))}; the others of the file stay (default: all)",
+        help=f"only these rows, with commas between: kinds, {', '.join((*KILLED, *MEASURED))}; others of the file stay (default: all)",
     )
     parser.add_argument("--kills", type=int, default=20, help="killed runs of each command (default %(default)s)")
     parser.add_argument(

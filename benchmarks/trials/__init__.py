@@ -1,4 +1,4 @@
-"""What benchmarks/robustness.py is made of: inputs and what is wrong with them, reading them under limits, killing commands, large inputs."""
+"""Parts of benchmarks/robustness.py: inputs and what is wrong with them, reading under limits, killed commands, large inputs."""
 
 import sys
 from pathlib import Path

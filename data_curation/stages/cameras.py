@@ -44,8 +44,8 @@ class ReconstructionSettings:
         frames: most frames, evenly thinned.
         side: longer side in pixels of the pictures in which features are found; larger ones are reduced.
         features: most features of a picture.
-        fov_degrees: field of view along the longer side to start from, which is refined; None for that of the lens that the file names, else
-            60.
+        fov_degrees: field of view along the longer side to start from, which is refined; None for that of the lens that the file names,
+            else 60.
         least_frames: shorter captures are refused: their focal length is a guess, and cameras come out wrong without a sign of it.
         overlap: each frame is matched with so many after it, and with some at growing distances.
         exhaustive: up to so many frames are all matched with each other.

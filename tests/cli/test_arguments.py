@@ -72,7 +72,9 @@ def test_a_missing_configuration_file_is_named(parser, tmp_path):
         parser.parse(["--config", str(tmp_path / "nowhere.yaml"), "--output", "x"])
 
 
-@pytest.mark.parametrize("given, told", [("1e9", "a whole number"), ("100001", "at most 100000"), (f"{10**30}", "at most"), ("0", "at least 2")])
+@pytest.mark.parametrize(
+    "given, told", [("1e9", "a whole number"), ("100001", "at most 100000"), (f"{10**30}", "at most"), ("0", "at least 2")]
+)
 def test_numbers_beyond_what_can_be_meant_are_refused(given, told):
     parser = Parser("test", "")
     parser.add_argument("--frames", type=integer(2, MOST_FRAMES))

@@ -160,3 +160,13 @@ def test_what_is_known_is_told(geometry):
     assert "cameras of 4 of 5 frames (given), depth in 4 (true)" in first and others == ["of 1 frames: too few matches."]
     assert "cameras of 0 of 5" in SceneGeometry.unknown(geometry.frames).in_words()[0]
     assert replace(geometry, reasons=("",) * 5).in_words() == [first]
+
+
+def test_depth_maps_named_like_the_pictures_belong_to_them(tmp_path):
+    """Not to the frames of those numbers: a recording may begin at 00003."""
+    names = [f"{number:05d}.jpg" for number in range(3, 13)]
+    for number in (4, 6):
+        np.save(tmp_path / f"{number:05d}.npy", np.full((2, 3), float(number)))
+    maps = read_depth_maps(tmp_path, 10, [0, 1, 3, 4], names)
+    assert maps.depth[:, 0, 0].tolist() == [0, 4, 6, 0] and maps.reasons[0] == "it has no depth map"
+    assert read_depth_maps(tmp_path, 10, [4, 6]).depth[:, 0, 0].tolist() == [4, 6]

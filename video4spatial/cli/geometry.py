@@ -97,6 +97,7 @@ def _footage(options: Namespace) -> Footage:
 def _estimated(footage: Footage, options: Namespace, tell: Callable[[str], None]) -> SceneGeometry:
     from video4spatial.geometry.depth_files import holds_depth, read_depth_maps
     from video4spatial.geometry.plane_sweep import PlaneSweepDepth
+    from video4spatial.media import image_paths
     from video4spatial.models.depth_model import DepthModel
     from video4spatial.pipelines.scene_geometry import built_in_stereo, estimate_geometry
 
@@ -112,7 +113,8 @@ def _estimated(footage: Footage, options: Namespace, tell: Callable[[str], None]
                 f"--depth {options.depth} holds depth of distorted pictures, and the lens that {options.cameras} gives is taken out of "
                 "them: undistort pictures and depth first (colmap image_undistorter), or leave --depth out"
             )
-        depth = read_depth_maps(options.depth, footage.total, list(footage.chosen)).quarter_turned(footage.quarter_turns)
+        names = [path.name for path in image_paths(footage.path)] if footage.path.is_dir() else []
+        depth = read_depth_maps(options.depth, footage.total, list(footage.chosen), names).quarter_turned(footage.quarter_turns)
         if Path(options.depth).is_file():
             if Path(options.cameras).resolve() != Path(options.depth).resolve():
                 raise UserError(f"--depth {options.depth} holds depth in the unit of its own cameras: give it as --cameras too")

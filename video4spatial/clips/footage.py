@@ -364,8 +364,8 @@ def _opened(
         notes += said
         if isinstance(video, ImageFolderReader) and video.turned and not video.upright:
             notes.append(
-                "pictures are used as stored, not turned by their EXIF orientation, which differs among them or mirrors them: their cameras "
-                "are of the stored ones."
+                "pictures are used as stored, not turned by their EXIF orientation, which differs among them or mirrors them: their "
+                "cameras are of the stored ones."
                 if video.quarter_turns is None
                 else "cameras are of the pictures as stored, which their EXIF orientation turns: both are turned upright together."
             )

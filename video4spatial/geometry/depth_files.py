@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -31,11 +32,12 @@ def holds_depth(folder: str | Path) -> bool:
     return folder.is_dir() and not (folder / "config.json").exists() and any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
 
 
-def read_depth_maps(folder: str | Path, total: int, chosen: list[int]) -> DepthMaps:
+def read_depth_maps(folder: str | Path, total: int, chosen: list[int], names: Sequence[str] = ()) -> DepthMaps:
     """Depth maps of some frames of a video.
 
-    Files are PNG of 16 bits (millimetres), .npy (metres) or .npz (`depth` in metres, and where known `confidence` from 0 to 1). There is
-    one for every frame, in the order of their names; or they are named by the number of their frame, and frames without one are unknown.
+    Files are PNG of 16 bits (millimetres), .npy (metres) or .npz (`depth` in metres, and where known `confidence` from 0 to 1). They are
+    named like the pictures or by the number of their frame, and frames without one are unknown; or there is one for every frame, in the
+    order of their names.
     One .npz for all frames holds an array named as in `DEPTH` or `POINTS`, and may hold one named as in `CONFIDENCE`: in the unit of the
     cameras, which most models leave open. Confidence above 1, which VGGT, Depth Anything 3 and MapAnything give (1 + exp), is taken as
     1 - 1 / confidence.
@@ -44,6 +46,7 @@ def read_depth_maps(folder: str | Path, total: int, chosen: list[int]) -> DepthM
         folder: with the files, of which others are passed over; or an .npz.
         total: frames of the video.
         chosen: frames that are asked for, by number.
+        names: of the pictures of all frames, where frames are pictures.
 
     Returns:
         Depth of the R chosen frames in metres, with a reason for those without a file. Confidence is 1 where it is not given.
@@ -57,7 +60,7 @@ def read_depth_maps(folder: str | Path, total: int, chosen: list[int]) -> DepthM
     paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in SUFFIXES) if Path(folder).is_dir() else []
     if not paths:
         raise FileNotFoundError(f"{folder}: no depth maps there: expected 16-bit .png, .npy or .npz, one per frame.")
-    by_frame = _by_frame(paths, total, folder)
+    by_frame = _by_frame(paths, total, folder, names)
     maps = {frame: _read(by_frame[frame]) for frame in chosen if frame in by_frame}
     sizes = {depth.shape for depth, _ in maps.values()}
     if len(sizes) > 1:
@@ -108,15 +111,21 @@ def _known(depth: np.ndarray, confidence: np.ndarray | None) -> tuple[np.ndarray
     return np.where(known, depth, 0).astype(np.float32), confidence.astype(np.float32)
 
 
-def _by_frame(paths: list[Path], total: int, folder: str | Path) -> dict[int, Path]:
+def _by_frame(paths: list[Path], total: int, folder: str | Path, names: Sequence[str]) -> dict[int, Path]:
     """Files by the number of their frame."""
+    places = {Path(name).stem: frame for frame, name in enumerate(names)}
+    if len(places) == len(names) and all(path.stem in places for path in paths):
+        return {places[path.stem]: path for path in paths}
     if all(path.stem.isdecimal() for path in paths) and len({int(path.stem) for path in paths}) == len(paths):
         numbered = {int(path.stem): path for path in paths}
         if max(numbered) < total:
             return numbered
     if len(paths) == total:
         return dict(enumerate(paths))
-    raise ValueError(f"{folder}: {len(paths)} depth maps for {total} frames: expected one per frame, or names that are numbers of frames.")
+    raise ValueError(
+        f"{folder}: {len(paths)} depth maps for {total} frames: expected one per frame, or names that are those of "
+        "the pictures, or numbers of frames."
+    )
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
