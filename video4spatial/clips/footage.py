@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from video4spatial.cameras.lenses import PictureShapeError
 from video4spatial.cameras.trajectories import begin_at, trajectory_file
 from video4spatial.clips.clip import Clip
 from video4spatial.clips.instruction import Navigate
+from video4spatial.clips.regions import Region
 from video4spatial.media import VideoReader, open_video, resize_and_crop
 from video4spatial.media.image_folder import ImageFolderReader, open_as_stored, unread_in_words
 from video4spatial.media.picture_names import cameras_of_pictures
@@ -75,6 +76,8 @@ class Footage:
         unit: factor on their other lengths.
         notes: sentences for the user.
         undistorted: whether a lens distortion was taken out of the pictures.
+        size: height and width of the video's own pictures.
+        crop: what of them is used, in pixels.
     """
 
     path: Path
@@ -89,7 +92,25 @@ class Footage:
     scale: float
     unit: float
     notes: tuple[str, ...]
-    undistorted: bool = False
+    undistorted: bool
+    size: tuple[int, int]
+    crop: CropBox
+
+    def region(self, region: Region) -> Region:
+        """A region on a frame of the video as one on the context.
+
+        Args:
+            region: its frame counted from either end of the video, one of those that are used; its box or mask on the whole picture.
+
+        Returns:
+            The region on the context frames, a mask at their size.
+
+        Raises:
+            ValueError: for a frame outside the video or without a camera, a mask of another size, or a region that is cropped off.
+        """
+        place = self.chosen.index(resolve_frame(region.frame, self.total, self.path, "the region's frame"))
+        kept = replace(region, frame=place).cropped(self.crop, *self.size)
+        return kept if kept.mask is None else Region(place, mask=kept.pixels(*self.frames.shape[1:3]))
 
     def clip(self, trajectory: str | os.PathLike, num_frames: int, anchor: int = -1) -> FootageClip:
         """The clip of a path through the footage.
@@ -264,7 +285,7 @@ def read_footage(
         view = cameras[0]
     return Footage(
         Path(context), total, tuple(chosen), frames, more, times - times[0], cameras, view, frame_rate, scale, unit, tuple(notes),
-        undistortion is not None,
+        undistortion is not None, source, box,
     )  # fmt: skip
 
 
@@ -289,19 +310,20 @@ def _pictures(
     return np.concatenate(small), box, None if more is None else np.concatenate(more)
 
 
-def resolve_frame(anchor: int, total: int, context: str | os.PathLike) -> int:
-    """An anchor counted from either end of a video, as an index from its start.
+def resolve_frame(anchor: int, total: int, context: str | os.PathLike, what: str = "anchor") -> int:
+    """A frame counted from either end of a video, as an index from its start.
 
     Args:
         anchor: -total to total - 1.
         total: frames of the video.
         context: the video, for the message.
+        what: the frame is, for the message.
 
     Raises:
         ValueError: if it is outside the video.
     """
     if not -total <= anchor < total:
-        raise ValueError(f"anchor {anchor} is outside the {total} frames of {context}: expected {-total} to {total - 1}.")
+        raise ValueError(f"{what} {anchor} is outside the {total} frames of {context}: expected {-total} to {total - 1}.")
     return anchor % total
 
 
