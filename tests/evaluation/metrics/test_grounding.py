@@ -10,7 +10,7 @@ from video4spatial.captures import SceneObject
 from video4spatial.clips.augmentation import mirrored
 from video4spatial.clips.shards import clip_from_members, clip_members
 from video4spatial.clips.simulated import simulated_grounding_clip, simulated_navigation_clip
-from video4spatial.evaluation.metrics.detectors import DETECTORS, Detector
+from video4spatial.grounding.detectors import DETECTORS, Detector
 from video4spatial.evaluation.metrics.grounding import (
     SETTINGS, box_ious, measure_if_at_sd, measure_instruction_followed, projected_boxes,
 )  # fmt: skip

@@ -4,7 +4,7 @@ from functools import partial
 
 from video4spatial.evaluation.measurement import Metric, SetMetric
 from video4spatial.evaluation.metrics import camera, consistency, grounding, image, plugins, spatial_distance
-from video4spatial.evaluation.metrics.detectors import DETECTORS, Detector
+from video4spatial.grounding.detectors import DETECTORS, Detector
 from video4spatial.geometry.two_views import epipolar_distances, sampson_distances
 from video4spatial.naming import unknown
 
