@@ -5,6 +5,7 @@
 - `locating`: from a box or a mask on one frame to a box in space, followed through the other frames.
 - `detectors`: open-vocabulary detectors from a folder; `phrases`: from words to a box in space with them, relations included.
 - `free_space`: where a camera may go: what was seen to be free. `planning`: a way through it that ends on a view of the object.
+- `finding`: all of it, one after another.
 """
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from video4spatial.cameras import Cameras
 from video4spatial.geometry.scene_geometry import SceneGeometry
 from video4spatial.geometry.visibility import world_points
+from video4spatial.grounding import NotFound
 
 SURE = 0.3
 """Confidence from which a pixel's depth is used."""
@@ -48,9 +49,14 @@ class LevelScene:
         """A geometry stood upright about the position of its first placed camera.
 
         Args:
-            geometry: with at least one placed camera.
+            geometry: of the scene.
             up: [3] the vertical in its world, where it is known; by default what cameras and level surfaces say.
+
+        Raises:
+            NotFound: for a geometry without any camera.
         """
+        if not geometry.placed.any():
+            raise NotFound(f"no frame of the video could be placed in space ({geometry.reason}).")
         placed = np.flatnonzero(geometry.placed).tolist()
         cameras = geometry.cameras[placed]
         up = _up(geometry, cameras) if up is None else np.asarray(up, dtype=np.float64)

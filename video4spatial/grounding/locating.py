@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -44,6 +45,7 @@ class LocatingSettings:
         shown: least share of the object's near side that a frame must show to count as a sighting.
         pixels: fewest pixels of a sighting.
         points: most points that stand for the object.
+        doubtful: confidence below which the marked frame's own depth is held to be wrong, and that of all frames together is tried.
         refine: side in pixels at which colours tell a box's object from what it stands on; 0 leaves that out.
     """
 
@@ -56,6 +58,7 @@ class LocatingSettings:
     shown: float = 0.3
     pixels: int = 4
     points: int = 4000
+    doubtful: float = 0.5
     refine: int = 160
 
 
@@ -89,8 +92,13 @@ class Located:
         """Frames that show it, ascending."""
         return np.flatnonzero(self.scores > 0).tolist()
 
-    def as_dict(self) -> dict:
-        """JSON-able figures; masks and points are left out."""
+    def as_dict(self, numbers: Sequence[int] | None = None) -> dict:
+        """JSON-able figures; masks and points are left out.
+
+        Args:
+            numbers: [N] what the frames are called; by default their places.
+        """
+        names = range(len(self.scores)) if numbers is None else numbers
         boxes = [[round(float(value), 4) for value in self.boxes[frame]] for frame in self.frames]
         return {
             "label": self.item.label,
@@ -100,7 +108,7 @@ class Located:
             "yaw": round(self.item.yaw, 4),
             "how": self.words,
             "frames": [
-                {"frame": frame, "score": round(float(self.scores[frame]), 4), "box": box} for frame, box in zip(self.frames, boxes)
+                {"frame": names[frame], "score": round(float(self.scores[frame]), 4), "box": box} for frame, box in zip(self.frames, boxes)
             ],
         }
 
@@ -123,12 +131,26 @@ def locate_region(scene: LevelScene, region: Region, label: str = "object", samp
         raise ValueError(f"a region on frame {region.frame} of {len(scene.geometry)}: expected 0 to {len(scene.geometry) - 1}.")
     points = surface_points(scene.geometry, 0.0)
     found = _located(scene, points, region, label)
+    if found.confidence < SETTINGS.doubtful:
+        scene = _as_others_see(scene, region.frame)
+        points = surface_points(scene.geometry, 0.0)
+        found = max(found, _located(scene, points, region, label), key=lambda one: one.confidence)
     if samples < 2 or region.mask is not None:
         return found
     others = [_redrawn(scene, points, drawn, label) for drawn in _drawn_again(region, samples - 1, seed)]
     agreeing = 1 + sum(other is not None and same_place(found.item, other.item) for other in others)
     words = f"{found.words}; {agreeing} of {samples} boxes drawn slightly off lead to the same place"
     return replace(found, confidence=found.confidence * agreeing / samples, words=words)
+
+
+def _as_others_see(scene: LevelScene, frame: int) -> LevelScene:
+    """The scene with the depth of a frame as all frames together show it to its camera, where they show anything."""
+    geometry = scene.geometry
+    shown = geometry.render(geometry.cameras[frame], *geometry.depth.shape[1:], views=0)
+    depth, confidence = geometry.depth.copy(), geometry.confidence.copy()
+    depth[frame] = np.where(shown.known[0], shown.depth[0], depth[frame])
+    confidence[frame] = np.where(shown.known[0], shown.confidence[0], confidence[frame])
+    return replace(scene, geometry=replace(geometry, depth=depth, confidence=confidence))
 
 
 def same_place(first: SceneObject, second: SceneObject) -> bool:
@@ -172,7 +194,7 @@ def _located(scene: LevelScene, points: np.ndarray, region: Region, label: str) 
     backing = (0.5 + agreement.sum()) / (1 + len(others)) if others else 0.5
     confidence = float(np.clip(sure * backing, 0, 1)) ** 0.5
     scores = np.where(np.isfinite(boxes).all(1), np.nan_to_num(scores), 0.0)
-    words = f"marked on frame {frame}, seen in {int(weights.sum())} of the {len(others)} other frames that look there"
+    words = f"marked on one frame, seen in {int(weights.sum())} of the {len(others)} others that look there"
     return Located(item, confidence, scores, boxes, masks, cloud, words)
 
 
@@ -195,9 +217,11 @@ def object_pixels(scene: LevelScene, points: np.ndarray, region: Region) -> np.n
     weight = _middle_weight(region, depth.shape)
     usual = float(np.median(depth[known]))
     if scene.floor is not None:
-        above = known & (points[..., 2] > scene.floor + SETTINGS.on_floor * usual)
-        if weight[above].sum() > 0.1 * weight[known].sum():
-            known = above
+        # What seems to lie far below the floor is depth gone wrong, not floor.
+        margin = SETTINGS.on_floor * usual
+        off = known & ((points[..., 2] > scene.floor + margin) | (points[..., 2] < scene.floor - 4 * margin))
+        if weight[off].sum() > 0.2 * weight[known].sum():
+            known = off
     if region.mask is not None:  # it says what is the object; only pixels that bleed over its outline are left out
         near, far = np.quantile(depth[known], (0.1, 0.75))
         kept = known & (depth >= 0.7 * near) & (depth <= 1.5 * far)
@@ -303,7 +327,8 @@ def _fused(scene: LevelScene, points: np.ndarray, frame: int, own: np.ndarray) -
     usual = float(np.median(depth[own]))
     spacing = usual / (float(geometry.cameras.intrinsics[frame, 0, 0]) * width)
     extent = np.quantile(seeds, 0.95, axis=0) - np.quantile(seeds, 0.05, axis=0)
-    reach = max(float(extent.max()), 4 * spacing)
+    # As deep as it is wide, or a quarter of its height.
+    reach = max(float(np.linalg.norm(extent[:2])), 0.25 * float(extent[2]), 4 * spacing)
     ring = binary_dilation(own, iterations=max(2, height // 24)) & ~own & (depth > 0)
     behind = depth[ring][depth[ring] > np.quantile(depth[own], 0.9) * (1 + SETTINGS.agreement / 2)]
     if len(behind) > 0.2 * max(ring.sum(), 1):
