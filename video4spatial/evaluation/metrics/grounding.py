@@ -329,6 +329,26 @@ def _way_around(scene_seed: int, start: np.ndarray, end: np.ndarray) -> float | 
     return float(along(points[traced(previous, last, first)])[-1])  # the graph's own lengths are more than metres near obstacles
 
 
+def measure_collisions(sample: Sample) -> Measurement:
+    """Share of the frames whose camera stands in a wall or in furniture, as a person would; in simulated scenes alone."""
+    if not isinstance(sample.clip.instruction, Ground):
+        return Measurement(None, "not_applicable", "there is nothing to find")
+    provenance = sample.clip.provenance
+    if provenance.get("source") != "simulation" or not sample.estimated_cameras.metric:
+        return Measurement(None, "not_applicable", "where walls and furniture are is not known")
+    known = sample.estimate.position_known[1:]
+    if not known.any():
+        return Measurement.missing(sample.estimate.reason or "no camera is known")
+    clearance = generate_scene(provenance["scene_seed"]).free_space.clearance(sample.estimated_cameras.positions.numpy()[1:])
+    values = np.where(known, (clearance < -SETTINGS.noise[1]).astype(float), np.nan)
+    return Measurement.over_frames(values, "no camera is known", expected=np.ones(len(values), bool))
+
+
+def measure_answer_box(sample: Sample) -> Measurement:
+    """Without a value: only what looked for the object can say where it takes it to be (`grounding_benchmark`)."""
+    return Measurement(None, "not_applicable", "the video comes without an answer's box")
+
+
 def measure_instruction_followed(sample: Sample, detector: Detector | None = None) -> Measurement:
     """IF: 1 where one of the last frames shows the object near the middle at a sensible size, reached by a path without jumps.
 
