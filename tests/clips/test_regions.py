@@ -104,14 +104,14 @@ def test_views_of_a_clip_take_its_mask_along(clip):
 
 def test_regions_of_a_video_are_found_again_in_its_context(tmp_path, random_frames):
     write_video(tmp_path / "video.mp4", np.concatenate([random_frames(0, 20)] * 2, axis=2), 4.0)
-    footage = read_footage(tmp_path / "video.mp4", height=16, width=16, anchors=(-1, 7), context_frames=4)
+    footage = read_footage(tmp_path / "video.mp4", height=16, width=16, marked=(7,), context_frames=4)
     found = footage.region(Region(7, (0.25, 0.0, 0.5, 1.0)))
     assert footage.chosen[found.frame] == 7 and found.box == pytest.approx((0, 0, 0.5, 1))
     mask = np.zeros((32, 64), bool)
     mask[:, 16:32] = True
     assert footage.region(Region(-13, mask=mask)).box == (0, 0, 0.5, 1)
     with pytest.raises(ValueError, match="the region's frame 20 is outside the 20 frames"):
-        footage.region(Region(20, (0, 0, 1, 1)))
+        read_footage(tmp_path / "video.mp4", marked=(20,))
 
 
 def test_words_and_regions_name_an_object_alone_or_together():

@@ -94,12 +94,12 @@ def main(arguments: list[str]) -> None:
     say(f"\nThe result is in {options.output}: open {Path(options.output) / 'report.html'}")
 
 
-def reading_footage(options: Namespace, anchors: Sequence[int] = ()) -> Footage:
+def reading_footage(options: Namespace, marked: Sequence[int] = ()) -> Footage:
     """The video's frames in its own aspect.
 
     Args:
         options: of `add_reading_options`, and the video.
-        anchors: frames that must be among those that are used, beside the last.
+        marked: frames that must be among those that are used.
 
     Raises:
         FileNotFoundError, ValueError: for a video, cameras or frames that cannot be used.
@@ -107,7 +107,7 @@ def reading_footage(options: Namespace, anchors: Sequence[int] = ()) -> Footage:
     from video4spatial.clips.footage import read_footage
 
     return read_footage(
-        options.video, longest=options.longest, anchors=(-1, *anchors), context_cameras=options.cameras, context_frames=options.frames,
+        options.video, longest=options.longest, marked=marked, context_cameras=options.cameras, context_frames=options.frames,
         fov_degrees=options.fov, image_rate=options.fps, scale=options.scale,
     )  # fmt: skip
 

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
         route_messages()
         flags = {"context_cameras": "--cameras", "context_frames": "--frames"}
         with stage("reading the video"), user_mistakes(**flags):
-            footage = reading_footage(options, target.anchors)
+            footage = reading_footage(options, target.marked)
             instruction = target.within(footage)
         notes = [in_flags(sentence, **flags) for sentence in footage.notes]
         for sentence in notes:

@@ -133,8 +133,8 @@ def ground(arguments: list[str]) -> None:
         from video4spatial.clips.footage import read_footage
 
         with stage("reading the context"), user_mistakes():
-            anchors = (options.anchor, *target.anchors)
-            read = read_footage(anchors=anchors, context_frames=settings.offered_frames, detailed=True, **footage)
+            frames = {"anchors": (options.anchor,), "marked": target.marked}
+            read = read_footage(**frames, context_frames=settings.offered_frames, detailed=True, **footage)
             instruction = target.within(read)
         told = {name: getattr(options, name) for name in ("context", "target", "region", "way", "detector", "samples", "anchor")}
         _go_there(folder, read, instruction, target, settings, told, options.frames)

@@ -35,8 +35,8 @@ class Target:
     given: str
 
     @property
-    def anchors(self) -> tuple[int, ...]:
-        """Frames of the video that must be among those that are used."""
+    def marked(self) -> tuple[int, ...]:
+        """Frames of the video on which it is marked."""
         return () if self.region is None else (self.region.frame,)
 
     def within(self, footage: Footage) -> Ground:

@@ -204,6 +204,7 @@ def read_footage(
     grid: int = 16,
     detailed: bool = False,
     anchors: Sequence[int] = (-1,),
+    marked: Sequence[int] = (),
     frame_rate: float = 4.0,
     context_cameras: str | os.PathLike | None = None,
     context_frames: int | None = 32,
@@ -223,6 +224,7 @@ def read_footage(
         grid: of which both sides are multiples then.
         detailed: whether the pictures are kept in more pixels as well.
         anchors: frames of the video that trajectories start from, counted from either end; they are among those that are used.
+        marked: frames on which regions name objects, likewise.
         frame_rate: frames per second of the targets.
         context_cameras: camera file. Where it names pictures, and the video is a folder of images, they are joined by name; pictures
             without a camera are left out. Else one camera per frame of the video, in the same order.
@@ -249,16 +251,19 @@ def read_footage(
         notes += video.notes
         if isinstance(video, ImageFolderReader) and video.left_out:
             notes.append(f"{unread_in_words(video.left_out)} and are left out: {some(p.name for p in video.left_out)}.")
-        wanted = sorted({resolve_frame(anchor, total, context) for anchor in anchors})
+        starts = sorted({resolve_frame(anchor, total, context) for anchor in anchors})
+        wanted = sorted({*starts, *(resolve_frame(frame, total, context, "the region's frame") for frame in marked)})
         lost = [frame for frame in wanted if frame not in usable]
         if lost:
             raise ValueError(
-                f"frame {lost[0]} of {context}, which a path starts from, has no camera in {context_cameras}: choose another `anchor`."
+                f"frame {lost[0]} of {context}, which {'a path starts from' if lost[0] in starts else 'a region is on'}, has no camera in "
+                f"{context_cameras}: choose another {'`anchor`' if lost[0] in starts else 'frame'}."
             )
         places = _spread_around([usable.index(frame) for frame in wanted], len(usable), min(context_frames or total, len(usable)))
         chosen = [usable[place] for place in places]
         if len(chosen) < len(usable):
-            among = f"the anchor {wanted[0]}" if len(wanted) == 1 else f"the {len(wanted)} anchors"
+            among = f"the anchor {starts[0]}" if len(starts) == 1 else f"the {len(starts)} anchors"
+            among += " and the marked frame" if marked else ""
             notes.append(f"of {len(usable)} frames {len(chosen)} are used as context, evenly spread, {among} among them.")
         known = None if known is None else known.chosen(places)
         undistortion = None if known is None else Undistortion.of(known.lenses)
@@ -330,7 +335,7 @@ def resolve_frame(anchor: int, total: int, context: str | os.PathLike, what: str
 def _spread_around(wanted: list[int], total: int, count: int) -> list[int]:
     """Positions of `count` of `total` frames, evenly spread. Each wanted one replaces the nearest that is not wanted."""
     if len(wanted) > count:
-        raise ValueError(f"{len(wanted)} anchors do not go into {count} context frames: use more frames or fewer anchors.")
+        raise ValueError(f"{len(wanted)} anchors and marked frames do not go into {count} context frames: use more frames or fewer of them.")
     chosen = evenly_spread(total, count, wanted[0])
     for anchor in wanted[1:]:
         if anchor not in chosen:

@@ -146,7 +146,7 @@ class Detector:
             )[0]
             boxes = (result["boxes"].numpy() / (width, height, width, height)).clip(0, 1)
             for box, score in zip(boxes.tolist(), result["scores"].tolist()):
-                if box[0] < box[2] and box[1] < box[3]:
+                if (box[2] - box[0]) * width >= 1 and (box[3] - box[1]) * height >= 1:
                     found.append(Detection(index, tuple(box), float(score)))
         return found
 
