@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from video4spatial.cli.errors import EXIT_NOT_FOUND, UserError, all_mistakes, describe
+from video4spatial.cli.terminal import quiet_transformers
 
 if TYPE_CHECKING:
     from video4spatial.clips import Ground, Region
@@ -88,6 +89,7 @@ def read_target(options: Namespace) -> Target:
             return
         if options.target is None:
             raise ValueError(f"`detector` {options.detector} finds words: add `target`, or leave it out")
+        quiet_transformers()
         detectors.append(Detector.from_folder(options.detector, options.detector_threshold))
 
     all_mistakes((words, region, detector))

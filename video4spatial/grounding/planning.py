@@ -46,14 +46,14 @@ class PlanningSettings:
 
     clearances: tuple[float, ...] = (0.35, 0.25, 0.15)
     narrow: tuple[float, ...] = (0.08, 0.05, 0.0)
-    area: float = 0.12
+    area: float = 0.15
     steep: float = 35.0
     climb: float = 1.5
     rise: float = 0.1
     visible: float = 0.5
     candidates: int = 16
     height: int = 40
-    far: float = 0.25
+    far: float = 0.15
     metres: float = 0.12
     degrees: float = 9.0
     settle: float = 0.85
