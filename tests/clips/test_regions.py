@@ -37,7 +37,8 @@ def test_boxes_and_masks_are_read_as_they_are_written(mask):
         ("box=0,0,1,1", "expected frame=12,box="), ("frame=1", "expected frame=12,box="), ("frame=1,bix=2", "expected frame=12,box="),
         ("frame=x,box=0,0,1,1", "no whole number"), ("frame=1,box=0,0,1", "from 0 to 1"), ("frame=1,box=a,0,1,1", "not four numbers"),
         ("frame=1,box=0.4,0.3,0.4,0.8", "left before right"), ("frame=1,box=0.4,0.3,1.2,0.8", "from 0 to 1"),
-        ("frame=1,box=nan,0,1,1", "from 0 to 1"), ("frame=1,box=120,80,200,160", "look like pixels"), ("frame=1,mask=no.png", "no such mask"),
+        ("frame=1,box=nan,0,1,1", "from 0 to 1"), ("frame=1,box=120,80,200,160", "look like pixels"),
+        ("frame=1,mask=no.png", "no such mask"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_a_region_is_refused_in_one_sentence(text, words):

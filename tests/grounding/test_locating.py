@@ -115,8 +115,10 @@ def test_boxes_fit_their_points():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("red chair", ("red chair", "", "")), ("Go to the lamp.", ("lamp", "", "")), ("find the sofa and stop in front of it", ("sofa", "", "")),
-        ("the chair next to the window", ("chair", "next to", "window")), ("walk up to the lamp on top of the desk", ("lamp", "on", "desk")),
+        ("red chair", ("red chair", "", "")), ("Go to the lamp.", ("lamp", "", "")),
+        ("find the sofa and stop in front of it", ("sofa", "", "")),
+        ("the chair next to the window", ("chair", "next to", "window")),
+        ("walk up to the lamp on top of the desk", ("lamp", "on", "desk")),
         ("where is the ball? Go and look", ("ball", "", "")), ("the box to the left of a plant", ("box", "left of", "plant")),
         ("look around until you see the television, then go to it", ("television", "", "")), ("bedside table", ("bedside table", "", "")),
     ],

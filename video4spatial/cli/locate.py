@@ -21,8 +21,8 @@ def locate_parser() -> Parser:
     """Options of `v4s locate`."""
     parser = Parser(
         "v4s locate",
-        "Find an object in the scene of a video. The folder holds located.json (its box in space, its boxes on the frames, how sure that is),\n"
-        "map.png (from above) and a page about it (report.html). Exit code 3 where it is not found.",
+        "Find an object in the scene of a video. The folder holds located.json (its box in space, its boxes on the frames, how sure that\n"
+        "is), map.png (from above) and a page about it (report.html). Exit code 3 where it is not found.",
         "example:\n  v4s locate room.mp4 --region frame=12,box=0.4,0.3,0.6,0.8 --output outputs/lamp",
     )
     parser.add_argument("video", metavar="VIDEO", help="video file or folder of images")
@@ -75,12 +75,13 @@ def main(arguments: list[str]) -> None:
                 raise
             absent = error
         with stage("writing files and page"), user_mistakes():
-            sentence = str(absent) if found is None else f"found, confidence {found.confidence:.2f}: {found.words}"
+            sentence = str(absent) if found is None else f"found, {found.verdict}"
             content = {"found": found is not None, "video": Path(options.video).name, "target": target.given, "words": sentence}
             content |= {} if found is None else found.as_dict(footage.chosen)
             write_whole(folder / MARK, json.dumps(content, indent=1) + "\n")
             marked = None if instruction.region is None else instruction.region.frame
-            write_locate_page(folder, f"{Path(options.video).name}: {target.given}", scene, found, [sentence], footage.chosen, marked, notes)
+            title = f"{Path(options.video).name}: {target.given}"
+            write_locate_page(folder, title, scene, found, [sentence], footage.chosen, marked, notes)
     if absent is not None:
         raise absent
     say(sentence)

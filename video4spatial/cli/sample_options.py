@@ -58,7 +58,7 @@ def ground_parser() -> Parser:
         "Find an object in the scene of a video, go there, and end on a view that shows it.",
         "examples:\n"
         "  python sample.py ground --context room.mp4 --region frame=12,box=0.4,0.3,0.6,0.8 --output outputs/lamp\n"
-        "  python sample.py ground --context room.mp4 --target 'the chair next to the window' --detector models/owlv2 --output outputs/chair",
+        "  python sample.py ground --context room.mp4 --target 'chair next to the window' --detector models/owlv2 --output outputs/chair",
     )
     add_target_options(parser)
     add = parser.add_argument
@@ -78,16 +78,20 @@ def add_target_options(parser: Parser) -> None:
         parser: gets the options.
     """
     add = parser.add_argument
-    add("--target", metavar="WORDS", help="the object in words, such as 'red chair' or 'the lamp on the desk'; needs --detector, or --region")
+    add("--target", metavar="WORDS",
+        help="the object in words, such as 'red chair' or 'the lamp on the desk'; needs --detector, or --region")  # fmt: skip
     add("--region", metavar="FRAME_AND_BOX",
         help="the object by a box or a mask on any frame of the video: frame=12,box=0.4,0.3,0.6,0.8 (left, top, right, bottom as shares "
-        "of the picture; frames from 0, or from the end with -1) or frame=12,mask=mask.png (as large as the frame, the object bright)")  # fmt: skip
+        "of the picture; frames from 0, or from the end with -1) or frame=12,mask=mask.png (as large as the frame, "
+        "the object bright)")  # fmt: skip
     add("--detector", metavar="FOLDER",
-        help="folder with an OWL-ViT, OWLv2, Grounding DINO or CLIPSeg model, as transformers saves it, that finds --target in the frames")  # fmt: skip
+        help="folder with an OWL-ViT, OWLv2, Grounding DINO or CLIPSeg model, as transformers saves it, that finds --target in the "
+        "frames")  # fmt: skip
     add("--detector-threshold", metavar="S", type=number(0, 1),
         help="least score of what counts as found (default: 0.2 for OWL models, 0.35 for others)")  # fmt: skip
     add("--samples", metavar="K", type=integer(1), default=1,
-        help="draw the box of --region K times, slightly off; how many lead to the same object scales the confidence (default %(default)s)")  # fmt: skip
+        help="draw the box of --region K times, slightly off; how many lead to the same object scales the confidence "
+        "(default %(default)s)")  # fmt: skip
 
 
 def many_parser() -> Parser:

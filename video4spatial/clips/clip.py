@@ -55,9 +55,10 @@ class Clip:
         if self.target_cameras is None and isinstance(self.instruction, Navigate):
             object.__setattr__(self, "target_cameras", self.instruction.cameras)
         if isinstance(self.instruction, Ground) and self.instruction.region is not None:
-            count, size, mask = len(self.context_frames), self.context_frames.shape[1:3], self.instruction.region.mask
-            if not 0 <= self.instruction.region.frame < count:
-                raise ValueError(f"clip {self.name}: a region on frame {self.instruction.region.frame} of {count}: expected 0 to {count - 1}.")
+            region, count, size = self.instruction.region, len(self.context_frames), self.context_frames.shape[1:3]
+            mask = region.mask
+            if not 0 <= region.frame < count:
+                raise ValueError(f"clip {self.name}: a region on frame {region.frame} of {count}: expected 0 to {count - 1}.")
             if mask is not None and mask.shape != size:
                 sizes = " and ".join(f"{width}x{height}" for height, width in (mask.shape, size))
                 raise ValueError(f"clip {self.name}: the region's mask and the frames have {sizes} pixels: expected one size.")

@@ -335,7 +335,8 @@ def resolve_frame(anchor: int, total: int, context: str | os.PathLike, what: str
 def _spread_around(wanted: list[int], total: int, count: int) -> list[int]:
     """Positions of `count` of `total` frames, evenly spread. Each wanted one replaces the nearest that is not wanted."""
     if len(wanted) > count:
-        raise ValueError(f"{len(wanted)} anchors and marked frames do not go into {count} context frames: use more frames or fewer of them.")
+        both = f"{len(wanted)} anchors and marked frames"
+        raise ValueError(f"{both} do not go into {count} context frames: use more frames or fewer anchors.")
     chosen = evenly_spread(total, count, wanted[0])
     for anchor in wanted[1:]:
         if anchor not in chosen:

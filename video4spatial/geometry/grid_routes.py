@@ -12,7 +12,9 @@ OPEN = 0.2
 """Distance over which the wish to keep away from obstacles fades, in the unit of the cells."""
 
 
-def step_graph(room: np.ndarray, least: float, cell: float, stretch: tuple[float, ...] | None = None) -> tuple[np.ndarray, sparse.csr_matrix]:
+def step_graph(
+    room: np.ndarray, least: float, cell: float, stretch: tuple[float, ...] | None = None
+) -> tuple[np.ndarray, sparse.csr_matrix]:
     """The steps between neighbouring places of a grid, diagonal ones included.
 
     Args:

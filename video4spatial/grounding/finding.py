@@ -50,8 +50,8 @@ class Answer:
         """A sentence for people."""
         verdict = "found" if self.in_sight else "found, but hidden at the end of the way"
         length, turned = float(self.way.cameras.path_length()), float(self.way.cameras[-1].rotation_to(self.way.cameras[0])[0])
-        how = f"{verdict}, confidence {self.target.confidence:.2f}: {self.target.words}; {length:.2f} m and {turned:.0f} degrees from the start"
-        return how + (f"; {self.way.words}" if self.way.words else "")
+        way = f"{length:.2f} m and {turned:.0f} degrees from the start"
+        return "; ".join(filter(None, (f"{verdict}, {self.target.verdict}", way, self.way.words)))
 
     def as_dict(self, numbers: Sequence[int] | None = None) -> dict:
         """JSON-able figures.

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from video4spatial.geometry.grid_routes import along, resampled
-from video4spatial.grounding.levelling import SURE, LevelScene, surface_points
+from video4spatial.grounding.levelling import LevelScene, surface_points
 from video4spatial.spread import thinned
 
 

@@ -46,6 +46,7 @@ class LocatingSettings:
         pixels: fewest pixels of a sighting.
         points: most points that stand for the object.
         doubtful: confidence below which the marked frame's own depth is held to be wrong, and that of all frames together is tried.
+        warned: confidence below which people are told that it is doubtful.
         refine: side in pixels at which colours tell a box's object from what it stands on; 0 leaves that out.
     """
 
@@ -59,6 +60,7 @@ class LocatingSettings:
     pixels: int = 4
     points: int = 4000
     doubtful: float = 0.5
+    warned: float = 0.4
     refine: int = 160
 
 
@@ -91,6 +93,12 @@ class Located:
     def frames(self) -> list[int]:
         """Frames that show it, ascending."""
         return np.flatnonzero(self.scores > 0).tolist()
+
+    @property
+    def verdict(self) -> str:
+        """How sure it is and why, for people."""
+        doubt = " (doubtful: mark the object on a frame that shows it larger or nearer)" if self.confidence < SETTINGS.warned else ""
+        return f"confidence {self.confidence:.2f}{doubt}: {self.words}"
 
     def as_dict(self, numbers: Sequence[int] | None = None) -> dict:
         """JSON-able figures; masks and points are left out.
