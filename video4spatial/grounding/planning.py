@@ -30,8 +30,9 @@ class PlanningSettings:
     """What a good way and a good view are. Lengths are shares of the median depth of the scene, unless said otherwise.
 
     Args:
-        clearances: from what is solid, in metres for somebody who walks, tried in turn.
+        clearances: from what is solid, in metres for somebody who walks; each is tried.
         narrow: the same where nobody walks, as shares of the median depth.
+        tight: cost of each step to a smaller clearance.
         area: share of the last picture that the object should fill; from a quarter of it to four times as much is fair.
         steep: degrees that the last view should not look up or down more than.
         climb: cost of a length upwards or downwards beside one that is level.
@@ -46,6 +47,7 @@ class PlanningSettings:
 
     clearances: tuple[float, ...] = (0.35, 0.25, 0.15)
     narrow: tuple[float, ...] = (0.08, 0.05, 0.0)
+    tight: float = 0.5
     area: float = 0.15
     steep: float = 35.0
     climb: float = 1.5
@@ -197,16 +199,16 @@ def _best(scene: LevelScene, space: SeenSpace, target: Located, start: Cameras) 
     """The way [M, 3] with the best view at its end, that view, and the clearance that the way keeps; of one place where none is better."""
     here, usual = start.positions.numpy(), _usual(scene)
     best = here, _judged(scene, target, start, here, np.zeros(1))[0], 0.0
-    for clearance in SETTINGS.clearances if space.walking else tuple(share * usual for share in SETTINGS.narrow):
+    least = best[1].cost
+    for tight, clearance in enumerate(SETTINGS.clearances if space.walking else [share * usual for share in SETTINGS.narrow]):
         reach = _reachable(scene, space, here[0], max(clearance, 0.5 * space.cell))
         views = [] if reach is None else _judged(scene, target, start, reach.places, reach.costs / usual)
         if not views:
             continue
         view = min(views, key=lambda view: view.cost)
-        if view.cost < best[1].cost:
+        if view.cost + SETTINGS.tight * tight < least:
+            least = view.cost + SETTINGS.tight * tight
             best = np.concatenate([here, reach.route(view.camera.positions.numpy()[0])]), view, clearance
-        if best[1].visible >= SETTINGS.visible:
-            break
     return best
 
 
