@@ -47,7 +47,7 @@ class PlanningSettings:
 
     clearances: tuple[float, ...] = (0.35, 0.25, 0.15)
     narrow: tuple[float, ...] = (0.08, 0.05, 0.0)
-    tight: float = 0.5
+    tight: float = 0.25
     area: float = 0.15
     steep: float = 35.0
     climb: float = 1.5
