@@ -73,7 +73,7 @@ def test_a_marked_object_is_gone_to_and_marked_in_the_answer(room, answered):
 
 def test_a_saved_scene_is_searched_as_well_and_a_mask_is_a_region(room, ground, answered):
     region = f"frame={room[1] - 6},mask={room[0].parent / 'mask.png'}"
-    answer = json.loads((ground("--region", region, "--scene-cache", str(answered[1])) / "answer.json").read_text())
+    answer = json.loads((ground("--region", region, "--frames", "3", "--scene-cache", str(answered[1])) / "answer.json").read_text())
     first = json.loads((answered[0] / "answer.json").read_text())
     assert answer["found"] and np.linalg.norm(np.subtract(answer["center"], first["center"])) < 0.5
 

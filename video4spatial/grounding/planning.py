@@ -41,6 +41,7 @@ class PlanningSettings:
         candidates: views that are looked at closely.
         height: in pixels, of the pictures they are judged by.
         far: cost of a way as long as the median depth, beside a view whose object is four times too small.
+        fastest: mean metres from frame to frame that a way may take where the number of frames is given: a shorter one is taken instead.
         metres, degrees: most motion from frame to frame, where the number of frames is free.
         settle: share of the way after which the camera looks at the object.
     """
@@ -56,6 +57,7 @@ class PlanningSettings:
     candidates: int = 16
     height: int = 40
     far: float = 0.15
+    fastest: float = 0.2
     metres: float = 0.12
     degrees: float = 9.0
     settle: float = 0.85
@@ -139,7 +141,8 @@ def plan_way(
         raise NotFound(f"the frame that the way starts from could not be placed in the scene ({scene.geometry.reasons[anchor]}).")
     space = SeenSpace.of(scene) if space is None else space
     start = scene.geometry.cameras[anchor]
-    route, view, clearance = _best(scene, space, target, start)
+    longest = np.inf if num_frames is None else SETTINGS.fastest * (num_frames - 1)
+    route, view, clearance = _best(scene, space, target, start, longest)
     words = []
     if len(route) < 2:
         words.append("no way that was seen to be free leads to a better view: the camera turns to the object where it stands")
@@ -195,13 +198,16 @@ class _Reach:
         return self.every[traced(self.previous, int(self.nodes[nearest]), self.first)[::-1]]
 
 
-def _best(scene: LevelScene, space: SeenSpace, target: Located, start: Cameras) -> tuple[np.ndarray, View, float]:
-    """The way [M, 3] with the best view at its end, that view, and the clearance that the way keeps; of one place where none is better."""
+def _best(scene: LevelScene, space: SeenSpace, target: Located, start: Cameras, longest: float) -> tuple[np.ndarray, View, float]:
+    """The way [M, 3], of at most such a cost, with the best view at its end, that view, and the clearance that the way keeps.
+
+    It is of one place where none is better.
+    """
     here, usual = start.positions.numpy(), _usual(scene)
     best = here, _judged(scene, target, start, here, np.zeros(1))[0], 0.0
     least = best[1].cost
     for tight, clearance in enumerate(SETTINGS.clearances if space.walking else [share * usual for share in SETTINGS.narrow]):
-        reach = _reachable(scene, space, here[0], max(clearance, 0.5 * space.cell))
+        reach = _reachable(scene, space, here[0], max(clearance, 0.5 * space.cell), longest)
         views = [] if reach is None else _judged(scene, target, start, reach.places, reach.costs / usual)
         if not views:
             continue
@@ -217,8 +223,8 @@ def _usual(scene: LevelScene) -> float:
     return float(np.median(depth[depth > 0])) if (depth > 0).any() else 1.0
 
 
-def _reachable(scene: LevelScene, space: SeenSpace, here: np.ndarray, clearance: float) -> _Reach | None:
-    """The places that ways lead to which keep a clearance, or None where one cannot even start."""
+def _reachable(scene: LevelScene, space: SeenSpace, here: np.ndarray, clearance: float, longest: float) -> _Reach | None:
+    """The places that ways of at most such a cost lead to which keep a clearance, or None where one cannot even start."""
     geometry = scene.geometry
     heights = geometry.cameras.positions.numpy()[geometry.placed, 2]
     usual = _usual(scene)
@@ -235,7 +241,7 @@ def _reachable(scene: LevelScene, space: SeenSpace, here: np.ndarray, clearance:
     if away[first] > 0.25 * usual:
         return None
     costs, previous = routes_from(graph, first)
-    nodes = np.flatnonzero(np.isfinite(costs))
+    nodes = np.flatnonzero(np.isfinite(costs) & (costs <= longest))
     return _Reach(every[nodes], costs[nodes], nodes, previous, first, every)
 
 
