@@ -15,7 +15,7 @@ from video4spatial.evaluation.aggregation import FEWEST_SCENES
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("metrics", "context", "geometry")))
+DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("metrics", "context", "geometry", "grounding")))
 
 HEADINGS = {
     "gradient_correlation": "gradient correlation",
@@ -66,6 +66,17 @@ def navigation(file: str, rows: tuple[str, ...] | None = None) -> str:
         lines.append(_line(f"`{name}`", *(_cell(cells[name][metric]) for metric in HEADINGS)))
     scenes = max(cell["n"] for cell in cells["ground_truth"].values())
     return "\n".join([*lines, "", f"{scenes} scenes, pictures of {content['settings']['size']} pixels."])
+
+
+def grounding() -> str:
+    """Rows of the grounding benchmark."""
+    content = json.loads((RESULTS / "grounding_rooms.json").read_text())
+    settings, names = content["settings"], ("if", "if_at_sd", "sd", "iou", "box_iou", "path_efficiency", "collisions")
+    lines = _head("row", *(f"`{name}`" for name in names), "not found")
+    for row in content["rows"]:
+        cells = [_cell(row["metrics"][name]) for name in names]
+        lines.append(_line(f"`{row['name']}`", *cells, str(settings["not_found"].get(row["name"], "–"))))
+    return "\n".join([*lines, "", f"The first {settings['clips']} scenes, pictures of {settings['size']} pixels."])
 
 
 def geometry() -> str:
@@ -260,7 +271,7 @@ FIGURES = {
     "context_cache": context_cache, "context_plans": context_plans,
     "navigation_rooms": lambda: navigation("navigation_rooms.json", MAIN_ROWS),
     "navigation_rooms_all": lambda: navigation("navigation_rooms.json"), "navigation_real": lambda: navigation("navigation_real.json"),
-    "scoring": scoring, "geometry": geometry, "cameras": cameras, "curation": curation, "speeds": speeds,
+    "grounding_rooms": grounding, "scoring": scoring, "geometry": geometry, "cameras": cameras, "curation": curation, "speeds": speeds,
     "metric_validation": metric_validation,
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BASE = ("compression", "files", "memory", "naming", "parsing", "spread", "waits")
 ORDER = (
-    "cameras", "media", "geometry", "captures", "simulation", "clips", "models", "diffusion", "conditioning", "pipelines",
+    "cameras", "media", "geometry", "captures", "simulation", "clips", "grounding", "models", "diffusion", "conditioning", "pipelines",
     "evaluation", "training", "studies", "app", "cli",
 )  # fmt: skip
 ANYWHERE = ("pretrained",)

@@ -23,9 +23,11 @@ COMMANDS = [
     for line in block.replace("\\\n", " ").splitlines()
 ]
 PARSERS = {
-    "sample.py navigate": ("sample_options", "navigate_parser"), "v4s plan": ("plan", "plan_parser"),
+    "sample.py navigate": ("sample_options", "navigate_parser"), "sample.py ground": ("sample_options", "ground_parser"),
+    "v4s locate": ("locate", "locate_parser"), "v4s plan": ("plan", "plan_parser"),
     "v4s geometry": ("geometry", "geometry_parser"), "v4s score": ("score", "score_parser"), "v4s compare": ("compare", "compare_parser"),
-    "v4s benchmark navigation": ("benchmark", "navigation_parser"), "v4s curate inspect": ("curate", "inspect_parser"),
+    "v4s benchmark navigation": ("benchmark", "navigation_parser"),
+    "v4s benchmark grounding": ("benchmark_grounding", "grounding_parser"), "v4s curate inspect": ("curate", "inspect_parser"),
 }  # fmt: skip
 
 

@@ -16,14 +16,14 @@ from video4spatial.cli.curate import read_build_options
 from video4spatial.cli.errors import UserError
 from video4spatial.cli.lightning_cli import build_cli
 from video4spatial.clips.augmentation import AugmentationSettings
-from video4spatial.cli.sample_options import demo_parser, many_parser, navigate_parser
+from video4spatial.cli.sample_options import demo_parser, ground_parser, many_parser, navigate_parser
 from video4spatial.training import callbacks
 from video4spatial.training.curriculum import Curriculum
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = {"autoencoder", "curated", "pair_pose", "refiner", "rooms", "stereo"}
 """Training configurations that are complete; the others are given after one of them."""
-SAMPLE_PARSERS = {"demo": demo_parser, "navigate": navigate_parser, "many": many_parser}
+SAMPLE_PARSERS = {"demo": demo_parser, "navigate": navigate_parser, "ground": ground_parser, "many": many_parser}
 
 
 def config_files(folder: str) -> list[Path]:

@@ -7,8 +7,11 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from tests.conftest import seeded_transformer
 from video4spatial.cameras import parse_trajectory
-from video4spatial.clips import Navigate
+from video4spatial.clips import Navigate, Region
+from video4spatial.clips.regions import mask_box
+from video4spatial.geometry.scene_geometry import SceneGeometry
 from video4spatial.pipelines import GenerationSettings, SceneSession, Video4SpatialPipeline
+from video4spatial.simulation import generate_scene, render
 
 QUICK = GenerationSettings(num_inference_steps=1, chunk_frames=3)
 
@@ -110,3 +113,42 @@ def test_what_does_not_fit_is_refused(tiny_pipeline, random_frames):
     with pytest.raises(ValueError, match="sideway"):
         session.move("sideway 1m")
     assert len(session.frames) == 0 and session.context is context
+
+
+@pytest.fixture(scope="module")
+def pipeline_with_geometry(tiny_vae):
+    pipeline = Video4SpatialPipeline(
+        tiny_vae, seeded_transformer(geometry_views=1), FlowMatchEulerDiscreteScheduler(shift=3.0), height=64, width=64
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def test_an_object_is_found_and_gone_to_from_where_the_camera_stands(pipeline_with_geometry, clip):
+    scene = generate_scene(clip.provenance["scene_seed"])
+    seen = render(scene, clip.context_cameras, 64, 64).instance
+    usual = [item for item in scene.objects if item.label not in ("window", "door", "rug")]
+    item = max(usual, key=lambda item: (seen == item.instance_id).mean((1, 2)).max())
+    frame = int((seen == item.instance_id).mean((1, 2)).argmax())
+    count = len(clip.context_frames)
+    geometry = SceneGeometry(
+        clip.context_frames, clip.context_cameras, np.ones(count, bool), clip.context_depth, np.ones_like(clip.context_depth), ("",) * count
+    )
+    context = pipeline_with_geometry.encode_context(clip.context_frames, cameras=clip.context_cameras, geometry=geometry)
+    session = SceneSession(pipeline_with_geometry, context, anchor=clip.anchor, settings=GenerationSettings(num_inference_steps=1))
+    found = session.find(Region(frame, mask_box(seen[frame] == item.instance_id)), frames=5)
+    assert found.video.frames.shape == (5, 64, 64, 3) and len(session.frames) == 5 and found.answer.target.confidence > 0
+    last = found.answer.way.path.placed_at(clip.context_cameras[clip.anchor])[-1]
+    assert (render(scene, last, 64, 64).instance[0] == item.instance_id).any()
+    before = session.context
+    with pytest.raises(ValueError, match="needs something that reads them"):
+        session.find("the lamp")
+    assert session.context is before
+    again = session.find(Region(frame, mask_box(seen[frame] == item.instance_id)), frames=3)
+    assert len(session.frames) == 7 and again.answer.target.item.center == pytest.approx(found.answer.target.item.center, abs=0.5)
+
+
+def test_a_scene_without_geometry_cannot_be_searched(tiny_pipeline, random_frames):
+    session = SceneSession(tiny_pipeline, tiny_pipeline.encode_context(random_frames(0, 3)), settings=QUICK)
+    with pytest.raises(ValueError, match="encoded without geometry"):
+        session.find(Region(0, (0.2, 0.2, 0.8, 0.8)))

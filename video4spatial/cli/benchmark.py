@@ -22,8 +22,11 @@ NEW_WALK = 1_000_000
 
 
 def main(arguments: list[str]) -> None:
-    """Run `v4s benchmark navigation`."""
-    run_action("v4s benchmark", {"navigation": navigation}, {"navigation": "--json FILE [options]"}, arguments)
+    """Run `v4s benchmark navigation` or `grounding`."""
+    from video4spatial.cli.benchmark_grounding import grounding
+
+    actions = {"navigation": navigation, "grounding": grounding}
+    run_action("v4s benchmark", actions, dict.fromkeys(actions, "--json FILE [options]"), arguments)
 
 
 def navigation_parser() -> Parser:
@@ -117,7 +120,7 @@ def navigation(arguments: list[str]) -> None:
         write_results(options.json, benchmark, settings, results)
         if options.details:
             write_results(options.details, benchmark, settings, results, clips=recording.clips)
-    _show(results)
+    show_table(results)
     few = too_few_scenes(max((cell["n"] or 0 for row in results for cell in row["metrics"].values()), default=0))
     if few:
         say(few)
@@ -224,8 +227,12 @@ FIGURE_WIDTH = 7
 """Characters of a column of figures: 0.00123."""
 
 
-def _show(rows: list[dict]) -> None:
-    """The figures as a table."""
+def show_table(rows: list[dict]) -> None:
+    """The figures as a table.
+
+    Args:
+        rows: of a results file.
+    """
     from rich.table import Table
 
     every = list(rows[0]["metrics"])

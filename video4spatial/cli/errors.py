@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 EXIT_MISTAKE = 2
+EXIT_NOT_FOUND = 3
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
@@ -24,7 +25,16 @@ SETUP = "`make demo` sets up .venv once, and `source .venv/bin/activate` enters 
 
 
 class UserError(Exception):
-    """Something the user can put right; the message is all they need to see."""
+    """Something the user can put right; the message is all they need to see.
+
+    Args:
+        message: one line.
+        code: exit code of the command.
+    """
+
+    def __init__(self, message: str, code: int = EXIT_MISTAKE):
+        super().__init__(message)
+        self.code = code
 
 
 class Stopped(BaseException):
@@ -113,15 +123,15 @@ def exit_code(command: Callable[[list[str]], None], arguments: list[str]) -> int
         arguments: it is called with.
 
     Returns:
-        0, 2 after a user's mistake, on a full disk or in a Python without the packages (told in one line), 130 when interrupted, 143 when
-        terminated.
+        0, 2 after a user's mistake, on a full disk or in a Python without the packages (told in one line), 3 where what was looked for is
+        not there, 130 when interrupted, 143 when terminated.
     """
     try:
         _stop_on_sigterm()
         command(arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
+        print(f"error: {error}" if error.code == EXIT_MISTAKE else error, file=sys.stderr)
+        return error.code
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in OURS:
             raise

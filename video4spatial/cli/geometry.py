@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,17 @@ def geometry_parser() -> Parser:
     add = parser.add_argument
     add("video", metavar="VIDEO", help="video file or folder of images")
     add("--output", metavar="DIR", required=True, help="folder to write")
+    add_reading_options(parser)
+    return parser
+
+
+def add_reading_options(parser: Parser) -> None:
+    """How a video and its geometry are read.
+
+    Args:
+        parser: gets the options.
+    """
+    add = parser.add_argument
     add("--cameras", metavar="FILE",
         help="cameras, by the names of the pictures or one per frame of the video (default: found in the frames)")  # fmt: skip
     add("--frames", metavar="N", type=integer(1), default=32,
@@ -46,7 +57,6 @@ def geometry_parser() -> Parser:
     add("--fps", metavar="F", type=number(0), help="images per second, for a folder of images (default 4)")
     add("--scale", metavar="S", type=number(0), default=1.0, help="factor on the lengths in the camera file (default %(default)g)")
     add("--overwrite", action="store_true", help="replace an earlier result in the output folder")
-    return parser
 
 
 def main(arguments: list[str]) -> None:
@@ -66,12 +76,12 @@ def main(arguments: list[str]) -> None:
     with output_folder(options.output, options.overwrite, "geometry.json") as folder:
         route_messages()
         with stage("reading the video"), user_mistakes(context_cameras="--cameras", context_frames="--frames"):
-            footage = _footage(options)
+            footage = reading_footage(options)
         notes = [in_flags(sentence, context_cameras="--cameras", context_frames="--frames") for sentence in footage.notes]
         for sentence in notes:
             note(sentence)
         with stage(f"reading cameras and depth of {len(footage.frames)} frames") as tell, user_mistakes():
-            geometry = _estimated(footage, options, tell)
+            geometry = estimated(footage, options, tell)
         for sentence in geometry.in_words():
             note(sentence)
         with stage("writing files and page"), user_mistakes():
@@ -84,17 +94,35 @@ def main(arguments: list[str]) -> None:
     say(f"\nThe result is in {options.output}: open {Path(options.output) / 'report.html'}")
 
 
-def _footage(options: Namespace) -> Footage:
-    """The video's frames in its own aspect."""
+def reading_footage(options: Namespace, marked: Sequence[int] = ()) -> Footage:
+    """The video's frames in its own aspect.
+
+    Args:
+        options: of `add_reading_options`, and the video.
+        marked: frames that must be among those that are used.
+
+    Raises:
+        FileNotFoundError, ValueError: for a video, cameras or frames that cannot be used.
+    """
     from video4spatial.clips.footage import read_footage
 
     return read_footage(
-        options.video, longest=options.longest, context_cameras=options.cameras, context_frames=options.frames,
+        options.video, longest=options.longest, marked=marked, context_cameras=options.cameras, context_frames=options.frames,
         fov_degrees=options.fov, image_rate=options.fps, scale=options.scale,
     )  # fmt: skip
 
 
-def _estimated(footage: Footage, options: Namespace, tell: Callable[[str], None]) -> SceneGeometry:
+def estimated(footage: Footage, options: Namespace, tell: Callable[[str], None]) -> SceneGeometry:
+    """Cameras and depth of a video's frames.
+
+    Args:
+        footage: the frames.
+        options: of `add_reading_options`.
+        tell: is told of each step, in words, before it begins.
+
+    Raises:
+        UserError, ValueError, OSError: for cameras, depth or a model that cannot be used.
+    """
     from video4spatial.geometry.depth_files import holds_depth, read_depth_maps
     from video4spatial.geometry.plane_sweep import PlaneSweepDepth
     from video4spatial.media import image_paths

@@ -12,6 +12,7 @@ VERBS = {
     "sample": "generate the video a camera would see in the scene of a video",
     "plan": "say what a run will cost, before it runs",
     "geometry": "read cameras and depth from a video, and write them for other programs",
+    "locate": "find an object in the scene of a video, marked on a frame or named",
     "train": "train a model from a configuration file",
     "score": "compare a generated video with a reference",
     "benchmark": "score a model on a frozen test set, beside the reference rows",

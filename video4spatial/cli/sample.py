@@ -1,6 +1,10 @@
 """`v4s sample` and `sample.py`: generate a video, look at it beside what is known, score it, report."""
 
+from __future__ import annotations
+
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from video4spatial.cli.errors import UserError, user_mistakes
 from video4spatial.cli.output_folder import output_folder
@@ -10,23 +14,43 @@ from video4spatial.cli.sample_options import (
     SampleSettings,
     demo_parser,
     footage_arguments,
+    ground_parser,
     navigate_parser,
     sample_settings,
 )
-from video4spatial.cli.sample_run import Request, check_room_for, requested, requested_of_footage, scene_of, video_of, write_result
+from video4spatial.cli.sample_run import (
+    Request,
+    along_path,
+    check_room_for,
+    geometry_of,
+    requested,
+    requested_of_footage,
+    scene_of,
+    video_of,
+    write_result,
+)
+from video4spatial.cli.targets import Target, absence, read_target
 from video4spatial.cli.terminal import load_pipeline, note, route_messages, say, stage
 from video4spatial.naming import unknown
-from video4spatial.pretrained import read_model_folder
+from video4spatial.pretrained import ModelFolder, read_model_folder
+
+if TYPE_CHECKING:
+    from video4spatial.clips import Clip, Ground
+    from video4spatial.clips.footage import Footage
+    from video4spatial.conditioning.plans import ContextPlan
+    from video4spatial.geometry.scene_geometry import SceneGeometry
+    from video4spatial.pipelines import SceneContext, Video4SpatialPipeline
 
 DESCRIPTION = """Generate the video that a camera would see in the scene of a video.
 
   demo       a simulated test scene, whose truth is known (also what happens without any argument)
   navigate   follow a camera path through your own video
+  ground     find an object in your own video and go there
   many       follow many paths through one video, which is encoded once"""
 
 
 def main(arguments: list[str]) -> None:
-    """Run `demo` (the default), `navigate` or `many`.
+    """Run `demo` (the default), `navigate`, `ground` or `many`.
 
     Args:
         arguments: the mode and its options.
@@ -34,9 +58,9 @@ def main(arguments: list[str]) -> None:
     Raises:
         UserError: what the user can put right.
     """
-    modes = {"demo": demo, "navigate": navigate, "many": many}
+    modes = {"demo": demo, "navigate": navigate, "ground": ground, "many": many}
     if arguments and arguments[0] in ("-h", "--help"):
-        print(f"usage: sample.py [demo | navigate | many] [options]\n\n{DESCRIPTION}\n\nsample.py MODE --help explains each.")
+        print(f"usage: sample.py [demo | navigate | ground | many] [options]\n\n{DESCRIPTION}\n\nsample.py MODE --help explains each.")
         return
     if not arguments or arguments[0].startswith("-"):
         arguments = ["demo", *arguments]
@@ -61,7 +85,7 @@ def demo(arguments: list[str]) -> None:
         route_messages()
         clip = _demo_clip(options.scene, settings)
         told = {"scene": options.scene, "known_cameras": options.known_cameras}
-        _make(folder, requested(clip, settings, told, (), f"Demo: test scene {options.scene}"))
+        _make(folder, _noted(requested(clip, settings, told, (), f"Demo: test scene {options.scene}")))
     _say_where(output)
 
 
@@ -86,8 +110,80 @@ def navigate(arguments: list[str]) -> None:
             path = {"trajectory": options.trajectory, "num_frames": length, "anchor": options.anchor}
             read = footage_clip(**path, context_frames=offered, detailed=settings.most_shown is not None, **footage)
         told = {name: getattr(options, name) for name in ("context", "trajectory", "anchor")}
-        _make(folder, requested_of_footage(read, settings, told))
+        _make(folder, _noted(requested_of_footage(read, settings, told)))
     _say_where(options.output)
+
+
+def ground(arguments: list[str]) -> None:
+    """Find an object in the user's own video and go there.
+
+    Args:
+        arguments: options of `ground_parser`.
+    """
+    options = ground_parser().parse(arguments)
+    with user_mistakes():
+        model = read_model_folder(options.model)
+        footage = footage_arguments(options, model)
+    target = read_target(options)
+    if options.way == "model":
+        raise UserError(f"--way model: {_why_not_by_itself(model, target)}; --way planned works with every model")
+    with output_folder(options.output, options.overwrite) as folder:
+        settings = sample_settings(options, model, "--context-cameras", options.context_cameras is not None)
+        route_messages()
+        from video4spatial.clips.footage import read_footage
+
+        with stage("reading the context"), user_mistakes():
+            frames = {"anchors": (options.anchor,), "marked": target.marked}
+            read = read_footage(**frames, context_frames=settings.offered_frames, detailed=True, **footage)
+            instruction = target.within(read)
+        told = {name: getattr(options, name) for name in ("context", "target", "region", "way", "detector", "samples", "anchor")}
+        _go_there(folder, read, instruction, target, settings, told, options.frames)
+    _say_where(options.output)
+
+
+def _why_not_by_itself(model: ModelFolder, target: Target) -> str:
+    """Why a model cannot imagine the way to an object by itself."""
+    if target.region is not None:
+        return "this model has no encoder for regions"
+    return "this model was not trained to find objects" if model.reads_text else "this model reads no text"
+
+
+def _go_there(
+    folder: Path, footage: Footage, instruction: Ground, target: Target, settings: SampleSettings, told: dict, frames: int | None
+) -> None:
+    """Find the object in the geometry of the footage, plan a way, follow it, write the result."""
+    from video4spatial.grounding.finding import find
+
+    start = footage.clip("static", 2, told["anchor"])
+    model, clip, told = settings.model, start.clip, {**told, "trajectory": target.given}
+    first = _noted(requested_of_footage(start, settings, told))
+    pipeline = context = geometry = None
+    if settings.scene_cache is not None:
+        pipeline, plan = _loaded(clip, settings)
+        context = scene_of(pipeline, clip, plan, settings)
+        geometry = context.geometry
+    if geometry is None:
+        chosen = None if settings.generation.geometry == "none" else settings.generation.geometry
+        geometry = geometry_of(clip, replace(settings.generation, geometry=chosen), settings.loading.resolved_device())
+    with stage("looking for the object and a way to it"), absence():
+        answer = find(
+            geometry, instruction, clip.anchor, detector=target.detector, num_frames=frames, least_frames=model.target_frames,
+            frame_rate=model.frame_rate, samples=target.samples, seed=settings.generation.seed,
+        )  # fmt: skip
+    say(answer.words)
+    clip = along_path(clip, answer.way.path, target.given)
+    marked = None if instruction.region is None else instruction.region.frame
+    request = requested_of_footage(replace(start, clip=clip), settings, told)
+    request = replace(request, answer=answer, numbers=footage.chosen, marked=marked)
+    _make(folder, _noted(request, first.notes), geometry, pipeline, context)
+
+
+def _noted(request: Request, said: tuple[str, ...] = ()) -> Request:
+    """The request, once its notes are said, but those that were before."""
+    for sentence in request.notes:
+        if sentence not in said:
+            note(sentence)
+    return request
 
 
 def _demo_clip(scene: int, settings: SampleSettings):
@@ -104,21 +200,28 @@ def _demo_clip(scene: int, settings: SampleSettings):
     return clip.with_context(evenly_spread(total, min(settings.offered_frames or total, total), clip.anchor))
 
 
-def _make(folder: Path, request: Request) -> None:
-    """Load the model, encode the scene, follow the path, write the result."""
+def _make(
+    folder: Path, request: Request, geometry: SceneGeometry | None = None, pipeline: Video4SpatialPipeline | None = None,
+    context: SceneContext | None = None,
+) -> None:  # fmt: skip
+    """Load the model, encode the scene, follow the path, write the result; what is at hand of these is not made again."""
+    if context is None:
+        pipeline, plan = _loaded(request.clip, request.settings, request)
+        context = scene_of(pipeline, request.clip, plan, request.settings, geometry)
+    write_result(folder, request, video_of(pipeline, context, request))
+
+
+def _loaded(clip: Clip, settings: SampleSettings, request: Request | None = None) -> tuple[Video4SpatialPipeline, ContextPlan]:
+    """The model, once it is known that the machine has room for a request, and what it is shown of the clip's context."""
     from video4spatial.pipelines.generation import plan_scene
     from video4spatial.pipelines.settings import check_pools
 
-    for sentence in request.notes:
-        note(sentence)
-    settings = request.settings
     with user_mistakes():
-        plan = plan_scene(request.clip, settings.generation, settings.most_shown)
-        check_pools(plan, settings.model.grid, *request.clip.context_frames.shape[1:3])
-        check_room_for(request, plan)
-        pipeline = load_pipeline(settings.model, settings.loading)
-    context = scene_of(pipeline, request.clip, plan, settings)
-    write_result(folder, request, video_of(pipeline, context, request))
+        plan = plan_scene(clip, settings.generation, settings.most_shown)
+        check_pools(plan, settings.model.grid, *clip.context_frames.shape[1:3])
+        if request is not None:
+            check_room_for(request, plan)
+        return load_pipeline(settings.model, settings.loading), plan
 
 
 def _say_where(folder: str | Path) -> None:

@@ -51,6 +51,49 @@ def navigate_parser() -> Parser:
     return parser
 
 
+def ground_parser() -> Parser:
+    """Options of `sample.py ground`."""
+    parser = Parser(
+        "sample.py ground",
+        "Find an object in the scene of a video, go there, and end on a view that shows it.",
+        "examples:\n"
+        "  python sample.py ground --context room.mp4 --region frame=12,box=0.4,0.3,0.6,0.8 --output outputs/lamp\n"
+        "  python sample.py ground --context room.mp4 --target 'chair next to the window' --detector models/owlv2 --output outputs/chair",
+    )
+    add_target_options(parser)
+    add = parser.add_argument
+    add("--way", choices=("planned", "model"), default="planned",
+        help="planned: the object is located in the scene's geometry, and a way through what was seen to be free is planned; model: the "
+        "model imagines the way itself, if it was trained to (default %(default)s)")  # fmt: skip
+    _add_footage_options(parser)
+    _add_sampling_options(parser)
+    add("--output", metavar="DIR", required=True, help="folder to write")
+    return parser
+
+
+def add_target_options(parser: Parser) -> None:
+    """What is looked for: `--target`, `--region`, and what reads and doubts them.
+
+    Args:
+        parser: gets the options.
+    """
+    add = parser.add_argument
+    add("--target", metavar="WORDS",
+        help="the object in words, such as 'red chair' or 'the lamp on the desk'; needs --detector, or --region")  # fmt: skip
+    add("--region", metavar="FRAME_AND_BOX",
+        help="the object by a box or a mask on any frame of the video: frame=12,box=0.4,0.3,0.6,0.8 (left, top, right, bottom as shares "
+        "of the picture; frames from 0, or from the end with -1) or frame=12,mask=mask.png (as large as the frame, "
+        "the object bright)")  # fmt: skip
+    add("--detector", metavar="FOLDER",
+        help="folder with an OWL-ViT, OWLv2, Grounding DINO or CLIPSeg model, as transformers saves it, that finds --target in the "
+        "frames")  # fmt: skip
+    add("--detector-threshold", metavar="S", type=number(0, 1),
+        help="least score of what counts as found (default: 0.2 for OWL models, 0.35 for others)")  # fmt: skip
+    add("--samples", metavar="K", type=integer(1), default=1,
+        help="draw the box of --region K times, slightly off; how many lead to the same object scales the confidence "
+        "(default %(default)s)")  # fmt: skip
+
+
 def many_parser() -> Parser:
     """Options of `sample.py many`."""
     parser = Parser(

@@ -5,6 +5,7 @@ The user is told how far it is. The folder holds frames, cameras, scores and a r
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +13,19 @@ from typing import TYPE_CHECKING
 from video4spatial.cli.errors import in_flags, user_mistakes
 from video4spatial.cli.sample_options import SampleSettings
 from video4spatial.cli.terminal import counted, note, say, stage
+from video4spatial.files import write_whole
 
 if TYPE_CHECKING:
+    import torch
+
+    from video4spatial.cameras import Cameras
     from video4spatial.clips import Clip
     from video4spatial.clips.footage import FootageClip
     from video4spatial.conditioning.plans import ContextPlan
     from video4spatial.evaluation.measurement import Measurement
-    from video4spatial.pipelines import Generated, SceneContext, Video4SpatialPipeline
+    from video4spatial.geometry.scene_geometry import SceneGeometry
+    from video4spatial.grounding.finding import Answer
+    from video4spatial.pipelines import Generated, GenerationSettings, SceneContext, Video4SpatialPipeline
 
 PIXEL_METRICS = ("psnr", "covisible_psnr", "ssim", "gradient_correlation")
 """What the reference videos are scored by."""
@@ -36,6 +43,9 @@ class Request:
         told: options of the mode that the results file repeats.
         notes: what was decided on the way, for the user.
         title: of the report.
+        answer: what was looked for and found, and led to the path; None where the path was given.
+        numbers: what the frames of its scene are called.
+        marked: the one of them that names it.
     """
 
     clip: Clip
@@ -43,6 +53,9 @@ class Request:
     told: dict
     notes: tuple[str, ...]
     title: str
+    answer: Answer | None = None
+    numbers: tuple[int, ...] = ()
+    marked: int | None = None
 
 
 def requested(clip: Clip, settings: SampleSettings, told: dict, notes: tuple[str, ...], title: str) -> Request:
@@ -77,6 +90,21 @@ def requested_of_footage(read: FootageClip, settings: SampleSettings, told: dict
     return requested(read.clip, settings, told, (*filter(None, warnings), *read.notes), title)
 
 
+def along_path(clip: Clip, path: Cameras, name: str) -> Clip:
+    """A clip of footage with another path from its anchor.
+
+    Args:
+        clip: that follows a path.
+        path: T cameras relative to the first.
+        name: what the path is called.
+    """
+    from video4spatial.cameras.trajectories import begin_at
+
+    cameras = begin_at(path, clip.instruction.cameras[0])
+    instruction, provenance = replace(clip.instruction, cameras=cameras), {**clip.provenance, "trajectory": name}
+    return replace(clip, instruction=instruction, target_cameras=cameras, provenance=provenance)
+
+
 def check_room_for(request: Request, plan: ContextPlan) -> None:
     """Say how much memory a video will take, before anything is loaded.
 
@@ -104,7 +132,9 @@ def check_room_for(request: Request, plan: ContextPlan) -> None:
     say(told)
 
 
-def scene_of(pipeline: Video4SpatialPipeline, clip: Clip, plan: ContextPlan, settings: SampleSettings) -> SceneContext:
+def scene_of(
+    pipeline: Video4SpatialPipeline, clip: Clip, plan: ContextPlan, settings: SampleSettings, geometry: SceneGeometry | None = None
+) -> SceneContext:
     """The clip's context, encoded or read, and written where that is asked for; what is approximate about it is said.
 
     Args:
@@ -112,19 +142,18 @@ def scene_of(pipeline: Video4SpatialPipeline, clip: Clip, plan: ContextPlan, set
         clip: whose context it is.
         plan: what of it is shown.
         settings: how, and with which files.
+        geometry: of the context, where it is at hand.
 
     Raises:
         UserError: for a scene file that is not of this model and context, or cannot be written.
     """
-    from video4spatial.pipelines.generation import encode_scene, load_scene, scene_geometry
+    from video4spatial.pipelines.generation import encode_scene, load_scene
 
     if settings.scene_cache is None:
-        geometry = None
-        if settings.most_shown is not None:
-            with stage(f"reading the geometry of {len(clip.context_frames)} frames") as tell, user_mistakes():
-                geometry = scene_geometry(clip, settings.generation, pipeline._execution_device, tell)
-            for sentence in geometry.in_words():
-                note(sentence)
+        if settings.most_shown is None:
+            geometry = None
+        elif geometry is None:
+            geometry = geometry_of(clip, settings.generation, pipeline._execution_device)
         with stage(f"encoding {len(plan.chunks)} context frames"), user_mistakes():
             context = encode_scene(pipeline, clip, settings.generation, plan, geometry)
     else:
@@ -135,6 +164,26 @@ def scene_of(pipeline: Video4SpatialPipeline, clip: Clip, plan: ContextPlan, set
             pipeline.save_context(context, settings.save_scene)
     _say_approximations(context.approximations)
     return context
+
+
+def geometry_of(clip: Clip, settings: GenerationSettings, device: torch.device | str) -> SceneGeometry:
+    """The geometry of a clip's context; what is known of it is said.
+
+    Args:
+        clip: whose context it is.
+        settings: with the choice.
+        device: where networks compute.
+
+    Raises:
+        UserError: for a folder of the geometry of other frames.
+    """
+    from video4spatial.pipelines.generation import scene_geometry
+
+    with stage(f"reading the geometry of {len(clip.context_frames)} frames") as tell, user_mistakes():
+        geometry = scene_geometry(clip, settings, device, tell)
+    for sentence in geometry.in_words():
+        note(sentence)
+    return geometry
 
 
 def video_of(pipeline: Video4SpatialPipeline, context: SceneContext, request: Request) -> Generated:
@@ -204,6 +253,12 @@ def write_result(folder: Path, request: Request, generated: Generated) -> None:
         plot_trajectories({k: v for k, v in paths.items() if v is not None}, folder / "trajectory.png", title=request.title)
         write_cameras(folder / "transforms.json", commanded, image_size=frames.shape[1:3])
         _write_scores(folder / "scores.json", clip, measurements, {**settings, "notes": notes, "provenance": clip.provenance})
+        answer, figures = request.answer, []
+        if answer is not None:
+            from video4spatial.evaluation.reports.grounding_page import write_answer
+
+            figures = write_answer(folder, answer, frames, request.numbers, request.marked)
+            write_whole(folder / "answer.json", json.dumps(answer.as_dict(request.numbers), indent=1) + "\n")
         applicable = {name: m for name, m in measurements.items() if m.status != "not_applicable"}
         write_sample_page(
             folder,
@@ -218,6 +273,8 @@ def write_result(folder: Path, request: Request, generated: Generated) -> None:
             measurements=applicable,
             settings=settings,
             warnings=notes,
+            answer="" if answer is None else answer.words,
+            figures=figures,
         )
     told = [name for name in (*NAVIGATION_METRICS, *VIDEO_METRICS) if name in applicable]
     for name in told:

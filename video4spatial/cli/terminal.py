@@ -117,6 +117,16 @@ def quiet_diffusers() -> None:
     set_verbosity_error()
 
 
+def quiet_transformers() -> None:
+    """The same of the library transformers, where it is installed."""
+    try:
+        from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+    except ImportError:
+        return
+    disable_progress_bar()
+    set_verbosity_error()
+
+
 def load_pipeline(folder: ModelFolder, settings: LoadingSettings | None = None) -> Video4SpatialPipeline:
     """The pipeline of a checked model folder, which shows no progress of its own.
 

@@ -10,7 +10,8 @@ from video4spatial.cameras import centre_crop_box
 from video4spatial.captures import Capture, SceneObject
 from video4spatial.clips.clip import Clip
 from video4spatial.clips.cropping import crop_view, resize_depth
-from video4spatial.clips.instruction import Ground, Navigate, Region
+from video4spatial.clips.instruction import Ground, Navigate
+from video4spatial.clips.regions import Region
 from video4spatial.clips.manifest import ClipRow
 from video4spatial.media import resize_and_crop
 

@@ -8,6 +8,7 @@ import numpy as np
 from video4spatial.cameras import Cameras
 from video4spatial.captures import SceneObject
 from video4spatial.clips.instruction import Ground, Instruction, Navigate
+from video4spatial.clips.regions import Region
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,14 @@ class Clip:
     def __post_init__(self):
         if self.target_cameras is None and isinstance(self.instruction, Navigate):
             object.__setattr__(self, "target_cameras", self.instruction.cameras)
+        if isinstance(self.instruction, Ground) and self.instruction.region is not None:
+            region, count, size = self.instruction.region, len(self.context_frames), self.context_frames.shape[1:3]
+            mask = region.mask
+            if not 0 <= region.frame < count:
+                raise ValueError(f"clip {self.name}: a region on frame {region.frame} of {count}: expected 0 to {count - 1}.")
+            if mask is not None and mask.shape != size:
+                sizes = " and ".join(f"{width}x{height}" for height, width in (mask.shape, size))
+                raise ValueError(f"clip {self.name}: the region's mask and the frames have {sizes} pixels: expected one size.")
 
     @property
     def num_target_frames(self) -> int:
@@ -101,7 +110,7 @@ class Clip:
         """The clip with one change of view applied to all that is known of it, the instruction included.
 
         Args:
-            frames, depth: of pictures [n, H, W, 3] and depth maps [n, H, W].
+            frames, depth: of pictures [n, H, W, 3] and depth maps [n, H, W]; the latter also of a region's mask.
             cameras: of the cameras that took them.
             boxes: of boxes [n, 4] in them; NaN where nothing is left of one. A region that is lost is left out where words say the same.
             text: of the instruction's words.
@@ -119,8 +128,7 @@ class Clip:
         elif instruction is not None:
             region = instruction.region
             if region is not None:
-                box = boxes(np.array([region.box], dtype=np.float64))[0]
-                region = replace(region, box=tuple(box.tolist())) if np.isfinite(box).all() else None
+                region = _region_viewed(region, depth, boxes)
                 if region is None and instruction.text is None:
                     raise ValueError(f"clip {self.name}: the region {instruction.region.box}, which names the object, would be lost.")
             instruction = replace(instruction, text=if_known(text, instruction.text), region=region)
@@ -145,3 +153,12 @@ class Clip:
         if region.frame not in indices:
             raise ValueError(f"context indices {indices}: expected the frame {region.frame} among them, whose region names the object.")
         return replace(self.instruction, region=replace(region, frame=indices.index(region.frame)))
+
+
+def _region_viewed(region: Region, depth: Callable[[np.ndarray], np.ndarray], boxes: Callable[[np.ndarray], np.ndarray]) -> Region | None:
+    """A region after a change of view, or None where nothing is left of it."""
+    if region.mask is not None:
+        mask = depth(region.mask[None].astype(np.float32))[0] > 0.5
+        return replace(region, mask=mask) if mask.any() else None
+    box = boxes(np.array([region.box], dtype=np.float64))[0]
+    return replace(region, box=tuple(box.tolist())) if np.isfinite(box).all() else None

@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from video4spatial.cameras.lenses import PictureShapeError
 from video4spatial.cameras.trajectories import begin_at, trajectory_file
 from video4spatial.clips.clip import Clip
 from video4spatial.clips.instruction import Navigate
+from video4spatial.clips.regions import Region
 from video4spatial.media import VideoReader, open_video, resize_and_crop
 from video4spatial.media.image_folder import ImageFolderReader, open_as_stored, unread_in_words
 from video4spatial.media.picture_names import cameras_of_pictures
@@ -77,6 +78,8 @@ class Footage:
         notes: sentences for the user.
         undistorted: whether a lens distortion was taken out of the pictures.
         quarter_turns: by which stored pictures and their cameras were brought upright, counter-clockwise.
+        size: height and width of the video's own pictures.
+        crop: what of them is used, in pixels.
     """
 
     path: Path
@@ -91,8 +94,26 @@ class Footage:
     scale: float
     unit: float
     notes: tuple[str, ...]
-    undistorted: bool = False
-    quarter_turns: int = 0
+    undistorted: bool
+    quarter_turns: int
+    size: tuple[int, int]
+    crop: CropBox
+
+    def region(self, region: Region) -> Region:
+        """A region on a frame of the video as one on the context.
+
+        Args:
+            region: its frame counted from either end of the video, one of those that are used; its box or mask on the whole picture.
+
+        Returns:
+            The region on the context frames, a mask at their size.
+
+        Raises:
+            ValueError: for a frame outside the video or without a camera, a mask of another size, or a region that is cropped off.
+        """
+        place = self.chosen.index(resolve_frame(region.frame, self.total, self.path, "the region's frame"))
+        kept = replace(region, frame=place).cropped(self.crop, *self.size)
+        return kept if kept.mask is None else Region(place, mask=kept.pixels(*self.frames.shape[1:3]))
 
     def clip(self, trajectory: str | os.PathLike, num_frames: int, anchor: int = -1) -> FootageClip:
         """The clip of a path through the footage.
@@ -189,6 +210,7 @@ def read_footage(
     grid: int = 16,
     detailed: bool = False,
     anchors: Sequence[int] = (-1,),
+    marked: Sequence[int] = (),
     frame_rate: float = 4.0,
     context_cameras: str | os.PathLike | None = None,
     context_frames: int | None = 32,
@@ -208,6 +230,7 @@ def read_footage(
         grid: of which both sides are multiples then.
         detailed: whether the pictures are kept in more pixels as well.
         anchors: frames of the video that trajectories start from, counted from either end; they are among those that are used.
+        marked: frames on which regions name objects, likewise.
         frame_rate: frames per second of the targets.
         context_cameras: camera file. Where it names pictures, and the video is a folder of images, they are joined by name; pictures
             without a camera are left out. Else one camera per frame of the video, in the same order.
@@ -234,16 +257,19 @@ def read_footage(
         notes += video.notes
         if isinstance(video, ImageFolderReader) and video.left_out:
             notes.append(f"{unread_in_words(video.left_out)} and are left out: {some(p.name for p in video.left_out)}.")
-        wanted = sorted({resolve_frame(anchor, total, context) for anchor in anchors})
+        starts = sorted({resolve_frame(anchor, total, context) for anchor in anchors})
+        wanted = sorted({*starts, *(resolve_frame(frame, total, context, "the region's frame") for frame in marked)})
         lost = [frame for frame in wanted if frame not in usable]
         if lost:
             raise ValueError(
-                f"frame {lost[0]} of {context}, which a path starts from, has no camera in {context_cameras}: choose another `anchor`."
+                f"frame {lost[0]} of {context}, which {'a path starts from' if lost[0] in starts else 'a region is on'}, has no camera in "
+                f"{context_cameras}: choose another {'`anchor`' if lost[0] in starts else 'frame'}."
             )
         places = _spread_around([usable.index(frame) for frame in wanted], len(usable), min(context_frames or total, len(usable)))
         chosen = [usable[place] for place in places]
         if len(chosen) < len(usable):
-            among = f"the anchor {wanted[0]}" if len(wanted) == 1 else f"the {len(wanted)} anchors"
+            among = f"the anchor {starts[0]}" if len(starts) == 1 else f"the {len(starts)} anchors"
+            among += " and the marked frame" if marked else ""
             notes.append(f"of {len(usable)} frames {len(chosen)} are used as context, evenly spread, {among} among them.")
         known = None if known is None else known.chosen(places)
         undistortion = None if known is None else Undistortion.of(known.lenses)
@@ -272,7 +298,7 @@ def read_footage(
         view = cameras[0]
     return Footage(
         Path(context), total, tuple(chosen), frames, more, times - times[0], cameras, view, frame_rate, scale, unit, tuple(notes),
-        undistortion is not None, turns,
+        undistortion is not None, turns, source, box,
     )  # fmt: skip
 
 
@@ -302,26 +328,28 @@ def _pictures(
     return np.concatenate(small), box, None if more is None else np.concatenate(more)
 
 
-def resolve_frame(anchor: int, total: int, context: str | os.PathLike) -> int:
-    """An anchor counted from either end of a video, as an index from its start.
+def resolve_frame(anchor: int, total: int, context: str | os.PathLike, what: str = "anchor") -> int:
+    """A frame counted from either end of a video, as an index from its start.
 
     Args:
         anchor: -total to total - 1.
         total: frames of the video.
         context: the video, for the message.
+        what: the frame is, for the message.
 
     Raises:
         ValueError: if it is outside the video.
     """
     if not -total <= anchor < total:
-        raise ValueError(f"anchor {anchor} is outside the {total} frames of {context}: expected {-total} to {total - 1}.")
+        raise ValueError(f"{what} {anchor} is outside the {total} frames of {context}: expected {-total} to {total - 1}.")
     return anchor % total
 
 
 def _spread_around(wanted: list[int], total: int, count: int) -> list[int]:
     """Positions of `count` of `total` frames, evenly spread. Each wanted one replaces the nearest that is not wanted."""
     if len(wanted) > count:
-        raise ValueError(f"{len(wanted)} anchors do not go into {count} context frames: use more frames or fewer anchors.")
+        both = f"{len(wanted)} anchors and marked frames"
+        raise ValueError(f"{both} do not go into {count} context frames: use more frames or fewer anchors.")
     chosen = evenly_spread(total, count, wanted[0])
     for anchor in wanted[1:]:
         if anchor not in chosen:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from video4spatial.cameras import Cameras
+from video4spatial.clips.regions import Region
 
 
 @dataclass(frozen=True)
@@ -24,25 +25,12 @@ class Navigate:
 
 
 @dataclass(frozen=True)
-class Region:
-    """A box on one frame of the context, which names an object without words.
-
-    Args:
-        frame: position in the context.
-        box: left, top, right and bottom as shares of width and height, 0 to 1.
-    """
-
-    frame: int
-    box: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
 class Ground:
     """Find an object, go there, and end on a view that shows it.
 
     Args:
         text: the object in words, as an instruction ("go to the lamp").
-        region: the object by a box on a context frame. One of the two is needed; both may be given.
+        region: the object by a box or a mask on a context frame. One of the two is needed; both may be given.
 
     Raises:
         ValueError: with neither.
@@ -52,7 +40,7 @@ class Ground:
     region: Region | None = None
 
     def __post_init__(self):
-        if not self.text and self.region is None:
+        if not (self.text and self.text.strip()) and self.region is None:
             raise ValueError("an object to find needs words or a region: give text, region or both.")
 
     @property

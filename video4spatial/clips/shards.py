@@ -26,7 +26,8 @@ from PIL import Image
 from video4spatial.cameras import Cameras
 from video4spatial.captures import SceneObject
 from video4spatial.clips.clip import Clip
-from video4spatial.clips.instruction import Ground, Instruction, Navigate, Region
+from video4spatial.clips.instruction import Ground, Instruction, Navigate
+from video4spatial.clips.regions import Region, mask_as_plain, mask_from_plain
 from video4spatial.files import written_aside
 from video4spatial.parsing import parse_json, read_arrays
 
@@ -287,7 +288,7 @@ def _plain_instruction(instruction: Instruction | None) -> dict:
     return {
         "kind": "ground",
         "text": instruction.text,
-        "region": None if region is None else {"frame": region.frame, "box": list(region.box)},
+        "region": None if region is None else _plain_region(region),
     }
 
 
@@ -297,7 +298,15 @@ def _instruction(plain: dict, target: Cameras | None) -> Instruction | None:
     if plain["kind"] == "navigate":
         return Navigate(target, plain.get("prompt", ""))
     region = plain["region"]
-    return Ground(plain["text"], None if region is None else Region(region["frame"], tuple(region["box"])))
+    if region is not None:
+        mask = mask_from_plain(region["mask"]) if "mask" in region else None
+        region = Region(region["frame"], tuple(region["box"]), mask)
+    return Ground(plain["text"], region)
+
+
+def _plain_region(region: Region) -> dict:
+    mask = {} if region.mask is None else {"mask": mask_as_plain(region.mask)}
+    return {"frame": region.frame, "box": list(region.box), **mask}
 
 
 def _without_nan(value):

@@ -8,6 +8,7 @@ from video4spatial.cameras import Cameras
 from video4spatial.captures import SceneObject
 from video4spatial.clips.clip import Clip
 from video4spatial.clips.instruction import Ground, Navigate
+from video4spatial.clips.regions import mask_box
 from video4spatial.simulation import NoPathError, Scene, approach_target, capture_walk, generate_scene, navigation_target, render
 from video4spatial.spread import evenly_spread
 
@@ -187,7 +188,7 @@ def simulated_grounding_clip(
         name=name or f"rooms-grounding-{scene_seed}-{walk_seed}-{target_seed}",
         instruction=Ground(f"go to the {item.label}"),
         anchor=context_size - 1,
-        target_boxes=np.stack([_box(mask) for mask in seen]),
+        target_boxes=np.array([mask_box(mask) or (np.nan,) * 4 for mask in seen], dtype=np.float32),
         target_object=item,
         provenance={
             "source": "simulation", "kind": "grounding", "scene_seed": scene_seed, "walk_seed": walk_seed,
@@ -221,12 +222,3 @@ def _shown_objects(scene: Scene, walk: Cameras, order: np.random.Generator) -> l
     frames_showing = {item.instance_id: ((shown == item.instance_id).mean((1, 2)) > 0.005).sum() for item in scene.objects}
     objects = [scene.objects[place] for place in order.permutation(len(scene.objects))]
     return [item for item in objects if frames_showing[item.instance_id] >= 2]
-
-
-def _box(mask: np.ndarray) -> np.ndarray:
-    """Left, top, right, bottom [4] of a mask [H, W] as shares; NaN where it is empty."""
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    if not len(rows):
-        return np.full(4, np.nan, dtype=np.float32)
-    height, width = mask.shape
-    return np.array([columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height], dtype=np.float32)

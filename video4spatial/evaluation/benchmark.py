@@ -89,8 +89,8 @@ def benchmark_navigation(
     with counted("scoring videos", total, shown=progress) as wait, ScoringPool(processes, metrics, wait.advance) as pool:
         begin = wait.describe
         others = any("other" in row.needs for row in usable)
-        _run(on_test, _inputs(pipeline, clips, generation, others, blur_sigma=blur, image_to_video=peer), pool, recording, begin)
-        _run(on_seen, _inputs(seen_pipeline, seen_clips if on_seen else (), generation, False), pool, recording, begin)
+        _run(on_test, row_inputs(pipeline, clips, generation, others, blur_sigma=blur, image_to_video=peer), pool, recording, begin)
+        _run(on_seen, row_inputs(seen_pipeline, seen_clips if on_seen else (), generation, False), pool, recording, begin)
         scored = {name: [] for name in rows} | pool.results()
     if recording is not None:
         recording.clips.update(scored)
@@ -119,10 +119,18 @@ def _check(clips: Sequence[Clip | TestEntry], rows: Sequence[str], metrics: Sequ
         raise ValueError("; ".join(problems) + ".")
 
 
-def _inputs(
+def row_inputs(
     pipeline: Video4SpatialPipeline, clips: Sequence[Clip | TestEntry], generation: GenerationSettings, others: bool, **more
 ) -> Iterator[RowInputs]:
-    """What rows are made from, clip by clip; `others` says whether a clip of another scene is among it."""
+    """What rows are made from, clip by clip.
+
+    Args:
+        pipeline: the model; entries of test sets are loaded at its size.
+        clips: to score.
+        generation: how the model is run.
+        others: whether a clip of another scene is wanted beside each.
+        **more: further fields of `RowInputs`.
+    """
 
     def loaded(entry: Clip | TestEntry) -> Clip:
         return entry if isinstance(entry, Clip) else entry.load(pipeline.config.height, pipeline.config.width)

@@ -133,12 +133,31 @@ def load_test_set(name: str = NAME, limit: int | None = None) -> list[TestClip]:
     Raises:
         ValueError: for an unknown set, a file of another form, or a limit below 1.
     """
+    content = read_test_set(name, limit, None)
+    return [
+        TestClip(f"{content['name']}-{index:03d}", f"rooms-{recipe['scene_seed']}", recipe, content["settings"])
+        for index, recipe in enumerate(content["clips"][:limit])
+    ]
+
+
+def read_test_set(name: str, limit: int | None, kind: str | None) -> dict:
+    """What the file of a test set of simulated rooms holds.
+
+    Args:
+        name: name of a shipped set, or path of a JSON file.
+        limit: of clips that will be used.
+        kind: that it must be of: None for navigation.
+
+    Raises:
+        ValueError: for an unknown set, a file of another form or kind, or a limit below 1.
+    """
     if limit is not None and limit < 1:
         raise ValueError(f"limit {limit}: expected at least 1 clip.")
     folder = resources.files("video4spatial.evaluation") / "test_sets"
     path = Path(name) if name.endswith(".json") else folder / f"{name}.json"
     if not path.is_file():
-        known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+        sets = {entry.name.removesuffix(".json"): entry for entry in folder.iterdir() if entry.name.endswith(".json")}
+        known = sorted(known_set for known_set, entry in sets.items() if parse_json(entry.read_text(encoding="utf-8")).get("kind") == kind)
         hint = did_you_mean(name, known)
         raise ValueError(f"there is no test set {name!r}{hint}: choose one of {', '.join(known)}, or give a .json file.")
     try:
@@ -148,15 +167,15 @@ def load_test_set(name: str = NAME, limit: int | None = None) -> list[TestClip]:
     missing = {"name", "settings", "clips"} - set(content)
     if missing:
         raise ValueError(f"{name}: not a test set, it has no {', '.join(sorted(missing))}.")
-    if "kind" in content:
-        raise ValueError(f"{name}: a test set of {content['kind']}: give the folder that holds them (`captures`).")
+    found = content.get("kind")
+    if found != kind and found in ("grounding", None):
+        raise ValueError(f"{name}: a test set of {found or 'navigation'}: use v4s benchmark {found or 'navigation'}.")
+    if found != kind:
+        raise ValueError(f"{name}: a test set of {found}: give the folder that holds them (`captures`).")
     clips = content["clips"]
     if not isinstance(clips, list) or not all(isinstance(recipe, dict) and "scene_seed" in recipe for recipe in clips):
         raise ValueError(f"{name}: not a test set, whose clips are a list of objects with a scene_seed each.")
-    return [
-        TestClip(f"{content['name']}-{index:03d}", f"rooms-{recipe['scene_seed']}", recipe, content["settings"])
-        for index, recipe in enumerate(clips[:limit])
-    ]
+    return content
 
 
 def write_test_set(path: str | os.PathLike, content: dict) -> None:

@@ -17,9 +17,11 @@ import torch
 
 from video4spatial.cameras import Cameras, parse_trajectory
 from video4spatial.cameras.intrinsics import default_intrinsics
-from video4spatial.clips import Clip, Navigate
+from video4spatial.clips import Clip, Ground, Navigate, Region
 from video4spatial.conditioning.plans import ContextMaterial, ContextPlan, plan_context
 from video4spatial.geometry.scene_geometry import SceneGeometry
+from video4spatial.grounding.detectors import Detector
+from video4spatial.grounding.finding import Answer, find
 from video4spatial.models import CacheStorage
 from video4spatial.models.autoencoder import temporal_compression
 from video4spatial.pipelines.pipeline import Video4SpatialPipeline, VideoOutput
@@ -282,6 +284,19 @@ def _differences(context: SceneContext, clip: Clip, cameras: Cameras | None, pla
     return differs
 
 
+@dataclass(frozen=True)
+class Found:
+    """An object that a session found and went to.
+
+    Args:
+        video: the way to it.
+        answer: where it is, and how sure that is.
+    """
+
+    video: VideoOutput
+    answer: Answer
+
+
 class SceneSession:
     """A camera that wanders through a scene on command.
 
@@ -370,6 +385,36 @@ class SceneSession:
             self._cameras.append(seen[known:])
         rendering = chunks[0].rendering if len(chunks) == 1 else None
         return VideoOutput(frames=video, latents=latents, cameras=relative, rendering=rendering)
+
+    def find(
+        self, target: str | Region | Ground, frames: int | None = None, detector: Detector | None = None, samples: int = 1
+    ) -> Found:
+        """Find an object in the scene, plan a way to it from where the camera stands, and follow that.
+
+        Args:
+            target: the object in words, by a region on a frame of `context`, or both.
+            frames: of the way; default as many as keep the camera slow, at least one chunk.
+            detector: what finds words in frames (`Detector.from_folder`); not needed for a region.
+            samples: draws of a region whose agreement scales the confidence.
+
+        Returns:
+            The video and the answer.
+
+        Raises:
+            ValueError: for a scene without geometry, or words without a detector and a region.
+            NotFound: a ValueError, where the scene does not show the object; the camera stays where it is.
+        """
+        if isinstance(target, str | Region):
+            target = Ground(target) if isinstance(target, str) else Ground(region=target)
+        context, anchor = self._context, self._anchor
+        if context.geometry is None:
+            raise ValueError("the scene was encoded without geometry, in which objects are found: give `encode_context` its `geometry`.")
+        usual = self.settings.chunk_frames or self.pipeline.config.target_frames
+        answer = find(
+            context.geometry, target, anchor, detector=detector, num_frames=frames, least_frames=usual,
+            frame_rate=self.pipeline.config.frame_rate, samples=samples, seed=self.settings.seed,
+        )  # fmt: skip
+        return Found(self.move(answer.way.path), answer)
 
     def _chunk(self, path: Cameras) -> VideoOutput:
         """Generate one chunk and let it join the memory."""

@@ -7,6 +7,8 @@ from numba import njit
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from video4spatial.geometry.grid_routes import step_graph
+
 BODY_BOTTOM, BODY_TOP = 0.05, 1.9
 _CELL = 0.1
 
@@ -109,25 +111,9 @@ class FreeSpace:
         x1, y1 = max(r.x1 for r in self._rooms), max(r.y1 for r in self._rooms)
         x, y = np.meshgrid(np.arange(x0, x1, _CELL), np.arange(y0, y1, _CELL), indexing="ij")
         distance = self.clearance(np.stack([x, y], -1))
-        free = distance >= clearance
-        number = np.full(free.shape, -1)
-        number[free] = np.arange(free.sum())
-        rows, columns, costs = [], [], []
-        for dx, dy in ((1, 0), (0, 1), (1, 1), (1, -1)):
-            a = number[: number.shape[0] - dx, max(-dy, 0) : number.shape[1] - max(dy, 0)]
-            b = number[dx:, max(dy, 0) : number.shape[1] + min(dy, 0)]
-            joined = (a >= 0) & (b >= 0)
-            rows.append(a[joined])
-            columns.append(b[joined])
-            costs.append(np.full(joined.sum(), np.hypot(dx, dy) * _CELL))
-        rows, columns, costs = np.concatenate(rows), np.concatenate(columns), np.concatenate(costs)
-        nodes = int(free.sum())
-        # Steps near obstacles cost more, so that paths keep to the open.
-        room_to_move = distance[free]
-        costs = costs * (1 + 0.5 * np.exp(-(np.minimum(room_to_move[rows], room_to_move[columns]) - clearance) / 0.2))
-        graph = sparse.coo_matrix((costs, (rows, columns)), shape=(nodes, nodes)).tocsr()
+        places, graph = step_graph(distance, clearance, _CELL)
         count, area = csgraph.connected_components(graph, directed=False)
         if count == 0:
             return np.zeros((0, 2)), graph
         keep = area == np.argmax(np.bincount(area))
-        return np.stack([x[free], y[free]], -1)[keep], graph[keep][:, keep]
+        return np.stack([x.ravel()[places], y.ravel()[places]], -1)[keep], graph[keep][:, keep]

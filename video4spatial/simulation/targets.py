@@ -3,11 +3,12 @@
 import numpy as np
 import torch
 from scipy import ndimage
-from scipy.sparse import csgraph
 
 from video4spatial.cameras import Cameras
+from video4spatial.cameras.level_poses import look_poses
 from video4spatial.captures import SceneObject
-from video4spatial.simulation.motion import CLEARANCE, GRID_CLEARANCE, NoPathError, look_poses, resample, sway
+from video4spatial.geometry.grid_routes import along, resampled, routes_from, traced
+from video4spatial.simulation.motion import CLEARANCE, GRID_CLEARANCE, NoPathError, resample, sway
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scene import Scene
 
@@ -167,13 +168,11 @@ def approach_target(
     goal, goal_pose = _viewpoint(scene, rng, target, points, height, fov_degrees, aspect)
     wanted = rng.uniform(0.06, 0.12) * num_frames + 0.3
     route = np.concatenate([_way(scene, rng, points, graph, goal, wanted), goal_pose[None, :2, 3]])
-    arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(route, axis=0), axis=1))])
+    arc = along(route)
     phase = np.linspace(0, 1, num_frames)
     at = arc[-1] * (0.5 * phase + 0.5 * phase**2 * (3 - 2 * phase))
     times = np.arange(num_frames) / frame_rate
-    positions = np.stack(
-        [np.interp(at, arc, route[:, 0]), np.interp(at, arc, route[:, 1]), np.full(num_frames, height)], -1
-    )
+    positions = np.column_stack([resampled(route, at), np.full(num_frames, height)])
     toward = center - positions
     glance = (1 - phase) ** 2 * rng.uniform(-0.7, 0.7)  # looks aside at first
     yaw = np.unwrap(np.arctan2(toward[:, 1], toward[:, 0])) + glance
@@ -187,13 +186,11 @@ def approach_target(
 
 def _way(scene: Scene, rng, points: np.ndarray, graph, goal: int, wanted: float) -> np.ndarray:
     """A route [M, 2] over the grid to one of its points, about as long as wanted and smooth where that leaves it clear."""
-    length, previous = csgraph.dijkstra(graph, directed=False, indices=goal, return_predecessors=True)
+    length, previous = routes_from(graph, goal)
     begin = int(
         np.argmin(np.abs(length - min(wanted, length[np.isfinite(length)].max())) + rng.uniform(0, 0.3, len(points)))
     )
-    route = [begin]
-    while route[-1] != goal:
-        route.append(int(previous[route[-1]]))
+    route = traced(previous, begin, goal)
     route = (
         resample(np.concatenate([points[route], points[route[-1:]] + 1e-6]))
         if len(route) > 1

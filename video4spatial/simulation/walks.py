@@ -3,10 +3,11 @@
 import numpy as np
 import torch
 from scipy import ndimage
-from scipy.sparse import csgraph
 
 from video4spatial.cameras import Cameras
-from video4spatial.simulation.motion import CLEARANCE, GRID_CLEARANCE, NoPathError, look_poses, resample, sway
+from video4spatial.cameras.level_poses import look_poses
+from video4spatial.geometry.grid_routes import along, routes_from, traced
+from video4spatial.simulation.motion import CLEARANCE, GRID_CLEARANCE, NoPathError, resample, sway
 from video4spatial.simulation.renderer import render
 from video4spatial.simulation.scene import Scene
 from video4spatial.simulation.targets import approach_target, navigation_target
@@ -72,11 +73,7 @@ def _tour(scene: Scene, rng, length: float) -> np.ndarray:
         gap = np.min(np.linalg.norm(points[:, None] - np.array(visited[-6:])[None], axis=-1), axis=1)
         weight = gap**2 + 1e-9
         there = int(rng.choice(len(points), p=weight / weight.sum()))
-        _, previous = csgraph.dijkstra(graph, directed=False, indices=here, return_predecessors=True)
-        leg = [there]
-        while leg[-1] != here:
-            leg.append(int(previous[leg[-1]]))
-        leg = points[leg[::-1]]
+        leg = points[traced(routes_from(graph, here)[1], there, here)[::-1]]
         total += np.linalg.norm(np.diff(leg, axis=0), axis=1).sum()
         route.extend(leg[1:])
         visited.append(points[there])
@@ -96,8 +93,7 @@ def _tour(scene: Scene, rng, length: float) -> np.ndarray:
             break
     else:
         smooth = route
-    arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(smooth, axis=0), axis=1))])
-    return np.concatenate([smooth, arc[:, None]], 1)
+    return np.column_stack([smooth, along(smooth)])
 
 
 def _pace(rng, times: np.ndarray, speed: float) -> np.ndarray:

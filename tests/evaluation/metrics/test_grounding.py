@@ -10,7 +10,7 @@ from video4spatial.captures import SceneObject
 from video4spatial.clips.augmentation import mirrored
 from video4spatial.clips.shards import clip_from_members, clip_members
 from video4spatial.clips.simulated import simulated_grounding_clip, simulated_navigation_clip
-from video4spatial.evaluation.metrics.detectors import DETECTORS, Detector
+from video4spatial.grounding.detectors import DETECTORS, Detector
 from video4spatial.evaluation.metrics.grounding import (
     SETTINGS, box_ious, measure_if_at_sd, measure_instruction_followed, projected_boxes,
 )  # fmt: skip
@@ -57,7 +57,14 @@ def test_the_truth_scores_best(clip):
     values = {name: METRICS[name](sample).value for name in names}
     assert values.pop("spatial_distance_v1") < 0.15
     assert values.pop("path_efficiency") > 0.9
+    assert values.pop("collisions") == 0
     assert set(values.values()) == {1.0}
+
+
+def test_cameras_outside_all_rooms_are_counted(clip):
+    outside = clip.target_cameras.camera_to_world.clone()
+    outside[5:, :2, 3] += 100.0
+    assert METRICS["collisions"](Sample(clip, clip.target_frames, replace(clip.target_cameras, camera_to_world=outside))).value == 0.5
 
 
 def test_truth_of_several_scenes_is_followed():

@@ -4,8 +4,8 @@ from functools import partial
 
 from video4spatial.evaluation.measurement import Metric, SetMetric
 from video4spatial.evaluation.metrics import camera, consistency, grounding, image, plugins, spatial_distance
-from video4spatial.evaluation.metrics.detectors import DETECTORS, Detector
 from video4spatial.geometry.two_views import epipolar_distances, sampson_distances
+from video4spatial.grounding.detectors import DETECTORS, Detector
 from video4spatial.naming import unknown
 
 CONTEXT = ("target_cameras", "target_depth", "context_depth")
@@ -305,6 +305,14 @@ _ALL = (
         source="own, after SPL, Anderson et al. 2018, without the success",
     ),
     Metric(
+        "collisions", grounding.measure_collisions, "lower", "", 1.0, CAMERAS,
+        "Share of the frames whose camera stands in a wall or in furniture.", source="own",
+    ),
+    Metric(
+        "answer_box_iou", grounding.measure_answer_box, "higher", "", 0.0, (),
+        "Overlap, on the last frame of the way, of where the object is taken to be with where it is.", source="own",
+    ),
+    Metric(
         "instruction_followed", grounding.measure_instruction_followed, "higher", "", 0.0, CAMERAS,
         "IF: the object is seen near the middle at a sensible size in one of the last frames, reached without a jump.",
         source="own, after the IF of Video4Spatial", sees=("static",),
@@ -352,7 +360,7 @@ NAVIGATION_METRICS = (
 """The figures of navigation: first those that head the scorecard by `benchmarks/metric_validation.py`, then what others quote."""
 
 GROUNDING_METRICS = (
-    "instruction_followed", "if_at_sd", "spatial_distance_v1", "box_iou", "box_persistence", "continuity", "path_efficiency",
+    "instruction_followed", "if_at_sd", "spatial_distance_v1", "box_iou", "box_persistence", "continuity", "path_efficiency", "collisions",
 )  # fmt: skip
 """The headline figures of grounding."""
 

@@ -2,25 +2,24 @@
 
 Without weights, the object is found where it stands. Its true box is projected through the cameras measured from the frames,
 points of the context before it hide it, and the pixels there must look like the context's points of it: a video that goes to the
-right place without showing the object has not found it. Detectors (`detectors.py`) find the object by its name instead, even where
+right place without showing the object has not found it. Detectors (`grounding.detectors`) find the object by its name instead, even where
 a video has invented it; the gate on spatial distance is there to notice that.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.ndimage import binary_dilation
-from scipy.sparse import csgraph
 
 from video4spatial.cameras import Cameras
-from video4spatial.cameras.rays import project_points
 from video4spatial.captures import SceneObject
 from video4spatial.clips import Ground
-from video4spatial.evaluation.metrics.detectors import Detector
 from video4spatial.evaluation.measurement import Measurement, Sample
 from video4spatial.evaluation.metrics.spatial_distance import PointCloud, SpatialDistanceSettings, context_points, spatial_distances
+from video4spatial.geometry.grid_routes import along, routes_from, traced
 from video4spatial.geometry.visibility import nearest_points
+from video4spatial.grounding.boxes import box_ious, projected_boxes
+from video4spatial.grounding.detectors import Detector
 from video4spatial.media.transforms import resize_and_crop
 from video4spatial.simulation.scenes import generate_scene
 
@@ -100,48 +99,6 @@ class Found:
         return {"frames": self.frames.tolist()} | {
             name: [None if np.isnan(value) else round(float(value), 3) for value in values] for name, values in rounded.items()
         }
-
-
-def projected_boxes(item: SceneObject, cameras: Cameras) -> np.ndarray:
-    """Boxes around an object's box in pictures.
-
-    Args:
-        item: in the world of the cameras.
-        cameras: T cameras.
-
-    Returns:
-        [T, 4] left, top, right and bottom as shares, cut off at the picture's edges; NaN where it is out of the picture or the
-        camera stands in it.
-    """
-    corners = item.corners()
-    pixels, depth = (values.numpy() for values in project_points(cameras, torch.from_numpy(corners), 1, 1))
-    boxes = np.concatenate([pixels.min(1), pixels.max(1)], axis=1)
-    # A corner behind the camera projects anywhere; points spread over the box say where what is before it appears.
-    for view in np.flatnonzero((depth <= 0.05).any(1) & (depth > 0.05).any(1)):
-        weights = np.random.default_rng(0).dirichlet(np.full(8, 0.2), 2000)
-        spread = torch.from_numpy(weights @ corners)
-        inner, along = (values.numpy()[0] for values in project_points(cameras[int(view)], spread, 1, 1))
-        inner = inner[along > 0.05]
-        boxes[view] = np.concatenate([inner.min(0), inner.max(0)]) if len(inner) else np.nan
-    boxes = boxes.clip(0, 1)
-    in_picture = (depth > 0.05).any(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
-    return np.where(in_picture[:, None], boxes, np.nan)
-
-
-def box_ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes.
-
-    Args:
-        first, second: [K, 4] left, top, right and bottom; NaN for none.
-
-    Returns:
-        [K] shares: 0 where only one box is known, NaN where neither is.
-    """
-    low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
-    common = (high - low).clip(min=0).prod(axis=1)
-    union = sum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)) - common
-    known = [np.isfinite(boxes).all(axis=1) for boxes in (first, second)]
-    return np.where(known[0] & known[1], common / np.maximum(union, 1e-9), np.where(known[0] | known[1], 0.0, np.nan))
 
 
 def points_of(item: SceneObject, cloud: PointCloud) -> np.ndarray:
@@ -366,13 +323,30 @@ def _way_around(scene_seed: int, start: np.ndarray, end: np.ndarray) -> float | 
     if not len(points):
         return None
     first, last = (int(np.linalg.norm(points - place[:2], axis=1).argmin()) for place in (start, end))
-    length, previous = csgraph.dijkstra(graph, directed=False, indices=first, return_predecessors=True)
+    length, previous = routes_from(graph, first)
     if not np.isfinite(length[last]):
         return None
-    route = [last]  # the graph's own lengths are more than metres near obstacles
-    while route[-1] != first:
-        route.append(int(previous[route[-1]]))
-    return float(np.linalg.norm(np.diff(points[route], axis=0), axis=1).sum())
+    return float(along(points[traced(previous, last, first)])[-1])  # the graph's own lengths are more than metres near obstacles
+
+
+def measure_collisions(sample: Sample) -> Measurement:
+    """Share of the frames whose camera stands in a wall or in furniture, as a person would; in simulated scenes alone."""
+    if not isinstance(sample.clip.instruction, Ground):
+        return Measurement(None, "not_applicable", "there is nothing to find")
+    provenance = sample.clip.provenance
+    if provenance.get("source") != "simulation" or not sample.estimated_cameras.metric:
+        return Measurement(None, "not_applicable", "where walls and furniture are is not known")
+    known = sample.estimate.position_known[1:]
+    if not known.any():
+        return Measurement.missing(sample.estimate.reason or "no camera is known")
+    clearance = generate_scene(provenance["scene_seed"]).free_space.clearance(sample.estimated_cameras.positions.numpy()[1:])
+    values = np.where(known, (clearance < -SETTINGS.noise[1]).astype(float), np.nan)
+    return Measurement.over_frames(values, "no camera is known", expected=np.ones(len(values), bool))
+
+
+def measure_answer_box(sample: Sample) -> Measurement:
+    """Without a value: only what looked for the object can say where it takes it to be (`grounding_benchmark`)."""
+    return Measurement(None, "not_applicable", "the video comes without an answer's box")
 
 
 def measure_instruction_followed(sample: Sample, detector: Detector | None = None) -> Measurement:

@@ -9,6 +9,8 @@ import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from video4spatial.cameras import Cameras
+from video4spatial.captures import SceneObject
 from video4spatial.evaluation.reports import picture_uri, write_page
 from video4spatial.geometry.scene_files import point_cloud
 from video4spatial.geometry.scene_geometry import SceneGeometry
@@ -40,8 +42,7 @@ def write_geometry_page(folder: Path, geometry: SceneGeometry, title: str, notes
     shown = thinned(len(geometry), SHOWN)
     pictures = [depth_picture(geometry, index) for index in shown]
     _written(folder / "depth.png", np.concatenate(pictures))
-    above = from_above(geometry)
-    above.savefig(folder / "above.png", dpi=110)
+    from_above(geometry).savefig(folder / "above.png", dpi=110)
     entries = [
         {"index": index, "picture": picture_uri(picture), "reason": geometry.reasons[index]}
         for index, picture in zip(shown, pictures)
@@ -84,8 +85,14 @@ def depth_picture(geometry: SceneGeometry, index: int) -> np.ndarray:
     return np.concatenate([frame, *maps], axis=1)
 
 
-def from_above(geometry: SceneGeometry) -> Figure:
-    """The points seen from above, up being where the cameras have it on average, and the way of the cameras."""
+def from_above(geometry: SceneGeometry, item: SceneObject | None = None, path: Cameras | None = None) -> Figure:
+    """The points seen from above, up being where the cameras have it on average, and the way of the cameras.
+
+    Args:
+        geometry: of the scene.
+        item: an object to mark, in its world, whose third axis must then point up.
+        path: cameras of a way to draw, in its world.
+    """
     figure = Figure(figsize=(5.5, 5.5), layout="constrained")
     axes = figure.add_subplot()
     axes.set_aspect("equal")
@@ -109,6 +116,18 @@ def from_above(geometry: SceneGeometry) -> Figure:
     axes.scatter(flat @ right, flat @ ahead, s=1.5, c=colours[kept][order] / 255.0, linewidths=0)
     way = positions - middle
     axes.plot(way @ right, way @ ahead, color="tab:red", linewidth=1.5, marker="o", markersize=3)
+    if item is not None:
+        corners = (item.corners()[[0, 2, 6, 4, 0]] - middle) @ np.stack([right, ahead], axis=1)
+        axes.plot(*corners.T, color="black", linewidth=3.5)
+        axes.plot(*corners.T, color="yellow", linewidth=1.5, label=item.label)
+    if path is not None:
+        planned = path.positions.numpy() - middle
+        looks = path.forward.numpy()[-1]
+        axes.plot(planned @ right, planned @ ahead, color="white", linewidth=4)
+        axes.plot(planned @ right, planned @ ahead, color="tab:blue", linewidth=2, label="way")
+        axes.quiver(planned[-1] @ right, planned[-1] @ ahead, looks @ right, looks @ ahead, color="tab:blue", width=0.012, zorder=4)
+    if item is not None or path is not None:
+        axes.legend(loc="lower right", fontsize=8)
     axes.set_xlabel(f"to the right of the first camera ({unit})")
     axes.set_ylabel(f"ahead of it ({unit})")
     return figure

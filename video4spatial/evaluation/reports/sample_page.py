@@ -32,6 +32,8 @@ def write_sample_page(
     measurements: Mapping[str, Measurement] | None = None,
     settings: Mapping[str, object] | None = None,
     warnings: Sequence[str] = (),
+    answer: str = "",
+    figures: Sequence[Mapping] = (),
 ) -> Path:
     """Write `report.html` about one sampled result. It loads nothing from elsewhere.
 
@@ -49,6 +51,8 @@ def write_sample_page(
         measurements: by metric name.
         settings: what the video was made with, for people.
         warnings: sentences to read first.
+        answer: of a search, in words.
+        figures: pictures of it (`grounding_page.write_answer`).
 
     Returns:
         Path of the page.
@@ -71,6 +75,8 @@ def write_sample_page(
         "sample.html.jinja",
         title=title,
         warnings=list(warnings),
+        answer=answer,
+        figures=list(figures),
         panes=_panes(context_frames, generated, truth),
         frame_count=len(generated),
         frame_rate=frame_rate,
