@@ -79,7 +79,7 @@ def test_rough_motions_become_cameras_that_fit_the_pictures(room, stereo):
     assert rough.anchor == COUNT - 1 and rough.position_known.all() and "there is no estimator of depth" in rough.notes[0]
     found = estimate_cameras(frames, cameras.intrinsics[0], "network", motions=motions, depth=stereo, anchor=-1)
     assert found.position_known.all() and found.cameras.metric and found.confidence.min() > 0.3
-    assert len(found.notes) == 1 and found.notes[0].startswith("lengths in metres from motions between 6 frames and the depth of 6 single pictures")
+    assert "lengths in metres from motions between 6 frames and the depth of 6 single pictures" in found.notes[0]
     before, after = errors(rough.cameras, cameras, -1), errors(found.cameras, cameras, -1)
     assert after[0] < min(1.0, 0.5 * before[0]) and after[1] < 0.15
     torch.testing.assert_close(found.cameras.camera_to_world[-1], torch.eye(4).double())

@@ -60,7 +60,8 @@ def test_memory_is_bounded_and_the_footage_stays(tiny_pipeline, random_frames):
 def test_a_move_happens_whole_or_not_at_all(tiny_pipeline, random_frames):
     """The second chunk does not fit any more: the first one is forgotten too."""
     context = tiny_pipeline.encode_context(random_frames(0, 3))
-    session = SceneSession(tiny_pipeline, context, settings=GenerationSettings(num_inference_steps=1, chunk_frames=4, max_context_tokens=20))
+    settings = GenerationSettings(num_inference_steps=1, chunk_frames=4, max_context_tokens=20)
+    session = SceneSession(tiny_pipeline, context, settings=settings)
     session.move("forward 1m", frames=3)
     before = session.context
     with pytest.raises(ValueError, match="more than max_tokens=20"):

@@ -157,7 +157,7 @@ def read_test_set(name: str, limit: int | None, kind: str | None) -> dict:
     path = Path(name) if name.endswith(".json") else folder / f"{name}.json"
     if not path.is_file():
         sets = {entry.name.removesuffix(".json"): entry for entry in folder.iterdir() if entry.name.endswith(".json")}
-        known = sorted(known_set for known_set, entry in sets.items() if parse_json(entry.read_text(encoding="utf-8")).get("kind") == kind)
+        known = sorted(known_set for known_set, entry in sets.items() if read_object(entry).get("kind") == kind)
         hint = did_you_mean(name, known)
         raise ValueError(f"there is no test set {name!r}{hint}: choose one of {', '.join(known)}, or give a .json file.")
     try:

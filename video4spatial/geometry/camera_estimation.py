@@ -22,7 +22,9 @@ from video4spatial.geometry import GeometryError
 from video4spatial.geometry.alignment import Alignment, AlignmentSettings, align_pictures
 from video4spatial.geometry.dense_motions import motions_by_flow, with_flow
 from video4spatial.geometry.estimated_cameras import EstimatedCameras
-from video4spatial.geometry.metric_scale import ROOM_BY_MOTIONS, MetricScale, scale_by_depth, scale_by_depth_maps, scale_by_motions, single_depth
+from video4spatial.geometry.metric_scale import (
+    ROOM_BY_MOTIONS, MetricScale, scale_by_depth, scale_by_depth_maps, scale_by_motions, single_depth,
+)  # fmt: skip
 from video4spatial.geometry.pose_graph import MeasuredMotions, MotionEstimator, PoseGraph, chosen_pairs, solve_pose_graph
 from video4spatial.geometry.reprojection import VideoMatches, borne_out, video_matches
 from video4spatial.geometry.scene_geometry import DepthEstimator
@@ -42,8 +44,8 @@ WITHOUT_ANCHOR = 0.5
 """What cameras are worth that do not have that of the anchor."""
 
 GOOD_SHARE, FAIR_SHARE = 0.8, 0.4
-"""Share of matches that bear cameras out, above which nothing else is tried; the latter for motions between small pictures. What was fitted to
-matches is borne out by them more than what was not."""
+"""Share of matches that bear cameras out, above which nothing else is tried; the latter for motions between small pictures. What was
+fitted to matches is borne out by them more than what was not."""
 
 BAD_SHARE = 0.25
 """A frame of which no pair bears out more matches is not where its camera says."""
@@ -64,8 +66,8 @@ CONTRAST_SIDE, LEAST_CONTRAST = 16, 0.01
 """Pixels of the side at which it is looked whether a picture shows anything, and the deviation of its brightness (from 0 to 1) if so."""
 
 FINEST = 256
-"""Pixels of the longer side of the pictures that are compared in the end; smaller ones are enlarged. Against 64, the turns of test rooms were
-off by half as much."""
+"""Pixels of the longer side of the pictures that are compared in the end; smaller ones are enlarged. Against 64, the turns of test rooms
+were off by half as much."""
 
 READ_SIDE = 64
 """Pixels of the shorter side of the pictures of which depth is read for alignment."""
