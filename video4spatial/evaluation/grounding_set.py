@@ -16,15 +16,15 @@ from video4spatial.clips.regions import mask_box
 from video4spatial.clips.simulated import simulated_grounding_clip
 from video4spatial.evaluation.test_set import (
     StaleTestSetError,
+    clips_of_test_scenes,
     fingerprint,
     fingerprint_differences,
     read_test_set,
     write_test_set,
 )
 from video4spatial.simulation.renderer import render
-from video4spatial.simulation.scenes import SEED_RANGES, generate_scene
+from video4spatial.simulation.scenes import generate_scene
 from video4spatial.simulation.walks import NoPathError
-from video4spatial.waits import track
 
 NAME = "rooms_ground_v1"
 KIND = "grounding"
@@ -111,21 +111,12 @@ def build_rooms_ground(scenes: int = 64) -> dict:
     Returns:
         The content of the test set's file.
     """
-    clips = []
-    first_seed = seed = SEED_RANGES["test"].start
-    for _ in track(range(scenes), NAME):
-        recipe = None
-        while recipe is None:
-            recipe = _find_clip(seed)
-            seed += 1
-        clips.append(recipe)
     return {
         "name": NAME,
         "kind": KIND,
         "settings": SETTINGS,
         "marked_area": list(MARKED_AREA),
-        "scenes_passed_over": seed - first_seed - scenes,
-        "clips": clips,
+        **clips_of_test_scenes(_find_clip, scenes, NAME),
     }
 
 

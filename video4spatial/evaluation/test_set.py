@@ -8,7 +8,7 @@ makes `rooms_nav_v1` anew. That is needed only when the simulator's scenes chang
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -243,22 +243,35 @@ def build_rooms_nav(scenes: int = 64) -> dict:
     Returns:
         The content of the test set's file.
     """
-    clips = []
-    first_seed = seed = SEED_RANGES["test"].start
-    for _ in track(range(scenes), NAME):
-        recipe = None
-        while recipe is None:
-            recipe = _find_clip(seed)
-            seed += 1
-        clips.append(recipe)
     return {
         "name": NAME,
         "settings": SETTINGS,
         "context_sees_at_least": CONTEXT_SEES,
         "anchor_sees": list(ANCHOR_SEES),
-        "scenes_passed_over": seed - first_seed - scenes,
-        "clips": clips,
+        **clips_of_test_scenes(_find_clip, scenes, NAME),
     }
+
+
+def clips_of_test_scenes(find_clip: Callable[[int], dict | None], scenes: int, name: str) -> dict:
+    """One clip for each of the first test scenes that allow one.
+
+    Args:
+        find_clip: the recipe of a scene's clip from the scene's seed, or None where the scene allows none.
+        scenes: number of scenes.
+        name: of the test set, for the progress.
+
+    Returns:
+        `scenes_passed_over` and `clips` of the test set's file.
+    """
+    clips = []
+    first_seed = seed = SEED_RANGES["test"].start
+    for _ in track(range(scenes), name):
+        recipe = None
+        while recipe is None:
+            recipe = find_clip(seed)
+            seed += 1
+        clips.append(recipe)
+    return {"scenes_passed_over": seed - first_seed - scenes, "clips": clips}
 
 
 def _find_clip(scene_seed: int) -> dict | None:

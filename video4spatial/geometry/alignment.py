@@ -146,16 +146,16 @@ class _Level:
         scale = side / max(pictures.shape[-2:])
         height, width = (max(4, round(length * scale)) for length in pictures.shape[-2:])
         step = max(1, round(side / settings.points))
-        chosen = [slice(step // 2, None, step)] * 2
-        columns, rows = ((torch.arange(length)[chosen[0]] + 0.5) / length for length in (width, height))
+        every = slice(step // 2, None, step)
+        columns, rows = ((torch.arange(length)[every] + 0.5) / length for length in (width, height))
         centres = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
         small = F.interpolate(pictures, (height, width), mode="bilinear", antialias=True, align_corners=False)
         depth = F.interpolate(log_depth, (height, width), mode="bilinear", align_corners=False)
         padded = F.pad(small, (1, 1, 1, 1), mode="replicate")
         across, down = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2, (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
         self.maps = torch.cat([small, across, down, depth], dim=1).permute(0, 2, 3, 1).contiguous().numpy()  # [N, h, w, 10]
-        self.values = small[..., *chosen].flatten(2).mT.contiguous().numpy()  # [N, P, 3]
-        self.log_depth = depth[..., *chosen].flatten(1).double().numpy()
+        self.values = small[..., every, every].flatten(2).mT.contiguous().numpy()  # [N, P, 3]
+        self.log_depth = depth[..., every, every].flatten(1).double().numpy()
         self.rays = (F.pad(centres.double(), (0, 1), value=1.0) @ torch.linalg.inv(lenses).mT).numpy()  # [N, P, 3]
         self.spread = _knot_weights(centres).double().numpy()  # [P, K]
         self.neighbours = [pairs[pairs[:, 0] == frame, 1] for frame in range(len(pictures))]
