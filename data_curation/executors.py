@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, TimeoutError, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any, Protocol
@@ -80,6 +81,9 @@ class SerialExecutor:
 class ProcessExecutor:
     """Worker processes, started afresh (spawn) and replaced when they die, hang or have done `TASKS_PER_WORKER` items.
 
+    Each worker is a pool of its own with one item at a time: a pool of several breaks as a whole when a worker dies before it has said
+    what it works on, and then nobody knows which item to blame.
+
     Args:
         workers: processes; None takes the cores this process may use.
         timeout: seconds that an item may take.
@@ -92,30 +96,40 @@ class ProcessExecutor:
     def map(self, function: Callable, items: Sequence) -> Iterator[Finished]:
         """Call `function`, which must be importable, with all `items`, see `Executor.map`."""
         todo = deque((index, 1) for index in range(len(items)))
+        idle = [_one_worker() for _ in range(min(self.workers, len(items)))]
         running = {}
-        workers = min(self.workers, max(len(items), 1))
-        pool = ProcessPool(
-            max_workers=workers, max_tasks=TASKS_PER_WORKER, initializer=_die_with_parent, initargs=(os.getpid(),),
-            context=get_context("spawn"),
-        )  # fmt: skip
         try:
             while todo or running:
-                while todo and len(running) < 2 * workers:
-                    index, attempt = todo.popleft()
-                    running[pool.schedule(function, args=(items[index],), timeout=self.timeout)] = index, attempt
+                while todo and idle:
+                    (index, attempt), pool = todo.popleft(), idle.pop()
+                    running[pool.schedule(function, args=(items[index],), timeout=self.timeout)] = index, attempt, pool
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    index, attempt = running.pop(future)
-                    try:
+                    index, attempt, pool = running.pop(future)
+                    error = future.exception()
+                    if isinstance(error, BrokenProcessPool):
+                        _stop(pool)
+                        pool = _one_worker()
+                    idle.append(pool)
+                    if not isinstance(error, (TimeoutError, ProcessExpired, BrokenProcessPool)):
                         yield Finished(index, future.result())
-                    except (TimeoutError, ProcessExpired) as error:
-                        if attempt < TRIES:
-                            todo.append((index, attempt + 1))
-                        else:
-                            yield Finished(index, problem="timeout" if isinstance(error, TimeoutError) else "crashed")
-            pool.close()
+                    elif attempt < TRIES:
+                        todo.append((index, attempt + 1))
+                    else:
+                        yield Finished(index, problem="timeout" if isinstance(error, TimeoutError) else "crashed")
         finally:
-            pool.stop()
-            pool.join()
+            for pool in [*idle, *(pool for _, _, pool in running.values())]:
+                _stop(pool)
+
+
+def _one_worker() -> ProcessPool:
+    return ProcessPool(
+        max_workers=1, max_tasks=TASKS_PER_WORKER, initializer=_die_with_parent, initargs=(os.getpid(),), context=get_context("spawn")
+    )
+
+
+def _stop(pool: ProcessPool) -> None:
+    pool.stop()
+    pool.join()
 
 
 def _die_with_parent(parent: int) -> None:
