@@ -109,6 +109,19 @@ def test_the_demo_compares_with_the_truth(arguments, tiny_model_folder, tmp_path
     assert "open outputs/demo/report.html" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_the_demo_goes_to_an_object_that_its_start_does_not_see(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main(["demo", "--known-cameras"])
+    folder = tmp_path / "outputs" / "demo" / "ground"
+    answer, scores = (json.loads((folder / name).read_text()) for name in ("answer.json", "scores.json"))
+    assert answer["found"] and answer["in_sight"]
+    rows = {row["name"]: row["metrics"] for row in scores["rows"]}
+    assert rows["model"]["psnr"]["value"] > rows["static"]["psnr"]["value"] + 5
+    assert (folder / "truth.mp4").exists() and (folder / "report.html").exists()
+    assert "outputs/demo/ground/report.html" in capsys.readouterr().out
+
+
 @pytest.fixture
 def mistakes(footage, tiny_model_folder, tmp_path):
     """Broken inputs by name."""

@@ -9,10 +9,11 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from tests.conftest import seeded_transformer
 from video4spatial.clips import Ground
 from video4spatial.evaluation.grounding_benchmark import benchmark_grounding, box_of_answer
-from video4spatial.evaluation.grounding_set import SETTINGS, build_rooms_ground, load_grounding_set
+from video4spatial.evaluation.grounding_set import SETTINGS, build_rooms_ground, load_grounding_set, object_out_of_sight
 from video4spatial.evaluation.rows.grounding import GroundingVideo
 from video4spatial.evaluation.test_set import StaleTestSetError, load_test_set
 from video4spatial.pipelines import GenerationSettings, Video4SpatialPipeline
+from video4spatial.simulation import generate_scene, render
 
 
 def test_the_set_marks_objects_that_another_frame_than_the_first_view_shows():
@@ -39,6 +40,15 @@ def test_sets_of_the_other_kind_are_refused():
         load_grounding_set("rooms_nav_v1")
     with pytest.raises(ValueError, match="choose one of rooms_ground_v1, or"):
         load_grounding_set("rooms")
+
+
+def test_the_demo_marks_an_object_that_only_other_frames_show():
+    clip = load_test_set(limit=8)[7].load(size=16)
+    instruction, label = object_out_of_sight(clip)
+    scene, region = generate_scene(clip.provenance["scene_seed"]), instruction.region
+    shown = render(scene, clip.context_cameras, 64, 64).instance
+    there = [item for item in scene.objects if item.label == label and region.pixels(64, 64)[shown[region.frame] == item.instance_id].all()]
+    assert there and (shown[region.frame] == there[0].instance_id).any() and not (shown[clip.anchor] == there[0].instance_id).any()
 
 
 def test_rows_are_scored_side_by_side(tiny_vae):

@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> None:
 
 
 def demo(arguments: list[str]) -> None:
-    """Run the demo scene and compare with the truth.
+    """Run the demo scene and compare with the truth: along a path, and to an object that the start does not see.
 
     Args:
         arguments: options of `demo_parser`.
@@ -85,8 +85,10 @@ def demo(arguments: list[str]) -> None:
         route_messages()
         clip = _demo_clip(options.scene, settings)
         told = {"scene": options.scene, "known_cameras": options.known_cameras}
-        _make(folder, _noted(requested(clip, settings, told, (), f"Demo: test scene {options.scene}")))
-    _say_where(output)
+        title = f"Demo: test scene {options.scene}"
+        pipeline, context = _make(folder, _noted(requested(clip, settings, told, (), title)))
+        grounded = _demo_object(folder / "ground", clip, settings, told, title, pipeline, context)
+    _say_where(output, *(["ground"] if grounded else []))
 
 
 def navigate(arguments: list[str]) -> None:
@@ -200,15 +202,55 @@ def _demo_clip(scene: int, settings: SampleSettings):
     return clip.with_context(evenly_spread(total, min(settings.offered_frames or total, total), clip.anchor))
 
 
+def _demo_object(
+    folder: Path, clip: Clip, settings: SampleSettings, told: dict, title: str, pipeline: Video4SpatialPipeline, context: SceneContext
+) -> bool:  # fmt: skip
+    """Go to an object of the demo scene that is marked on one of its frames, and compare with the truth along that way."""
+    from video4spatial.evaluation.grounding_set import object_out_of_sight
+    from video4spatial.grounding import NotFound
+    from video4spatial.grounding.finding import find
+    from video4spatial.simulation import generate_scene, render
+
+    model, chosen = settings.model, object_out_of_sight(clip)
+    if context.geometry is None or chosen is None:
+        lacks = "this model is shown no geometry of the scene" if chosen else "no object is hidden from the start of this scene"
+        note(f"no object is looked for: {lacks}.")
+        return False
+    instruction, label = chosen
+    region = instruction.region
+    say(f"\nNow to an object that the start does not see: the {label}, marked on frame {region.frame}.")
+    with stage("looking for the object and a way to it"):
+        try:
+            answer = find(
+                context.geometry, instruction, clip.anchor, num_frames=2 * model.target_frames - 1, frame_rate=model.frame_rate,
+                seed=settings.generation.seed,
+            )  # fmt: skip
+        except NotFound as error:
+            note(f"not found: {error}")
+            return False
+    say(answer.words)
+    clip = along_path(clip, answer.way.path, f"to the {label}")
+    height, width = clip.context_frames.shape[1:3]
+    truth = render(generate_scene(clip.provenance["scene_seed"]), clip.target_cameras, height, width, supersample=2)
+    clip = replace(clip, target_frames=truth.rgb, target_depth=truth.depth)
+    marked = f"frame={region.frame},box=" + ",".join(f"{value:.3f}" for value in region.box)
+    request = requested(clip, settings, {**told, "region": marked}, (), f"{title}, to the {label}")
+    folder.mkdir()
+    numbers = tuple(range(len(clip.context_frames)))
+    _make(folder, _noted(replace(request, answer=answer, numbers=numbers, marked=region.frame)), None, pipeline, context)
+    return True
+
+
 def _make(
     folder: Path, request: Request, geometry: SceneGeometry | None = None, pipeline: Video4SpatialPipeline | None = None,
     context: SceneContext | None = None,
-) -> None:  # fmt: skip
+) -> tuple[Video4SpatialPipeline, SceneContext]:  # fmt: skip
     """Load the model, encode the scene, follow the path, write the result; what is at hand of these is not made again."""
     if context is None:
         pipeline, plan = _loaded(request.clip, request.settings, request)
         context = scene_of(pipeline, request.clip, plan, request.settings, geometry)
     write_result(folder, request, video_of(pipeline, context, request))
+    return pipeline, context
 
 
 def _loaded(clip: Clip, settings: SampleSettings, request: Request | None = None) -> tuple[Video4SpatialPipeline, ContextPlan]:
@@ -224,5 +266,6 @@ def _loaded(clip: Clip, settings: SampleSettings, request: Request | None = None
         return load_pipeline(settings.model, settings.loading), plan
 
 
-def _say_where(folder: str | Path) -> None:
-    say(f"\nThe result is in {folder}: open {Path(folder) / 'report.html'}")
+def _say_where(folder: str | Path, *parts: str) -> None:
+    reports = [Path(folder) / part / "report.html" for part in ("", *parts)]
+    say(f"\nThe result is in {folder}: open {' and '.join(map(str, reports))}")

@@ -131,25 +131,59 @@ def _find_clip(scene_seed: int) -> dict | None:
         except NoPathError:
             continue
         item = clip.target_object
-        masks = render(scene, clip.context_cameras, 64, 64).instance == item.instance_id
-        areas = masks.mean((1, 2))
-        areas[clip.anchor] = 0  # the way begins there: another frame names the object
-        # As a person would, a frame that shows it whole and large; else one that shows it large.
-        worth = np.where(areas <= MARKED_AREA[1], areas, 0) * np.where([_whole(mask) for mask in masks], 1.0, 0.1)
-        marked = int(worth.argmax())
-        if item.label in STRUCTURE or areas[marked] < MARKED_AREA[0] or _there_already(clip.target_boxes[0]):
+        seen = best_mark(render(scene, clip.context_cameras, 64, 64).instance == item.instance_id, clip.anchor)
+        if item.label in STRUCTURE or seen is None or _there_already(clip.target_boxes[0]):
             continue
         return {
             **seeds,
             "instance_id": item.instance_id,
             "label": item.label,
-            "region_frame": marked,
-            "region_box": [round(value, 4) for value in mask_box(masks[marked])],
-            "marked_area": round(float(areas[marked]), 4),
+            "region_frame": seen.frame,
+            "region_box": [round(value, 4) for value in seen.box],
+            "marked_area": round(float(seen.mask.mean()), 4),
             "path_metres": round(float(clip.target_cameras.path_length()), 3),
             "fingerprint": fingerprint(clip.context_cameras, clip.target_cameras, clip.target_frames),
         }
     return None
+
+
+def best_mark(masks: np.ndarray, anchor: int) -> Region | None:
+    """The frame on which a person would mark an object: one that shows it whole and large, else one that shows it large.
+
+    Args:
+        masks: [N, H, W] bool: where each frame shows it.
+        anchor: frame that the way begins at: another one names the object.
+
+    Returns:
+        Its mask there; None where no frame shows enough of it.
+    """
+    areas = masks.mean((1, 2))
+    areas[anchor] = 0
+    worth = np.where(areas <= MARKED_AREA[1], areas, 0) * np.where([_whole(mask) for mask in masks], 1.0, 0.1)
+    marked = int(worth.argmax())
+    return Region(marked, mask=masks[marked]) if areas[marked] >= MARKED_AREA[0] else None
+
+
+def object_out_of_sight(clip: Clip) -> tuple[Ground, str] | None:
+    """An object of a simulated clip's scene that its context shows well and its anchor does not, marked by a box.
+
+    Args:
+        clip: made by the simulator, of either kind.
+
+    Returns:
+        The instruction and what the object is called; None where there is no such object.
+    """
+    scene = generate_scene(clip.provenance["scene_seed"])
+    shown = render(scene, clip.context_cameras, 64, 64).instance
+    best, most = None, 0.0
+    for item in scene.objects:
+        masks = shown == item.instance_id
+        mark = best_mark(masks, clip.anchor)
+        if mark is None or item.label in STRUCTURE or masks[clip.anchor].any() or not _whole(mark.mask):
+            continue
+        if mark.mask.mean() > most:
+            best, most = (Ground(region=Region(mark.frame, mark.box)), item.label), float(mark.mask.mean())
+    return best
 
 
 def _whole(mask: np.ndarray) -> bool:

@@ -25,6 +25,7 @@ from video4spatial.geometry.estimated_cameras import EstimatedCameras
 from video4spatial.geometry.metric_scale import (
     ROOM_BY_MOTIONS, MetricScale, scale_by_depth, scale_by_depth_maps, scale_by_motions, single_depth,
 )  # fmt: skip
+from video4spatial.geometry.pnp import cameras_by_points
 from video4spatial.geometry.pose_graph import MeasuredMotions, MotionEstimator, PoseGraph, chosen_pairs, solve_pose_graph
 from video4spatial.geometry.reprojection import VideoMatches, borne_out, video_matches
 from video4spatial.geometry.scene_geometry import DepthEstimator
@@ -55,6 +56,22 @@ UNSURE = 0.3
 
 ALIGNED_GAPS = (1, 2, 4)
 """Frames between the two of a pair whose pictures are aligned."""
+
+LOOSE_SHARE = 1 / 3
+"""A frame is loose where it shares less than this with each of its neighbours in time, of what neighbours usually share: after a cut, or a
+turn that no picture bridges."""
+
+FOUND_AGAIN = 15, 0.5
+"""Points that place a loose frame among frames of other times: so many, and so many times what it shares with its neighbours."""
+
+ELSEWHERE = 0.1
+"""Distance of such a place from where motions put the frame, as of `_apart`, above which it is believed in their stead."""
+
+ROUGH = 1 / 20
+"""Share of the longer side by which such points may be off, since the others' cameras and depth are read themselves."""
+
+BRIDGES = 8
+"""Frames of other times with which the picture of such a frame is aligned."""
 
 MISFIT = 0.07
 """Difference of two aligned pictures, in shares of their contrast, above which they are not aligned; noisy videos are allowed more: ..."""
@@ -126,9 +143,9 @@ def estimate_cameras(
 
 def _estimated(video: _Video, method: str) -> EstimatedCameras:
     if method == "network":
-        return video.checked(video.by_motions(), video_matches(video.frames))
+        return video.checked(video.by_motions(), video.matches)
     if method == "structure_from_motion":
-        return video.checked(video.by_features(), video_matches(video.frames))
+        return video.checked(video.by_features(), video.matches)
     return _better(video)
 
 
@@ -156,7 +173,7 @@ def _among(video: _Video, shown: np.ndarray, method: str) -> EstimatedCameras:
 
 def _better(video: _Video) -> EstimatedCameras:
     """The cameras that matches bear out best."""
-    matches = video_matches(video.frames)
+    matches = video.matches
     small = max(video.frames.shape[1:3]) <= SMALL and video.motions is not None
     found: dict[str, EstimatedCameras] = {}
     notes: list[str] = []
@@ -274,6 +291,11 @@ class _Video:
             return []
 
     @cached_property
+    def matches(self) -> VideoMatches:
+        """What frames share with those shortly after them."""
+        return video_matches(self.frames)
+
+    @cached_property
     def read_motions(self) -> tuple[np.ndarray, MeasuredMotions]:
         """Pairs of frames, and what the network reads from them, both ways round."""
         pairs = chosen_pairs(len(self), self.motions.likeness(self.frames, self.intrinsics))
@@ -326,7 +348,8 @@ class _Video:
         if not len(pairs):
             raise GeometryError("no two of the frames that belong together are near in time")
         cameras = Cameras(graph.poses[members], intrinsics, metric=True)
-        found, fits, scale = aligned_video(frames, cameras, self.depth, pairs, int(place[anchor]), kept)
+        shared = self.matches.most[members]
+        found, fits, scale = aligned_video(frames, cameras, self.depth, pairs, int(place[anchor]), kept, shared)
         poses = graph.poses.clone()
         poses[members] = _scaled(found.cameras.camera_to_world, scale.factor)
         doubtful, confidence = np.zeros(len(self), bool), np.zeros(len(self))
@@ -363,12 +386,14 @@ def _scaled(poses: Tensor, factor: float) -> Tensor:
 
 
 def aligned_video(
-    frames: np.ndarray, cameras: Cameras, depth: DepthEstimator, pairs: np.ndarray, anchor: int, motions: MeasuredMotions
-) -> tuple[Alignment, np.ndarray, MetricScale]:
+    frames: np.ndarray, cameras: Cameras, depth: DepthEstimator, pairs: np.ndarray, anchor: int, motions: MeasuredMotions,
+    shared: np.ndarray | None = None,
+) -> tuple[Alignment, np.ndarray, MetricScale]:  # fmt: skip
     """Align the pictures of a video from about known cameras through depth that is read with them, and again with better ones.
 
     Depth of several frames says much more than that of single pictures, even from cameras that are some degrees off. Pairs that end up
-    misaligned are left out, so that the others and the measured motions decide.
+    misaligned are left out, so that the others and the measured motions decide. Frames that share little with their neighbours in time
+    are placed by points of the others, where these know enough of them: over a long way motions are read far too short.
 
     Args:
         frames: [N, H, W, 3] uint8.
@@ -377,6 +402,7 @@ def aligned_video(
         pairs: [P, 2] whose pictures overlap.
         anchor: frame whose camera stays.
         motions: measured between the frames.
+        shared: [N] matches of each frame with the neighbour in time that it shares most with; by default all share enough.
 
     Returns:
         The alignment, which frames [N] hang together with the anchor by pictures that fit, and the scale that lengths and the depth of
@@ -396,6 +422,16 @@ def aligned_video(
     good = np.ones(len(pairs), bool)
     found = align(cameras, good, (32,), (10,))
     found = align(found.cameras, good, (32, 64), (3, 6))
+    again = {} if shared is None else _found_again(frames, found, shared)
+    if again:
+        matrices = found.cameras.camera_to_world.clone()
+        for frame, pose in again.items():
+            matrices[frame] = pose
+        moved = Cameras(matrices, cameras.intrinsics, metric=True)
+        pairs = np.concatenate([pairs[~np.isin(pairs, list(again)).any(1)], _bridges(moved, found.log_depth, list(again))])
+        motions = motions[~np.isin(motions.pairs, list(again)).any(1)]
+        good = np.ones(len(pairs), bool)
+        found = align(moved, good, (32, 64), (6, 6))
     for _ in range(2):
         fitting = _fitting(found, pairs[good])
         if fitting.any():
@@ -407,6 +443,43 @@ def aligned_video(
     _, groups = connected_components(coo_matrix((np.ones(len(edges)), edges.T), shape=(len(frames),) * 2), directed=False)
     lengths = MetricScale(1.0, 0.0, ROOM_BY_MOTIONS, f"motions between {len(frames)} frames")
     return found, groups == groups[anchor], MetricScale.joined([lengths, scale_by_depth_maps(alone, np.exp(found.log_depth))])
+
+
+def _found_again(frames: np.ndarray, found: Alignment, shared: np.ndarray) -> dict[int, Tensor]:
+    """Poses [4, 4] of loose frames among the others, for those that enough points of these agree on."""
+    loose = shared < LOOSE_SHARE * np.median(shared)
+    if not loose.any():
+        return {}
+    rest, depth = np.flatnonzero(~loose), np.exp(found.log_depth)
+    listed = [rest[0], *np.flatnonzero(loose)]
+    try:
+        placed = cameras_by_points(
+            frames[listed], found.cameras.intrinsics[listed], found.cameras[rest[:1]], frames[rest], found.cameras[rest], depth[rest],
+            ROUGH,
+        )  # fmt: skip
+    except GeometryError:  # nothing to match: motions stand
+        return {}
+    fewest, factor = FOUND_AGAIN
+    sure = placed.position_known & (placed.confidence >= np.maximum(fewest, factor * shared[listed]))
+    away = _apart(placed.cameras, found.cameras[listed], found.log_depth)
+    return {
+        int(frame): placed.cameras.camera_to_world[index] for index, frame in enumerate(listed) if sure[index] and away[index] > ELSEWHERE
+    }
+
+
+def _apart(cameras: Cameras, others: Cameras, log_depth: np.ndarray) -> np.ndarray:
+    """How far [N] views are from others: ways in usual depths, to which a turn by a right angle adds 1."""
+    return cameras.distance_to(others).numpy() / float(np.exp(np.median(log_depth))) + cameras.rotation_to(others).numpy() / 90
+
+
+def _bridges(cameras: Cameras, log_depth: np.ndarray, chosen: list[int]) -> np.ndarray:
+    """Pairs [B, 2] of frames with the others whose views are most like theirs."""
+    others = np.setdiff1d(np.arange(len(cameras)), chosen)
+    pairs = []
+    for frame in chosen:
+        nearest = np.argsort(_apart(cameras[others], cameras[frame], log_depth))[:BRIDGES]
+        pairs += [sorted((frame, int(other))) for other in others[nearest]]
+    return np.array(pairs)
 
 
 def _small(frames: np.ndarray) -> np.ndarray:

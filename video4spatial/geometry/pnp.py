@@ -20,7 +20,7 @@ from video4spatial.geometry.features import Features, find_features, match
 SEED = 0
 
 ERROR_SHARE = 1 / 128
-"""Inliers lie within this share of the longer side of the picture, but at least `LEAST_ERROR` pixels."""
+"""`error_share` where depth is known."""
 
 LEAST_ERROR = 1.0
 
@@ -38,6 +38,7 @@ def cameras_by_points(
     context_frames: np.ndarray,
     context_cameras: Cameras,
     context_depth: np.ndarray,
+    error_share: float = ERROR_SHARE,
 ) -> EstimatedCameras:
     """The absolute pose of each frame.
 
@@ -48,6 +49,7 @@ def cameras_by_points(
         context_frames: [N, h, w, 3] uint8.
         context_cameras: N cameras in the anchor's world.
         context_depth: [N, h', w'] along the optical axis in the unit of the cameras; 0 or not finite where unknown.
+        error_share: inliers lie within this share of the longer side of the picture, but at least `LEAST_ERROR` pixels.
 
     Returns:
         Cameras in the unit of the context's; the confidence is the number of distinct points that agree.
@@ -66,7 +68,7 @@ def cameras_by_points(
     if not any(np.isfinite(place).all(1).any() for place in places):
         raise GeometryError("no point of the context has known depth")
     height, width = frames.shape[1:3]
-    error = max(LEAST_ERROR, ERROR_SHARE * max(height, width))
+    error = max(LEAST_ERROR, error_share * max(height, width))
     in_pixels = intrinsics.numpy() * np.array([width, height, 1.0])[:, None]
     poses, confidence, reasons = {}, {}, {}
     for index, features in enumerate(generated, start=1):

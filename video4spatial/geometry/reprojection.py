@@ -56,6 +56,14 @@ class VideoMatches:
         """Median number of matches between neighbours."""
         return float(np.median([len(self.points[pair][0]) for pair in self.points if pair[1] - pair[0] == 1] or [0]))
 
+    @property
+    def most(self) -> np.ndarray:
+        """[N] matches of each frame with the one that it shares most with."""
+        most = np.zeros(self.count)
+        for pair, (points, _) in self.points.items():
+            most[list(pair)] = np.maximum(most[list(pair)], len(points))
+        return most
+
 
 def video_matches(frames: np.ndarray) -> VideoMatches:
     """Match the frames of a video with those shortly after them.

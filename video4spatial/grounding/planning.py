@@ -57,7 +57,7 @@ class PlanningSettings:
     candidates: int = 16
     height: int = 40
     far: float = 0.15
-    fastest: float = 0.2
+    fastest: float = 0.14
     metres: float = 0.12
     degrees: float = 9.0
     settle: float = 0.85
