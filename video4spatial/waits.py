@@ -28,6 +28,17 @@ class Wait(Protocol):
         """What is done now, or how it goes."""
 
 
+class Told(Protocol):
+    """What is told of the steps of something."""
+
+    def __call__(self, step: str, share: float | None = None) -> None:
+        """A step in words, as it begins or again while it lasts, and what share of it is done, from 0 to 1; None where nobody knows."""
+
+
+def not_told(step: str, share: float | None = None) -> None:
+    """What is told where nobody listens."""
+
+
 def say(text: str) -> None:
     """A line about what follows.
 

@@ -8,8 +8,9 @@ import torch
 
 from video4spatial.cameras import Cameras
 from video4spatial.cameras.rotations import matrices_from_vectors, rotation_angle_degrees
+from video4spatial.evaluation.grounding_set import load_grounding_set
 from video4spatial.geometry import GeometryError
-from video4spatial.geometry.camera_estimation import estimate_cameras
+from video4spatial.geometry.camera_estimation import aligned_video, estimate_cameras
 from video4spatial.geometry.metric_scale import SHORT, MetricScale, scale_by_depth, scale_by_motions
 from video4spatial.geometry.pose_graph import MeasuredMotions
 from video4spatial.geometry.scene_geometry import DepthMaps
@@ -135,6 +136,21 @@ def test_frames_of_another_place_are_left_out(room, stereo):
     # Motions that are made up do not make the picture fit.
     found = estimate_cameras(other, cameras.intrinsics, "network", motions=motions, depth=stereo)
     assert found.confidence[4] < 0.6 * found.confidence[found.position_known].max() or not found.position_known[4]
+
+
+def test_a_frame_after_a_cut_is_found_among_frames_of_other_times(stereo):
+    clip = load_grounding_set(limit=1)[0].load(size=128, supersample=1)
+    chosen = [*range(7, 14), clip.anchor]  # the way begins elsewhere, a second after the walk
+    frames, cameras = clip.context_frames[chosen], clip.context_cameras[chosen]
+    last, walk = len(chosen) - 1, np.array([(index, index + 1) for index in range(6)])
+    poses = cameras.camera_to_world.clone()
+    poses[last, :3, 3] = (poses[last, :3, 3] + poses[3, :3, 3]) / 2  # motions over a long way are read far too short
+    wrong = Cameras(poses, cameras.intrinsics, metric=True)
+    motions = TrueMotions(cameras, 0.5, 0.01)(frames, cameras.intrinsics, walk)
+    shared = np.array([80.0] * last + [4.0])
+    found = aligned_video(frames, wrong, stereo, walk, 3, motions, shared)[0].cameras
+    start, end = (float(those[last].distance_to(cameras[last])) for those in (wrong, found))
+    assert end < 0.15 < 0.3 < start, (start, end)
 
 
 def test_a_subject_that_moves_does_no_harm(room, stereo):

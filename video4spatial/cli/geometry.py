@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from video4spatial.cli.terminal import note, route_messages, say, stage
 if TYPE_CHECKING:
     from video4spatial.clips.footage import Footage
     from video4spatial.geometry.scene_geometry import SceneGeometry
+    from video4spatial.waits import Told
 
 
 def geometry_parser() -> Parser:
@@ -112,13 +113,13 @@ def reading_footage(options: Namespace, marked: Sequence[int] = ()) -> Footage:
     )  # fmt: skip
 
 
-def estimated(footage: Footage, options: Namespace, tell: Callable[[str], None]) -> SceneGeometry:
+def estimated(footage: Footage, options: Namespace, tell: Told) -> SceneGeometry:
     """Cameras and depth of a video's frames.
 
     Args:
         footage: the frames.
         options: of `add_reading_options`.
-        tell: is told of each step, in words, before it begins.
+        tell: is told of each step.
 
     Raises:
         UserError, ValueError, OSError: for cameras, depth or a model that cannot be used.

@@ -46,23 +46,40 @@ def note(text: str) -> None:
     say(f"note: {text}")
 
 
+class _Steps:
+    """What a stage is told: its steps, and how far the present one is."""
+
+    def __init__(self, show: Callable[[str], None], between: float):
+        self.show, self.between, self.step, self.began, self.next = show, between, "", 0.0, 0.0
+
+    def __call__(self, step: str, share: float | None = None) -> None:
+        now = time.monotonic()
+        if step != self.step:
+            self.show(step)
+        if step != self.step or share == 0:
+            self.step, self.began, self.next = step, now, now + min(waits.SOON, self.between)
+        elif share and now >= self.next:
+            self.next = now + self.between
+            self.show(f"{step}, about {waits.in_words((now - self.began) * (1 - share) / share)} left")
+
+
 @contextmanager
-def stage(description: str) -> Iterator[Callable[[str], None]]:
+def stage(description: str) -> Iterator[waits.Told]:
     """Show what is being waited for, and how long it took if that was long.
 
     Args:
         description: in words.
 
     Yields:
-        What to tell of the steps that it has, in words that go behind the description.
+        What to tell of the steps that it has, in words that go behind the description, and what share of them is done.
     """
     started = time.monotonic()
     if console.is_terminal:
         with console.status(description) as status:
-            yield lambda step: status.update(f"{description}: {step}")
+            yield _Steps(lambda step: status.update(f"{description}: {step}"), 1.0)
     else:
         say(f"{description} ...")
-        yield lambda step: say(f"{description}: {step} ...")
+        yield _Steps(lambda step: say(f"{description}: {step} ..."), waits.SECONDS_BETWEEN_LINES)
     took = time.monotonic() - started
     if console.is_terminal or took >= waits.SOON:
         say(f"{description}: done" + (f" in {waits.in_words(took)}" if took >= waits.SOON else ""))

@@ -7,6 +7,7 @@ and short videos suit. Which of them is right is told by a test that needs no tr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -53,6 +54,9 @@ BAD_SHARE = 0.25
 
 UNSURE = 0.3
 """Spread of the scale, as its logarithm, above which lengths of structure from motion are made up: the camera hardly moved."""
+
+MOTIONS_SHARE = 0.3
+"""Of the time of this way, about what reading motions takes; the rest is alignment."""
 
 ALIGNED_GAPS = (1, 2, 4)
 """Frames between the two of a pair whose pictures are aligned."""
@@ -104,6 +108,7 @@ def estimate_cameras(
     motions: MotionEstimator | None = None,
     depth: DepthEstimator | None = None,
     anchor: int = 0,
+    advance: Callable[[float], None] = lambda share: None,
 ) -> EstimatedCameras:
     """Find where the frames of a video were taken from.
 
@@ -115,6 +120,7 @@ def estimate_cameras(
         depth: what reads depth in metres; without it pictures are not aligned, and structure from motion keeps a unit of its own.
         anchor: frame in whose axes the world is told, counted from either end. Where it cannot be placed beside any other, it is a frame
             of the largest group that can.
+        advance: is told what share of reading motions and aligning pictures is done, from 0 to 1; structure from motion tells nothing.
 
     Returns:
         Cameras with a reason for every frame that was not placed, and `notes` on how they were found. The confidence of a frame is the
@@ -132,7 +138,7 @@ def estimate_cameras(
     if not count or intrinsics.shape[-2:] != (3, 3) or (intrinsics.ndim == 3 and len(intrinsics) != count):
         given = f"{count} frames and `intrinsics` {list(intrinsics.shape)}"
         raise ValueError(f"{given}: expected at least one frame and [3, 3] or one lens per frame.")
-    video = _Video(frames, intrinsics.double().expand(count, 3, 3), anchor % count, motions, depth)
+    video = _Video(frames, intrinsics.double().expand(count, 3, 3), anchor % count, motions, depth, advance)
     if count == 1:
         return video.unplaced("", "one frame: there is no motion to be found")
     shown = np.flatnonzero(_contrasts(frames) > LEAST_CONTRAST)
@@ -162,7 +168,7 @@ def _among(video: _Video, shown: np.ndarray, method: str) -> EstimatedCameras:
         reasons = {frame: "all other pictures are blank" if frame in shown else blank for frame in range(len(video))}
         return video.told({}, video.anchor, reasons, False)
     place = int(np.argmin(np.abs(shown - video.anchor)))
-    found = _estimated(_Video(video.frames[shown], video.intrinsics[shown], place, video.motions, video.depth), method)
+    found = _estimated(_Video(video.frames[shown], video.intrinsics[shown], place, video.motions, video.depth, video.advance), method)
     reasons = dict.fromkeys(range(len(video)), blank) | {int(frame): reason for frame, reason in zip(shown, found.reasons, strict=True)}
     poses = {int(shown[index]): found.cameras.camera_to_world[index] for index in np.flatnonzero(found.position_known)}
     confidence = np.zeros(len(video))
@@ -233,6 +239,7 @@ class _Video:
     anchor: int
     motions: MotionEstimator | None
     depth: DepthEstimator | None
+    advance: Callable[[float], None] = lambda share: None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -305,8 +312,11 @@ class _Video:
 
     def by_motions(self) -> EstimatedCameras:
         """Cameras by the network's motions, made to fit the pictures where their depth can be read."""
+        self.advance(0.0)
         pairs, rough = self.read_motions
+        self.advance(0.5 * MOTIONS_SHARE)
         measured = with_flow(rough, motions_by_flow(self.frames, self.intrinsics, rough), len(self))
+        self.advance(MOTIONS_SHARE)
         graph = solve_pose_graph(measured, len(self), self.anchor)
         anchor = self.anchor if graph.members[self.anchor] and graph.members.sum() > 1 else int(np.argmax(graph.members))
         notes: tuple[str, ...] = ()
@@ -349,7 +359,9 @@ class _Video:
             raise GeometryError("no two of the frames that belong together are near in time")
         cameras = Cameras(graph.poses[members], intrinsics, metric=True)
         shared = self.matches.most[members]
-        found, fits, scale = aligned_video(frames, cameras, self.depth, pairs, int(place[anchor]), kept, shared)
+        found, fits, scale = aligned_video(
+            frames, cameras, self.depth, pairs, int(place[anchor]), kept, shared, lambda share: self.advance(MOTIONS_SHARE + (1 - MOTIONS_SHARE) * share),
+        )  # fmt: skip
         poses = graph.poses.clone()
         poses[members] = _scaled(found.cameras.camera_to_world, scale.factor)
         doubtful, confidence = np.zeros(len(self), bool), np.zeros(len(self))
@@ -387,7 +399,7 @@ def _scaled(poses: Tensor, factor: float) -> Tensor:
 
 def aligned_video(
     frames: np.ndarray, cameras: Cameras, depth: DepthEstimator, pairs: np.ndarray, anchor: int, motions: MeasuredMotions,
-    shared: np.ndarray | None = None,
+    shared: np.ndarray | None = None, advance: Callable[[float], None] = lambda share: None,
 ) -> tuple[Alignment, np.ndarray, MetricScale]:  # fmt: skip
     """Align the pictures of a video from about known cameras through depth that is read with them, and again with better ones.
 
@@ -403,6 +415,7 @@ def aligned_video(
         anchor: frame whose camera stays.
         motions: measured between the frames.
         shared: [N] matches of each frame with the neighbour in time that it shares most with; by default all share enough.
+        advance: is told what share is done, from 0 to 1.
 
     Returns:
         The alignment, which frames [N] hang together with the anchor by pictures that fit, and the scale that lengths and the depth of
@@ -421,7 +434,9 @@ def aligned_video(
 
     good = np.ones(len(pairs), bool)
     found = align(cameras, good, (32,), (10,))
+    advance(0.2)
     found = align(found.cameras, good, (32, 64), (3, 6))
+    advance(0.5)
     again = {} if shared is None else _found_again(frames, found, shared)
     if again:
         matrices = found.cameras.camera_to_world.clone()
@@ -432,11 +447,12 @@ def aligned_video(
         motions = motions[~np.isin(motions.pairs, list(again)).any(1)]
         good = np.ones(len(pairs), bool)
         found = align(moved, good, (32, 64), (6, 6))
-    for _ in range(2):
+    for done in (0.75, 1.0):
         fitting = _fitting(found, pairs[good])
         if fitting.any():
             good[good] = fitting
         found = align(found.cameras, good, (FINEST,), (3,))
+        advance(done)
     fitting = _fitting(found, pairs[good])
     good[good] = fitting
     edges = pairs[good]

@@ -28,6 +28,7 @@ from video4spatial.pipelines.pipeline import Video4SpatialPipeline, VideoOutput
 from video4spatial.pipelines.scene_context import SceneContext
 from video4spatial.pipelines.scene_geometry import anchor_alone, estimate_geometry, geometry_of_more
 from video4spatial.pipelines.settings import GenerationSettings, check_settings, shows_geometry
+from video4spatial.waits import Told, not_told
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def encode_scene(
 
 
 def scene_geometry(
-    clip: Clip, settings: GenerationSettings, device: torch.device | str = "cpu", tell: Callable[[str], None] = lambda step: None
+    clip: Clip, settings: GenerationSettings, device: torch.device | str = "cpu", tell: Told = not_told
 ) -> SceneGeometry:
     """The geometry of a clip's context that settings ask for.
 
@@ -109,7 +110,7 @@ def scene_geometry(
         clip: its context and its lens are all that is used, never its path.
         settings: with the choice.
         device: where networks compute.
-        tell: is told of each step, in words, before it begins.
+        tell: is told of each step.
 
     Raises:
         ValueError: for a folder that does not hold the geometry of these frames.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -22,6 +21,7 @@ from video4spatial.models.pair_motion import PairMotionNetwork
 from video4spatial.models.stereo_depth import StereoDepth
 from video4spatial.pretrained import FOLDER
 from video4spatial.spread import evenly_spread
+from video4spatial.waits import Told, not_told
 
 MOST_READ = 64
 """Frames that are given depth, evenly spread, the anchor among them; more would show little that is new."""
@@ -61,7 +61,7 @@ def estimate_geometry(
     anchor: int = -1,
     device: torch.device | str = "cpu",
     depth: DepthEstimator | DepthMaps | None = None,
-    tell: Callable[[str], None] = lambda step: None,
+    tell: Told = not_told,
 ) -> SceneGeometry:
     """What frames say about space: their cameras where these are not given, and their depth.
 
@@ -73,7 +73,7 @@ def estimate_geometry(
             beside any other, the world is relative to one that can, and it has no camera.
         device: where the network computes.
         depth: what reads depth, or depth maps of all frames that are known; None for the built-in stereo network.
-        tell: is told of each step, in words, before it begins.
+        tell: is told of each step.
 
     Returns:
         The geometry, with a reason for each frame of which something is not known. Where no frame can be placed beside the anchor, it is
@@ -88,8 +88,12 @@ def estimate_geometry(
         if cameras is not None:
             tell(f"depth of {len(chosen)} of {count} frames")
             return estimate_scene(frames, cameras, maps, chosen, origin={"cameras": "given", "scale": "given"})
-        tell(f"step 1 of 2, finding the cameras of {count} frames, which takes the longer part")
-        found = estimate_cameras(frames, intrinsics, motions=built_in_motions(str(device)), depth=stereo, anchor=anchor)
+        step = f"step 1 of 2, finding the cameras of {count} frames, which takes the longer part"
+        tell(step)
+        found = estimate_cameras(
+            frames, intrinsics, motions=built_in_motions(str(device)), depth=stereo, anchor=anchor,
+            advance=lambda share: tell(step, share),
+        )  # fmt: skip
         if found.position_known.sum() < 2:
             return anchor_alone(frames, intrinsics, anchor, _why_alone(found), device)
         words = "; ".join(found.notes) or found.cameras.convention
