@@ -65,17 +65,19 @@ def main(arguments: list[str]) -> None:
             check_memory(sum(sizes), "scoring all clips together", "score fewer at once, or without --report and metrics of the whole set")
         check_memory(max(sizes), "scoring the longest clip", "make its videos shorter or smaller")
     scored, frames_of, samples = {}, {}, []
-    with counted("scoring", len(pairs)) as advance:
+    figures = len(metrics) * (3 if options.context else 1)  # references stand beside a video with context
+    with counted(f"scoring {len(pairs)} {'video' if len(pairs) == 1 else 'videos'}, figure by figure", len(pairs) * figures) as advance:
         for pair in pairs:
             with user_mistakes():
                 clip, frames = read_pair(pair, options.anchor)
-            for row, entry in score_pair(clip, frames, metrics).items():
+            for row, entry in score_pair(clip, frames, metrics, advance).items():
                 scored.setdefault(row, []).append(entry)
             if frames is not None and options.report:
                 frames_of[pair.name] = frames
             if frames is not None and set_metrics:
                 samples.append(Sample(clip, frames))
-            advance()
+            if frames is None:
+                advance(len(metrics))
     if len(pairs) == 1:
         rows = rows_of_one_clip({row: clips[0].measurements for row, clips in scored.items()})
     else:

@@ -70,6 +70,7 @@ def score_clip(
     frames: np.ndarray,
     metrics: Sequence[str] | None = None,
     estimated_cameras: Cameras | EstimatedCameras | None = None,
+    advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Measurement]:
     """Measure one generated video.
 
@@ -79,6 +80,7 @@ def score_clip(
         metrics: names from the registry; default all.
         estimated_cameras: T cameras measured from the frames, as by `estimators.estimate_cameras`; default those of
             `measured_cameras`, if a chosen metric needs any.
+        advance: called after each metric.
 
     Returns:
         One measurement per metric; one that raises an arithmetic error is `failed` with its message.
@@ -90,7 +92,11 @@ def score_clip(
     sample = Sample(clip, frames, estimated_cameras)
     if estimated_cameras is None and any({"estimated_cameras", "metric_cameras"} & set(metric.needs) for metric in chosen):
         sample = Sample(clip, frames, measured_cameras(clip, frames))
-    return {metric.name: _measured(metric, sample) for metric in chosen}
+    measurements = {}
+    for metric in chosen:
+        measurements[metric.name] = _measured(metric, sample)
+        advance()
+    return measurements
 
 
 def _measured(metric: Metric, sample: Sample) -> Measurement:

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,21 +160,24 @@ def read_pair(pair: VideoPair, anchor: int = -1) -> tuple[Clip, np.ndarray | Non
     return clip, frames
 
 
-def score_pair(clip: Clip, frames: np.ndarray | None, metrics: Sequence[str]) -> dict[str, ScoredClip]:
+def score_pair(
+    clip: Clip, frames: np.ndarray | None, metrics: Sequence[str], advance: Callable[[], None] = lambda: None
+) -> dict[str, ScoredClip]:
     """Score a pair, and beside it the references that its context allows.
 
     Args:
         clip, frames: from `read_pair`.
         metrics: names from the registry.
+        advance: called after each metric of each row.
 
     Returns:
         {row: scored clip}: `generated`, all of whose measurements have failed where there are no frames, and with a context
         `static` and `mean_colour`.
     """
     lost = dict.fromkeys(metrics, Measurement(None, "failed", "there is no generated video"))
-    measured = {"generated": lost if frames is None else score_clip(clip, frames, metrics)}
+    measured = {"generated": lost if frames is None else score_clip(clip, frames, metrics, advance=advance)}
     if len(clip.context_frames):
-        measured |= {row.__name__: score_clip(clip, row(clip), metrics) for row in (static, mean_colour)}
+        measured |= {row.__name__: score_clip(clip, row(clip), metrics, advance=advance) for row in (static, mean_colour)}
     return {row: ScoredClip.of(clip, measurements) for row, measurements in measured.items()}
 
 
