@@ -297,7 +297,7 @@ def _may_fail(item: str) -> str:
 
 def test_a_worker_that_dies_or_hangs_costs_one_item(tmp_path):
     items = ["a", "dies", "b", "hangs", f"once:{tmp_path / 'mark'}", "c"]
-    executor = EXECUTORS["processes"](2, timeout=6.0)
+    executor = EXECUTORS["processes"](2, timeout=3.0)
     finished = {items[done.index]: (done.value, done.problem) for done in executor.map(_may_fail, items)}
     assert finished.pop("dies") == (None, "crashed") and finished.pop("hangs") == (None, "timeout")
     assert finished == {item: (item.upper(), None) for item in finished} and len(finished) == 4
