@@ -102,13 +102,13 @@ class ProcessExecutor:
             while todo or running:
                 while todo and idle:
                     (index, attempt), pool = todo.popleft(), idle.pop()
+                    if not pool.active:  # broken, with an item or while it waited
+                        _stop(pool)
+                        pool = _one_worker()
                     running[pool.schedule(function, args=(items[index],), timeout=self.timeout)] = index, attempt, pool
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     index, attempt, pool = running.pop(future)
                     error = future.exception()
-                    if isinstance(error, BrokenProcessPool):
-                        _stop(pool)
-                        pool = _one_worker()
                     idle.append(pool)
                     if not isinstance(error, (TimeoutError, ProcessExpired, BrokenProcessPool)):
                         yield Finished(index, future.result())

@@ -360,7 +360,8 @@ class _Video:
         cameras = Cameras(graph.poses[members], intrinsics, metric=True)
         shared = self.matches.most[members]
         found, fits, scale = aligned_video(
-            frames, cameras, self.depth, pairs, int(place[anchor]), kept, shared, lambda share: self.advance(MOTIONS_SHARE + (1 - MOTIONS_SHARE) * share),
+            frames, cameras, self.depth, pairs, int(place[anchor]), kept, shared,
+            lambda share: self.advance(MOTIONS_SHARE + (1 - MOTIONS_SHARE) * share),
         )  # fmt: skip
         poses = graph.poses.clone()
         poses[members] = _scaled(found.cameras.camera_to_world, scale.factor)
